@@ -1,0 +1,260 @@
+"""One build of the machine: the numbers of a TOML file in `configs/`, and what follows from them.
+
+Hardware, mapper and simulation derive every width and latency from `ArrayConfig`.
+"""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+from golden import catalog
+from golden.formats import WeightFormat
+
+PES = ("log", "subset")
+#: Version of the machine: register map, image format and pass program. A new number for any change.
+MACHINE_VERSION = 1
+
+
+def bits_for(count: int) -> int:
+    """Width (bits) of an unsigned number that takes `count` values; at least 1."""
+    return max(1, (count - 1).bit_length())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayConfig:
+    """A build. Field names are the keys of the TOML file.
+
+    Parameters
+    ----------
+    name
+        Name of the build; the Verilog top is called ``twofold_<name>``.
+    pe
+        ``log`` or ``subset``.
+    rows, cols
+        Input lanes (Tn) and output lanes (Tm) of the array; one divides the other, powers of two.
+    word_bits
+        Bits of a weight word, sign included.
+    universal_set
+        Option of paper 003 table 1 (subset PE only).
+    asymmetric
+        The log word of paper 000 with one more negative level (log PE only).
+    act_bits
+        Bits of an activation in feature memory; 2 to 8.
+    acc_width
+        Bits of an accumulator.
+    acc_depth
+        Positions in each of the two accumulator banks.
+    max_pass_shift
+        Largest left shift of a pass (bits).
+    feature_depth, weight_depth, channel_depth, program_depth
+        Lines of the four memories: a feature line is `rows` activations of one position, a weight line one
+        column of a tile, a channel line the requantisation of `requant_units` output channels.
+    point_sets
+        Resident point sets (subset PE only).
+    max_side
+        Largest height or width of a feature map, padding included.
+    digits, digit_span
+        Most signed digits (T) of a requantisation multiplier, and the largest shift of one.
+    requant_units
+        Output channels requantised in a cycle; divides rows and cols.
+    tree_step
+        Adder-tree levels between two registers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On a value of the wrong type or out of range, naming the key, the rule and the value.
+    """
+
+    name: str
+    pe: str
+    rows: int
+    cols: int
+    word_bits: int
+    universal_set: int = 5
+    asymmetric: bool = False
+    act_bits: int = 8
+    acc_width: int = 28
+    acc_depth: int = 64
+    max_pass_shift: int = 15
+    feature_depth: int = 1024
+    weight_depth: int = 2048
+    channel_depth: int = 256
+    program_depth: int = 1024
+    point_sets: int = 4
+    max_side: int = 256
+    digits: int = 3
+    digit_span: int = 12
+    requant_units: int = 1
+    tree_step: int = 2
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not field.type:
+                raise TypeError(f"{field.name} must be {_kind(field.type)}, not {value!r}")
+        if not self.name.isidentifier():
+            raise ValueError(f"name must be letters, digits and underscores, not {self.name!r}")
+        if self.pe not in PES:
+            raise ValueError(f"pe must be one of {PES}, not {self.pe!r}")
+        for key, low, high in _RANGES:
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise ValueError(f"{key} must be {low} to {high}, not {value!r}")
+        for key in ("rows", "cols", "requant_units"):
+            value = getattr(self, key)
+            if value & (value - 1):
+                raise ValueError(f"{key} must be a power of two, not {value!r}")
+        if self.requant_units > min(self.rows, self.cols):
+            raise ValueError(
+                f"requant_units must be at most {min(self.rows, self.cols)} (the smaller of rows and cols), "
+                f"not {self.requant_units!r}"
+            )
+        if self.word_bits > 4 and self.pe == "subset":
+            raise ValueError(f"word_bits must be 2 to 4 for the subset PE, not {self.word_bits!r}")
+        if self.universal_set not in catalog.SUBSET_MENUS:
+            raise ValueError(f"universal_set must be one of {tuple(catalog.SUBSET_MENUS)}, not {self.universal_set!r}")
+        if self.acc_width < self.sum_bits:
+            raise ValueError(f"acc_width must be at least {self.sum_bits} (one column sum), not {self.acc_width!r}")
+
+    @cached_property
+    def fmt(self) -> WeightFormat:
+        """The weight format that the PE is wired for."""
+        if self.pe == "log":
+            return catalog.log_format(self.word_bits, asymmetric=self.asymmetric)
+        return catalog.subset_format(self.word_bits, self.universal_set)
+
+    @property
+    def sets(self) -> int:
+        """Point sets that the machine holds."""
+        return self.point_sets if self.pe == "subset" else 1
+
+    @property
+    def operand_bits(self) -> int:
+        """Width (bits) of the signed operand that carries signed and unsigned activations."""
+        return self.act_bits + 1
+
+    @property
+    def product_bits(self) -> int:
+        """Width (bits) of a product: the operand times the largest level, either sign."""
+        return (self._product_max - 1).bit_length() + 1
+
+    @property
+    def sum_bits(self) -> int:
+        """Width (bits) of a column's sum over the rows."""
+        return (self.rows * self._product_max - 1).bit_length() + 1
+
+    @property
+    def _product_max(self) -> int:
+        # A negated product is one's complement, so its magnitude is one more than the product's.
+        return ((1 << self.act_bits) - 1) * self.fmt.max_level + 1
+
+    @property
+    def tree_stages(self) -> int:
+        """Registers from products to column sum, the products' own not counted."""
+        levels = (self.rows - 1).bit_length()
+        return -(-levels // self.tree_step)
+
+    @property
+    def coord_bits(self) -> int:
+        """Width (bits) of a signed coordinate of the input window."""
+        return bits_for(self.max_side) + 2
+
+    @property
+    def scaled_bits(self) -> int:
+        """Width (bits) of accumulator times requantisation multiplier."""
+        return self.acc_width + self.digit_span + 2
+
+    @property
+    def feature_bits(self) -> int:
+        """Bits of a feature line."""
+        return self.rows * self.act_bits
+
+    @property
+    def build_hash(self) -> int:
+        """32 bits that name the build: an image made for another build is refused."""
+        text = json.dumps([MACHINE_VERSION, {k: v for k, v in asdict(self).items() if k != "name"}], sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+    # Latencies (cycles). `docs/machine.md` derives them stage by stage; simulation checks every one.
+
+    @property
+    def fetch_cycles(self) -> int:
+        """Cycles from the fetch of an instruction until it is offered to the array; for PASS its columns come on top."""
+        return 2
+
+    @property
+    def load_latency(self) -> int:
+        """Cycles from the read of a tile's last column until the tile is complete."""
+        return 2
+
+    @property
+    def min_pass(self) -> int:
+        """Fewest cycles from the start of a pass to the start of the next: the accumulator's read-modify-write."""
+        return 4
+
+    @property
+    def array_latency(self) -> int:
+        """Cycles from the issue of a position until its sum can be read from the accumulator memory."""
+        return 7 + self.tree_stages
+
+    @property
+    def requant_latency(self) -> int:
+        """Cycles from the read of an accumulator until its activation can be read from feature memory."""
+        return 7 + self.digits
+
+
+_RANGES = (
+    ("rows", 2, 64),
+    ("cols", 2, 64),
+    ("word_bits", 2, 5),
+    ("act_bits", 2, 8),
+    ("acc_width", 8, 48),
+    ("acc_depth", 4, 65536),
+    ("max_pass_shift", 0, 31),
+    ("feature_depth", 4, 1 << 24),
+    ("weight_depth", 4, 1 << 24),
+    ("channel_depth", 4, 1 << 24),
+    ("program_depth", 4, 1 << 24),
+    ("point_sets", 1, 64),
+    ("max_side", 2, 4096),
+    ("digits", 1, 8),
+    ("digit_span", 0, 31),
+    ("requant_units", 1, 64),
+    ("tree_step", 1, 8),
+)
+
+
+def _kind(kind: object) -> str:
+    return {str: "a string", int: "an integer", bool: "true or false"}[kind]  # type: ignore[index]
+
+
+def load_config(path: Path | str) -> ArrayConfig:
+    """Build from a TOML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError, TypeError
+        If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: file must be TOML, not this: {error}") from error
+    known = [field.name for field in fields(ArrayConfig)]
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{path}: key must be one of {tuple(known)}, not {key!r}")
+    for key in ("name", "pe", "rows", "cols", "word_bits"):
+        if key not in table:
+            raise ValueError(f"{path}: key {key!r} must be given, not left out")
+    try:
+        return ArrayConfig(**table)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}: {error}") from error

@@ -1,0 +1,251 @@
+"""A quantized network: integer words, biases and multipliers, with the scales that make them real numbers.
+
+Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *term* is a grouped
+convolution of one source tensor with integer words, and a layer is the sum, or the maximum, of its terms, requantised once.
+A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise term.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.formats import PointSet
+
+INPUT = "input"
+KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Shape and number format of an activation tensor.
+
+    Parameters
+    ----------
+    shape
+        (channels, height, width).
+    bits, signed
+        2 to 8 bits, two's complement where signed.
+    scale
+        Real value of one LSB.
+    """
+
+    shape: tuple[int, int, int]
+    bits: int
+    signed: bool
+    scale: float
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ValueError(f"Shape must be (channels, height, width), each at least 1, not {self.shape!r}")
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
+
+    @property
+    def low(self) -> int:
+        """Least integer the format holds."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest integer the format holds."""
+        return (1 << (self.bits - self.signed)) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One source tensor convolved with integer words, added into some of a layer's output channels.
+
+    Parameters
+    ----------
+    source
+        `INPUT` or the name of an earlier layer.
+    points
+        Name of the network's point set that the codes index.
+    codes : uint8, shape (words, M, N / groups, Kh, Kw)
+        Weight codes; a weight is the sum of its words.
+    shifts
+        Left shift of each word (bits); the weight is ``sum(values[codes[i]] << shifts[i])``.
+    stride, padding, dilation
+        (vertical, horizontal). Padding is zeros; for a maximum it is left out.
+    groups
+        As in `torch.nn.Conv2d`.
+    channel
+        First output channel of the layer that the M channels of the term add into.
+    """
+
+    source: str
+    points: str
+    codes: NDArray[np.uint8]
+    shifts: tuple[int, ...]
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    channel: int = 0
+
+    def __post_init__(self) -> None:
+        if self.codes.dtype != np.uint8 or self.codes.ndim != 5:
+            raise ValueError(f"Codes must be uint8 of 5 dimensions, not {self.codes.dtype} of {self.codes.ndim}")
+        if len(self.shifts) != len(self.codes) or not self.shifts or min(self.shifts) < 0:
+            raise ValueError(f"Shifts must be {len(self.codes)} numbers, 0 or more, not {self.shifts!r}")
+        if min(self.stride) < 1 or min(self.dilation) < 1 or min(self.padding) < 0:
+            raise ValueError(
+                f"Stride and dilation must be 1 or more and padding 0 or more, not {self.stride!r}, {self.dilation!r}, {self.padding!r}"
+            )
+        if self.groups < 1 or self.out_channels % self.groups:
+            raise ValueError(f"Groups must divide {self.out_channels} output channels, not {self.groups!r}")
+
+    @property
+    def out_channels(self) -> int:
+        """M: output channels that the term adds into."""
+        return self.codes.shape[1]
+
+    @property
+    def in_channels(self) -> int:
+        """N: channels of the source."""
+        return self.codes.shape[2] * self.groups
+
+    @property
+    def kernel(self) -> Pair:
+        """(Kh, Kw)."""
+        return self.codes.shape[3], self.codes.shape[4]
+
+    def output_size(self, height: int, width: int) -> Pair:
+        """(height, width) of the result for a source of that size."""
+        sizes = [
+            (size + 2 * pad - dil * (k - 1) - 1) // step + 1
+            for size, pad, dil, k, step in zip(
+                (height, width), self.padding, self.dilation, self.kernel, self.stride, strict=True
+            )
+        ]
+        return sizes[0], sizes[1]
+
+    def weights(self, points: PointSet) -> NDArray[np.int64]:
+        """Integer weights, shape (M, N / groups, Kh, Kw)."""
+        values = np.array(points.values, dtype=np.int64)
+        shifts = np.array(self.shifts, dtype=np.int64).reshape(-1, 1, 1, 1, 1)
+        return np.left_shift(values[self.codes], shifts).sum(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """``y[c] = clip(rne((bias[c] + sum of terms) * multiplier[c] * 2**-right[c]), low, high)``.
+
+    Parameters
+    ----------
+    name
+        Path in the user's module tree; also the name of the output tensor.
+    kind
+        What it was, one of `KINDS`; the arithmetic does not depend on it.
+    terms
+        What is added up; with `maximum` exactly one, depthwise, whose words are all the same.
+    output
+        Shape and format of the result.
+    bias, multiplier, right : int64, shape (M,)
+        In accumulator units; integers of few signed digits; bits.
+    low, high
+        Clip bounds within the output's format.
+    maximum
+        Maximum over the window instead of the sum.
+    """
+
+    name: str
+    kind: str
+    terms: tuple[Term, ...]
+    output: Tensor
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    right: NDArray[np.int64]
+    low: int
+    high: int
+    maximum: bool = False
+
+    def __post_init__(self) -> None:
+        where = f"Layer {self.name!r}"
+        if self.kind not in KINDS:
+            raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
+        if not self.terms:
+            raise ValueError(f"{where}: layer must have at least one term, not {self.terms!r}")
+        channels = self.output.shape[0]
+        for key in ("bias", "multiplier", "right"):
+            array = getattr(self, key)
+            if array.dtype != np.int64 or array.shape != (channels,):
+                raise ValueError(
+                    f"{where}: {key} must be int64 of shape ({channels},), not {array.dtype} of {array.shape}"
+                )
+        if self.multiplier.min() < 0 or self.right.min() < 0 or self.right.max() > 62:
+            raise ValueError(f"{where}: multiplier must not be negative and right must be 0 to 62")
+        if not self.output.low <= self.low <= self.high <= self.output.high:
+            raise ValueError(
+                f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, not {self.low!r}, {self.high!r}"
+            )
+        for term in self.terms:
+            if term.channel < 0 or term.channel + term.out_channels > channels:
+                raise ValueError(
+                    f"{where}: term must end within {channels} channels, not at {term.channel + term.out_channels!r}"
+                )
+        if self.maximum:
+            codes = self.terms[0].codes
+            if (
+                len(self.terms) != 1
+                or self.terms[0].groups != channels
+                or (codes != codes.flat[0]).any()
+                or len(codes) != 1
+            ):
+                raise ValueError(f"{where}: maximum must have one depthwise term of one word and one code")
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A quantized network, layers in an order in which each one's sources come before it.
+
+    The last layer is the network's output. `meta` holds strings and numbers for reports (recipe, accuracy, ratio asked).
+    """
+
+    name: str
+    input: Tensor
+    layers: tuple[Layer, ...]
+    points: Mapping[str, PointSet]
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError(f"Network {self.name!r} must have at least one layer, not {self.layers!r}")
+        tensors = {INPUT: self.input}
+        for layer in self.layers:
+            where = f"Layer {layer.name!r}"
+            if layer.name in tensors:
+                raise ValueError(f"{where}: name must be used once")
+            for term in layer.terms:
+                if term.source not in tensors:
+                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {term.source!r}")
+                if term.points not in self.points:
+                    raise ValueError(f"{where}: point set must be one of {tuple(self.points)}, not {term.points!r}")
+                channels, height, width = tensors[term.source].shape
+                if term.in_channels != channels:
+                    raise ValueError(f"{where}: term must take {channels} channels, not {term.in_channels!r}")
+                if term.output_size(height, width) != layer.output.shape[1:]:
+                    raise ValueError(
+                        f"{where}: term must give {layer.output.shape[1:]} positions, not {term.output_size(height, width)!r}"
+                    )
+                if term.codes.size and int(term.codes.max()) >= 2 * self.points[term.points].fmt.points:
+                    raise ValueError(
+                        f"{where}: code must be below {2 * self.points[term.points].fmt.points}, not {term.codes.max()}"
+                    )
+            tensors[layer.name] = layer.output
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name: the input and each layer's output."""
+        return {INPUT: self.input} | {layer.name: layer.output for layer in self.layers}
+
+    @property
+    def output(self) -> Layer:
+        """The last layer."""
+        return self.layers[-1]
