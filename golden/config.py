@@ -183,7 +183,7 @@ class ArrayConfig:
 
     @property
     def fetch_cycles(self) -> int:
-        """Cycles from the fetch of an instruction until it is offered to the array; for PASS its columns come on top."""
+        """Cycles from the fetch of an instruction until it is offered to the array; PASS adds its columns."""
         return 2
 
     @property

@@ -1,7 +1,7 @@
 """A quantized network: integer words, biases and multipliers, with the scales that make them real numbers.
 
-Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *term* is a grouped
-convolution of one source tensor with integer words, and a layer is the sum, or the maximum, of its terms, requantised once.
+Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *term* is a grouped convolution of
+one source tensor with integer words, and a layer is the sum, or the maximum, of its terms, requantised once.
 A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise term.
 """
 
@@ -92,11 +92,14 @@ class Term:
     def __post_init__(self) -> None:
         if self.codes.dtype != np.uint8 or self.codes.ndim != 5:
             raise ValueError(f"Codes must be uint8 of 5 dimensions, not {self.codes.dtype} of {self.codes.ndim}")
+        if not self.codes.size:
+            raise ValueError(f"Codes must not be empty, not {self.codes.shape!r}")
         if len(self.shifts) != len(self.codes) or not self.shifts or min(self.shifts) < 0:
             raise ValueError(f"Shifts must be {len(self.codes)} numbers, 0 or more, not {self.shifts!r}")
         if min(self.stride) < 1 or min(self.dilation) < 1 or min(self.padding) < 0:
             raise ValueError(
-                f"Stride and dilation must be 1 or more and padding 0 or more, not {self.stride!r}, {self.dilation!r}, {self.padding!r}"
+                "Stride and dilation must be 1 or more and padding 0 or more, "
+                f"not {self.stride!r}, {self.dilation!r}, {self.padding!r}"
             )
         if self.groups < 1 or self.out_channels % self.groups:
             raise ValueError(f"Groups must divide {self.out_channels} output channels, not {self.groups!r}")
@@ -125,6 +128,22 @@ class Term:
             )
         ]
         return sizes[0], sizes[1]
+
+    def windows_touch(self, height: int, width: int) -> bool:
+        """Whether every window over a source of that size holds at least one position inside it."""
+        return all(
+            any(0 <= n * step - pad + k * dil < size for k in range(taps))
+            for size, pad, dil, taps, step, count in zip(
+                (height, width),
+                self.padding,
+                self.dilation,
+                self.kernel,
+                self.stride,
+                self.output_size(height, width),
+                strict=True,
+            )
+            for n in range(count)
+        )
 
     def weights(self, points: PointSet) -> NDArray[np.int64]:
         """Integer weights, shape (M, N / groups, Kh, Kw)."""
@@ -183,7 +202,8 @@ class Layer:
             raise ValueError(f"{where}: multiplier must not be negative and right must be 0 to 62")
         if not self.output.low <= self.low <= self.high <= self.output.high:
             raise ValueError(
-                f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, not {self.low!r}, {self.high!r}"
+                f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, "
+                f"not {self.low!r}, {self.high!r}"
             )
         for term in self.terms:
             if term.channel < 0 or term.channel + term.out_channels > channels:
@@ -205,7 +225,8 @@ class Layer:
 class Network:
     """A quantized network, layers in an order in which each one's sources come before it.
 
-    The last layer is the network's output. `meta` holds strings and numbers for reports (recipe, accuracy, ratio asked).
+    The last layer is the network's output. `meta` holds strings and numbers for reports (recipe, accuracy, ratio
+    asked).
     """
 
     name: str
@@ -232,11 +253,16 @@ class Network:
                     raise ValueError(f"{where}: term must take {channels} channels, not {term.in_channels!r}")
                 if term.output_size(height, width) != layer.output.shape[1:]:
                     raise ValueError(
-                        f"{where}: term must give {layer.output.shape[1:]} positions, not {term.output_size(height, width)!r}"
+                        f"{where}: term must give {layer.output.shape[1:]} positions, "
+                        f"not {term.output_size(height, width)!r}"
                     )
-                if term.codes.size and int(term.codes.max()) >= 2 * self.points[term.points].fmt.points:
+                if int(term.codes.max()) >= 2 * self.points[term.points].fmt.points:
                     raise ValueError(
                         f"{where}: code must be below {2 * self.points[term.points].fmt.points}, not {term.codes.max()}"
+                    )
+                if layer.maximum and not term.windows_touch(height, width):
+                    raise ValueError(
+                        f"{where}: padding of a maximum must leave each window a value, not {term.padding!r}"
                     )
             tensors[layer.name] = layer.output
 

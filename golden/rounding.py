@@ -1,7 +1,5 @@
 """The one rounding of a layer, and the multipliers of a few signed digits that requantisation may use."""
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,11 +23,11 @@ def rne(value: NDArray[np.int64], right: NDArray[np.int64] | int) -> NDArray[np.
     """
     if value.dtype != np.int64:
         raise TypeError(f"Values must be int64, not {value.dtype}")
-    divisor = np.left_shift(np.int64(1), np.asarray(right, dtype=np.int64))
-    quotient = np.floor_divide(value, divisor)
-    remainder = value - quotient * divisor
-    up = (2 * remainder > divisor) | ((2 * remainder == divisor) & (quotient % 2 == 1))
-    return quotient + up
+    right = np.asarray(right, dtype=np.int64)
+    divisor = np.left_shift(np.int64(1), right)
+    quotient = np.right_shift(value, right)
+    twice = 2 * np.bitwise_and(value, divisor - 1)
+    return quotient + ((twice > divisor) | ((twice == divisor) & (quotient & 1 == 1)))
 
 
 def csd(value: int) -> tuple[tuple[int, int], ...]:
@@ -46,17 +44,6 @@ def csd(value: int) -> tuple[tuple[int, int], ...]:
     return tuple(reversed(digits))
 
 
-@lru_cache
-def _mantissas(digits: int, span: int) -> NDArray[np.int64]:
-    """Every positive integer of at most `digits` signed digits with shifts 0 to `span`, ascending."""
-    found = {0}
-    for _ in range(digits):
-        found |= {v + sign * (1 << shift) for v in found for sign in (1, -1) for shift in range(span + 1)}
-    return np.array(
-        sorted(v for v in found if v > 0 and len(csd(v)) <= digits and csd(v)[0][1] <= span), dtype=np.int64
-    )
-
-
 def scale_multiplier(scale: float, *, digits: int, span: int, max_right: int) -> tuple[int, int]:
     """Integers (M, r) for which ``M * 2**-r`` is as near to `scale` as `digits` signed digits can be.
 
@@ -65,13 +52,13 @@ def scale_multiplier(scale: float, *, digits: int, span: int, max_right: int) ->
     scale
         Real ratio of accumulator units to output units; positive.
     digits, span
-        Most digits of M and the largest shift of one (`ArrayConfig.digits`, `.digit_span`).
+        Most digits of M, in canonical form, and the largest shift of one (`ArrayConfig.digits`, `.digit_span`).
     max_right
         Largest r.
 
     Returns
     -------
-    (M, r), with the smallest r among the nearest.
+    (M, r), with the smallest r among the nearest, and of those the smaller M.
 
     Raises
     ------
@@ -80,14 +67,38 @@ def scale_multiplier(scale: float, *, digits: int, span: int, max_right: int) ->
     """
     if not np.isfinite(scale) or scale <= 0:
         raise ValueError(f"Scale must be positive and finite, not {scale!r}")
-    mantissas = _mantissas(digits, span)
-    best: tuple[float, int, int] | None = None
-    for right in range(max_right + 1):
-        place = int(np.searchsorted(mantissas, scale * 2.0**right))
-        for candidate in mantissas[max(0, place - 1) : place + 1]:
-            error = abs(float(candidate) * 2.0**-right - scale)
-            if best is None or error < best[0]:
-                best = (error, int(candidate), right)
-    if best is None or best[0] > scale / 2:
-        raise ValueError(f"Scale must be within {mantissas[0]}*2**-{max_right} and {mantissas[-1]}, not {scale!r}")
-    return best[1], best[2]
+    numerator, denominator = float(scale).as_integer_ratio()
+    # Every M * 2**-r is also 2M * 2**-(r+1) as long as 2M is within the span, so only the largest r matter.
+    top = span - (numerator.bit_length() - denominator.bit_length())
+    found = []
+    for right in {min(max(top + n, 0), max_right) for n in (-1, 0, 1, 2)}:
+        target = numerator << right
+        for m in _nearby(target, denominator, digits, span):
+            error = abs(m * denominator - target) << (max_right - right)
+            r = right
+            while m and m % 2 == 0 and r:
+                m, r = m // 2, r - 1
+            found.append((error, r, m))
+    error, right, multiplier = min(found)
+    if 2 * error > numerator << max_right:
+        most = sum(1 << shift for shift in range(span, -1, -2)[:digits])
+        raise ValueError(f"Scale must be within 1*2**-{max_right} and {most}, not {scale!r}")
+    return multiplier, right
+
+
+def _nearby(target: int, unit: int, digits: int, span: int) -> set[int]:
+    """Integers of at most `digits` canonical signed digits with shifts up to `span`, target/unit's nearest among them.
+
+    A number whose first digit is 2**s lies from 2/3 to 4/3 of it, so the first digit of the nearest number is one of
+    the two powers of two around the target, or the largest allowed if both are too large.
+    """
+    if digits == 0 or span < 0:
+        return {0}
+    sign = 1 if target >= 0 else -1
+    magnitude = abs(target)
+    below = (magnitude // unit).bit_length() - 1
+    found = {0}
+    for shift in {min(max(below, 0), span), min(below + 1, span)}:
+        rest = magnitude - (unit << shift)
+        found |= {(1 << shift) + low for low in _nearby(rest, unit, digits - 1, shift - 2)}
+    return {sign * m for m in found}
