@@ -68,6 +68,7 @@ REGISTERS: dict[str, tuple[int, str, str]] = {
     "STATUS": (0x14, "read", "bit 0 busy, bit 1 done, bit 2 loaded, bits 15 to 8 error code"),
     "CYCLES": (0x18, "read", "cycles of the last inference, from start to END, waiting for the output stream left out"),
     "PASSES": (0x1C, "read", "passes of the last inference"),
+    "MODE": (0x20, "read and write", "bit 0: a frame that ends well and holds an input only starts an inference"),
 }
 ID_VALUE = 0x32464C44
 STATUS_FIELDS = {"busy": 1, "done": 1, "loaded": 1, "reserved": 5, "error": 8}

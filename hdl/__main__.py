@@ -1,0 +1,43 @@
+"""``python -m hdl --config configs/log_8x8.toml --out build/verilog``: Verilog and its listing, without torch."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from golden.config import load_config
+from hdl.emit import emit, listing, listing_markdown, top_name
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Emit one build; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hdl", description="Emit the Verilog of a build.")
+    parser.add_argument("--config", type=Path, required=True, help="build, a TOML file in configs/")
+    parser.add_argument("--out", type=Path, default=Path("build/verilog"), help="folder to write to")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        texts = {
+            ".v": emit(config),
+            ".md": listing_markdown(config),
+            ".json": json.dumps(listing(config), indent=2) + "\n",
+        }
+        options.out.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            _write(options.out / f"{top_name(config)}{suffix}", text)
+    except (OSError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out / top_name(config)}.v: {texts['.v'].count(chr(10))} lines, hash {config.build_hash:08x}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

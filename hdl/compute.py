@@ -1,0 +1,119 @@
+"""The compute path: window addresses, feature lines, array, accumulators, and the tags that keep them in step."""
+
+from amaranth import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden import isa
+from golden.config import ArrayConfig
+from hdl.accumulators import Accumulators
+from hdl.array import PeArray
+from hdl.layouts import accumulators_layout, activations_layout, fields_layout, tag_layout, word_layout
+from hdl.operands import Operands
+from hdl.window import WindowGenerator
+
+
+class Compute(wiring.Component):
+    """Executes passes: streams a chunk's positions past the loaded tile and adds into the current bank.
+
+    A pass taken in cycle a issues its first position in cycle a + 1, one a cycle; the position's sums can be
+    read from the accumulators ``array_latency`` cycles after its issue.
+
+    Parameters
+    ----------
+    config
+        The build.
+
+    Members
+    -------
+    start : In(stream of {window, pass, bank})
+        A pass whose tile is loaded: geometry, operands, accumulator bank.
+    load : In(cols), words : In(array of word_layout)
+        Words for the shadow of the columns whose bit is set.
+    feature_address : Out, feature_data : In
+        The feature memory; data one cycle after the address.
+    read_bank, read_position : In, read_data : Out
+        The accumulator memory for the requantiser; data one cycle after the position.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self.pass_layout = fields_layout(isa.pass_fields(config))
+        self.start_layout = data.StructLayout(
+            {"window": fields_layout(isa.window_fields(config)), "pass": self.pass_layout, "bank": 1}
+        )
+        super().__init__(
+            {
+                "start": In(stream.Signature(self.start_layout)),
+                "load": In(config.cols),
+                "words": In(data.ArrayLayout(word_layout(config), config.rows)),
+                "feature_address": Out(isa.pass_fields(config)["address"]),
+                "feature_data": In(activations_layout(config)),
+                "read_bank": In(1),
+                "read_position": In(range(config.acc_depth)),
+                "read_data": Out(accumulators_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.window = window = WindowGenerator(config)
+        m.submodules.operands = operands = Operands(config)
+        m.submodules.array = array = PeArray(config)
+        m.submodules.accumulators = accumulators = Accumulators(config)
+
+        taken = self.start.payload["pass"]
+        m.d.comb += [
+            window.start.valid.eq(self.start.valid),
+            self.start.ready.eq(window.start.ready),
+            window.start.payload.window.eq(self.start.payload.window),
+            window.start.payload.address.eq(taken.address),
+            window.start.payload.x.eq(taken.x),
+            window.start.payload.y.eq(taken.y),
+            self.feature_address.eq(window.address),
+        ]
+        current = Signal(self.pass_layout)
+        bank = Signal()
+        with m.If(self.start.valid & self.start.ready):
+            m.d.sync += [current.eq(taken), bank.eq(self.start.payload.bank)]
+
+        issued = Signal(tag_layout(config))
+        m.d.comb += [
+            issued.valid.eq(window.valid),
+            issued.outside.eq(window.outside),
+            issued.position.eq(window.position),
+            issued.shift.eq(current.shift),
+            issued.first.eq(current.first),
+            issued.maximum.eq(current.maximum),
+            issued.bank.eq(bank),
+            issued.col_mask.eq(current.col_mask),
+        ]
+        tags = [issued]
+        for n in range(3 + config.tree_stages):
+            tags.append(Signal(tag_layout(config), name=f"tag{n + 1}"))
+            m.d.sync += tags[-1].eq(tags[-2])
+        row_mask = Signal(config.rows)
+        is_signed = Signal()
+        swap = Signal()
+        m.d.sync += [
+            row_mask.eq(current.row_mask),
+            is_signed.eq(current.signed),
+            swap.eq(window.valid & window.first),
+        ]
+        m.d.comb += [
+            operands.line.eq(self.feature_data),
+            operands.outside.eq(tags[1].outside),
+            operands.row_mask.eq(row_mask),
+            operands.signed.eq(is_signed),
+            array.activations.eq(operands.operands),
+            array.load.eq(self.load),
+            array.words.eq(self.words),
+            array.swap.eq(swap),
+            accumulators.tag.eq(tags[-1]),
+            accumulators.sums.eq(array.sums),
+            accumulators.read_bank.eq(self.read_bank),
+            accumulators.read_position.eq(self.read_position),
+            self.read_data.eq(accumulators.read_data),
+        ]
+        return m

@@ -1,0 +1,170 @@
+"""AXI4-Lite registers: identity, start, status, error, counters."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden import isa
+from golden.config import MACHINE_VERSION, ArrayConfig
+from golden.isa import REGISTERS, Error
+
+OKAY, SLVERR = 0, 2
+ADDRESS_BITS = 8
+
+#: The AXI4-Lite slave's signals and their widths, as seen from the slave.
+AXI_LITE = wiring.Signature(
+    {
+        "awaddr": In(ADDRESS_BITS),
+        "awprot": In(3),
+        "awvalid": In(1),
+        "awready": Out(1),
+        "wdata": In(32),
+        "wstrb": In(4),
+        "wvalid": In(1),
+        "wready": Out(1),
+        "bresp": Out(2),
+        "bvalid": Out(1),
+        "bready": In(1),
+        "araddr": In(ADDRESS_BITS),
+        "arprot": In(3),
+        "arvalid": In(1),
+        "arready": Out(1),
+        "rdata": Out(32),
+        "rresp": Out(2),
+        "rvalid": Out(1),
+        "rready": In(1),
+    }
+)
+
+
+class Control(wiring.Component):
+    """Register file on AXI4-Lite; one read and one write under way at a time.
+
+    An address that is not a register's, a read of a write-only or a write of a read-only one answers SLVERR
+    and changes nothing. A write with byte 0 not strobed answers OKAY and changes nothing.
+
+    Parameters
+    ----------
+    config
+        The build.
+
+    Members
+    -------
+    axi : AXI4-Lite slave
+    run : Out(1)
+        Start the sequencer in the next cycle.
+    busy, complete, failed : In(1), cycles, passes : In(32)
+        From the sequencer.
+    between, finished, has_program, has_input, touched, error_valid : In(1), error : In(8)
+        From the loader.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "axi": Out(AXI_LITE),
+                "run": Out(1),
+                "busy": In(1),
+                "complete": In(1),
+                "failed": In(1),
+                "cycles": In(32),
+                "passes": In(32),
+                "between": In(1),
+                "finished": In(1),
+                "has_program": In(1),
+                "has_input": In(1),
+                "touched": In(1),
+                "error": In(8),
+                "error_valid": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        axi = self.axi
+        done = Signal()
+        loaded = Signal()
+        error = Signal(8)
+        automatic = Signal()
+        values = {
+            "ID": isa.ID_VALUE,
+            "VERSION": MACHINE_VERSION,
+            "BUILD": self.config.build_hash,
+            "SHAPE": self.config.rows | self.config.cols << 16,
+            "STATUS": self._status(m, done, loaded, error),
+            "CYCLES": self.cycles,
+            "PASSES": self.passes,
+            "MODE": automatic,
+        }
+
+        m.d.comb += axi.arready.eq(~axi.rvalid)
+        with m.If(axi.rvalid & axi.rready):
+            m.d.sync += axi.rvalid.eq(0)
+        with m.If(axi.arvalid & axi.arready):
+            m.d.sync += [axi.rvalid.eq(1), axi.rresp.eq(OKAY)]
+            with m.Switch(axi.araddr):
+                for name, (address, access, _) in REGISTERS.items():
+                    if access != "write":
+                        with m.Case(address):
+                            m.d.sync += axi.rdata.eq(values[name])
+                with m.Default():
+                    m.d.sync += [axi.rdata.eq(0), axi.rresp.eq(SLVERR)]
+
+        writing = Signal()
+        m.d.comb += [
+            writing.eq(axi.awvalid & axi.wvalid & ~axi.bvalid),
+            axi.awready.eq(writing),
+            axi.wready.eq(writing),
+        ]
+        with m.If(axi.bvalid & axi.bready):
+            m.d.sync += axi.bvalid.eq(0)
+        start = Signal()
+        clear = Signal()
+        with m.If(writing):
+            m.d.sync += [axi.bvalid.eq(1), axi.bresp.eq(OKAY)]
+            with m.Switch(axi.awaddr):
+                with m.Case(REGISTERS["CONTROL"][0]):
+                    with m.If(axi.wstrb[0]):
+                        m.d.comb += [start.eq(axi.wdata[0]), clear.eq(axi.wdata[1])]
+                with m.Case(REGISTERS["MODE"][0]):
+                    with m.If(axi.wstrb[0]):
+                        m.d.sync += automatic.eq(axi.wdata[0])
+                with m.Default():
+                    m.d.sync += axi.bresp.eq(SLVERR)
+
+        with m.If(clear):
+            m.d.sync += error.eq(Error.NONE)
+        with m.If(self.finished):
+            m.d.sync += error.eq(Error.NONE)
+            with m.If(self.has_program):
+                m.d.sync += loaded.eq(1)
+        with m.If(self.error_valid):
+            m.d.sync += error.eq(self.error)
+            with m.If(self.touched):
+                m.d.sync += loaded.eq(0)
+        begin = start | (self.finished & automatic & self.has_input & ~self.has_program)
+        with m.If(begin):
+            with m.If(~loaded):
+                m.d.sync += error.eq(Error.NOT_LOADED)
+            with m.Elif(self.busy | self.run | (start & ~self.between)):
+                m.d.sync += error.eq(Error.BUSY)
+            with m.Else():
+                m.d.sync += [self.run.eq(1), done.eq(0), error.eq(Error.NONE)]
+        with m.If(self.run):
+            m.d.sync += self.run.eq(0)
+        with m.If(self.complete):
+            m.d.sync += done.eq(1)
+        with m.If(self.failed):
+            m.d.sync += error.eq(Error.INSTRUCTION)
+        return m
+
+    def _status(self, m, done, loaded, error):
+        status = Signal(32)
+        parts = {"busy": self.busy | self.run, "done": done, "loaded": loaded, "error": error}
+        position = 0
+        for name, width in isa.STATUS_FIELDS.items():
+            if name in parts:
+                m.d.comb += status[position : position + width].eq(parts[name])
+            position += width
+        return status

@@ -1,0 +1,78 @@
+"""From weight codes to the selects that PEs hold; shared by all columns, since it sits where tiles are loaded."""
+
+from amaranth import Array, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.config import ArrayConfig, bits_for
+from hdl.layouts import code_layout, fields_layout, word_layout
+
+
+class Decoder(wiring.Component):
+    """Decodes one code a row with one of the resident point sets; combinational.
+
+    On the log PE a code is its own select, but for the spare code of the asymmetric word, and there is no table.
+
+    Parameters
+    ----------
+    config
+        The build.
+
+    Members
+    -------
+    table : In(stream of {line, row})
+        Rows of the decoder's table; line is ``set * points + index``. Always ready.
+    set : In(unsigned)
+        The point set to decode with; takes effect one cycle later.
+    codes : In(array of code_layout, one a row)
+        Weight codes.
+    words : Out(array of word_layout, one a row)
+        Decoded words.
+
+    Source: paper 003 section 3.5 (the shared decoder).
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        fmt = config.fmt
+        self.row = fields_layout(fmt.row_fields)
+        super().__init__(
+            {
+                "table": In(
+                    stream.Signature(data.StructLayout({"line": range(config.sets * fmt.points), "row": self.row}))
+                ),
+                "set": In(bits_for(config.sets)),
+                "codes": In(data.ArrayLayout(code_layout(config), config.rows)),
+                "words": Out(data.ArrayLayout(word_layout(config), config.rows)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        fmt = self.config.fmt
+        m.d.comb += self.table.ready.eq(1)
+        if len(fmt.menus) == 1:
+            for row in range(self.config.rows):
+                m.d.comb += [
+                    self.words[row].term0.eq(self.codes[row].index),
+                    self.words[row].sign.eq(self.codes[row].sign),
+                ]
+                if fmt.spare is not None:
+                    with m.If(self.codes[row].sign & (self.codes[row].index == 0)):
+                        m.d.comb += self.words[row].term0.eq(fmt.menus[0].index(fmt.spare))
+            return m
+
+        table = [Signal(self.row, name=f"row{line}") for line in range(self.config.sets * fmt.points)]
+        for line, row in enumerate(table):
+            with m.If(self.table.valid & (self.table.payload.line == line)):
+                m.d.sync += row.eq(self.table.payload.row)
+        active = [Signal(self.row, name=f"active{index}") for index in range(fmt.points)]
+        for index, row in enumerate(active):
+            choices = [table[n * fmt.points + index].as_value() for n in range(self.config.sets)]
+            m.d.sync += row.as_value().eq(Array(choices)[self.set])
+        for lane in range(self.config.rows):
+            picked = Signal(self.row, name=f"picked{lane}")
+            m.d.comb += picked.as_value().eq(Array(row.as_value() for row in active)[self.codes[lane].index])
+            m.d.comb += [self.words[lane][term].eq(picked[term]) for term in fmt.row_fields]
+            m.d.comb += self.words[lane].sign.eq(self.codes[lane].sign)
+        return m

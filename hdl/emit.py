@@ -1,0 +1,193 @@
+"""From components to one readable Verilog file, and to a listing of its ports and registers."""
+
+import re
+from collections.abc import Callable
+
+from amaranth.back import rtlil
+from amaranth.back.verilog import _convert_rtlil_text
+from amaranth.lib import wiring
+
+from golden import isa
+from golden.config import MACHINE_VERSION, ArrayConfig
+from golden.isa import REGISTERS, Opcode, Section
+from hdl.accumulators import Accumulators
+from hdl.array import PeArray
+from hdl.column import Column
+from hdl.compute import Compute
+from hdl.control import Control
+from hdl.decoder import Decoder
+from hdl.loader import Loader
+from hdl.operands import Operands
+from hdl.pe import ProcessingElement
+from hdl.requantiser import Requantiser, RequantUnit
+from hdl.sender import Sender
+from hdl.sequencer import Sequencer
+from hdl.top import Twofold
+from hdl.window import WindowGenerator
+
+#: Every component that can be emitted by itself, for its bench.
+COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
+    "pe": ProcessingElement,
+    "column": Column,
+    "array": PeArray,
+    "decoder": Decoder,
+    "operands": Operands,
+    "window": WindowGenerator,
+    "accumulators": Accumulators,
+    "compute": Compute,
+    "requant_unit": RequantUnit,
+    "requantiser": Requantiser,
+    "sequencer": Sequencer,
+    "loader": Loader,
+    "sender": Sender,
+    "control": Control,
+}
+
+
+def top_name(config: ArrayConfig) -> str:
+    """Name of the Verilog module of a build."""
+    return f"twofold_{config.name}"
+
+
+def emit(config: ArrayConfig) -> str:
+    """Verilog of the whole machine; the same text for the same build.
+
+    Parameters
+    ----------
+    config
+        The build.
+
+    Returns
+    -------
+    One self-contained file; the top module is `top_name(config)`.
+    """
+    return _header(config) + _verilog(Twofold(config), top_name(config))
+
+
+def emit_component(name: str, config: ArrayConfig) -> str:
+    """Verilog of one component by itself; the top module is called `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such component.
+    """
+    if name not in COMPONENTS:
+        raise ValueError(f"Component must be one of {tuple(COMPONENTS)}, not {name!r}")
+    return _header(config) + _verilog(COMPONENTS[name](config), name)
+
+
+def _verilog(component: wiring.Component, name: str) -> str:
+    text = share_modules(rtlil.convert(component, name=name, emit_src=False), name)
+    return _convert_rtlil_text(text, strip_internal_attrs=True)
+
+
+def share_modules(text: str, top: str) -> str:
+    """RTLIL in which equal modules are written once, named after the top and what they are.
+
+    Amaranth writes a module for every instance: an array of 8 x 8 PEs would be 64 copies.
+    """
+    pattern = re.compile(r"^(?:attribute [^\n]*\n)*module \\(\S+)\n(.*?)^end\n", re.MULTILINE | re.DOTALL)
+    bodies = {match[1]: match[2] for match in pattern.finditer(text)}
+    head = text[: next(pattern.finditer(text)).start()]
+    while True:
+        first: dict[str, str] = {}
+        same = {name: first.setdefault(body, name) for name, body in bodies.items()}
+        if all(name == kept for name, kept in same.items()):
+            break
+        bodies = {name: body for name, body in bodies.items() if same[name] == name}
+        bodies = {name: _rename_cells(body, same) for name, body in bodies.items()}
+
+    names: dict[str, str] = {}
+    for name in bodies:
+        short = top if name == top else f"{top}_{re.sub(r'[$]?[0-9]*$', '', name.rsplit('.', 1)[-1])}"
+        while short in names.values():
+            short += "_"
+        names[name] = short
+    modules = []
+    for name, body in bodies.items():
+        mark = "attribute \\top 1\n" if name == top else ""
+        modules.append(f"{mark}module \\{names[name]}\n{_rename_cells(body, names)}end\n")
+    return head + "".join(modules)
+
+
+def _rename_cells(body: str, names: dict[str, str]) -> str:
+    def rename(match: re.Match[str]) -> str:
+        return f"  cell \\{names.get(match[1], match[1])} "
+
+    return re.sub(r"^  cell \\(\S+) ", rename, body, flags=re.MULTILINE)
+
+
+def _header(config: ArrayConfig) -> str:
+    return (
+        f"// Twofold build {config.name}, hash {config.build_hash:08x}, machine version {MACHINE_VERSION}.\n"
+        f"// {config.pe} PE, {config.rows} rows x {config.cols} columns, {config.word_bits}-bit words,"
+        f" shift menus {config.fmt.menus}.\n"
+        "// Generated; do not edit.\n"
+    )
+
+
+def listing(config: ArrayConfig) -> dict[str, object]:
+    """Ports, registers, memories and instruction fields of a build, as JSON can hold them."""
+    component = Twofold(config)
+    ports = [{"name": name, "direction": "input", "bits": 1} for name in ("clk", "rst")]
+    for path, member, value in component.signature.flatten(component):
+        direction = "input" if member.flow is wiring.In else "output"
+        ports.append({"name": "__".join(map(str, path)), "direction": direction, "bits": len(value)})
+    memories = [kind for kind in Section if kind is not Section.END]
+    return {
+        "build": config.name,
+        "top": top_name(config),
+        "hash": f"{config.build_hash:08x}",
+        "version": MACHINE_VERSION,
+        "ports": ports,
+        "registers": [
+            {"name": name, "address": address, "access": access, "meaning": meaning}
+            for name, (address, access, meaning) in REGISTERS.items()
+        ],
+        "memories": [
+            {
+                "name": kind.name.lower(),
+                "kind": kind.value,
+                "lines": isa.line_count(config, kind),
+                "bits": isa.line_bits(config, kind),
+            }
+            for kind in memories
+        ],
+        "instructions": [
+            {"name": opcode.name, "opcode": opcode.value, "operands": isa.operand_fields(config, opcode)}
+            for opcode in Opcode
+            if opcode is not Opcode.ILLEGAL
+        ],
+        "channel": isa.channel_fields(config),
+    }
+
+
+def listing_markdown(config: ArrayConfig) -> str:
+    """The listing as a page."""
+    data = listing(config)
+    lines = [f"# {data['top']}", "", f"Build hash `{data['hash']}`, machine version {data['version']}.", ""]
+    for title, key in (("Ports", "ports"), ("Registers", "registers"), ("Memories", "memories")):
+        rows = data[key]
+        assert isinstance(rows, list)
+        columns = list(rows[0])
+        lines += [f"## {title}", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+        for row in rows:
+            cells = (f"0x{row[c]:02x}" if c == "address" else str(row[c]) for c in columns)
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    lines += [
+        "## Instructions",
+        "",
+        "Fields with their widths (bits), least significant first; the opcode is below them.",
+        "",
+    ]
+    rows = data["instructions"]
+    assert isinstance(rows, list)
+    for row in rows:
+        operands = ", ".join(f"{name} {width}" for name, width in row["operands"].items())
+        lines.append(f"- {row['name']} (opcode {row['opcode']}): {operands or 'no operands'}")
+    channel = data["channel"]
+    assert isinstance(channel, dict)
+    lines += ["", f"A channel: {', '.join(f'{name} {width}' for name, width in channel.items())}", ""]
+    return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""The window address generator: which feature line each output position of a pass reads."""
+
+from amaranth import Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden import isa
+from golden.config import ArrayConfig
+from hdl.layouts import fields_layout
+
+
+class WindowGenerator(wiring.Component):
+    """Walks a chunk's rectangle of positions in raster order, one position a cycle; counters only.
+
+    The first position stands in the cycle after a pass is taken. A new pass can be taken while idle or
+    in the cycle of the last position, so that passes follow each other without a gap.
+
+    Parameters
+    ----------
+    config
+        The build.
+
+    Members
+    -------
+    start : In(stream of {window, address, x, y})
+        Geometry (`isa.window_fields`) and the first position's feature line and input coordinates.
+    valid : Out(1)
+        A position stands.
+    first : Out(1)
+        It is the pass's first.
+    address : Out(range(feature_depth))
+        Its feature line.
+    outside : Out(1)
+        It lies outside the input map.
+    position : Out(range(acc_depth))
+        Its number within the chunk.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self.window = fields_layout(isa.window_fields(config))
+        address = isa.pass_fields(config)["address"]
+        super().__init__(
+            {
+                "start": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "window": self.window,
+                                "address": address,
+                                "x": signed(config.coord_bits),
+                                "y": signed(config.coord_bits),
+                            }
+                        )
+                    )
+                ),
+                "valid": Out(1),
+                "first": Out(1),
+                "address": Out(address),
+                "outside": Out(1),
+                "position": Out(range(config.acc_depth)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        window = Signal(self.window)
+        x = Signal(signed(self.config.coord_bits))
+        y = Signal.like(x)
+        left = Signal.like(x)
+        row_address = Signal.like(self.address)
+        column = Signal.like(window.width)
+        row = Signal.like(window.height)
+        busy = self.valid
+
+        end_of_row = Signal()
+        last = Signal()
+        m.d.comb += [
+            end_of_row.eq(column == 1),
+            last.eq(end_of_row & (row == 1)),
+            self.start.ready.eq(~busy | last),
+            self.outside.eq((x < 0) | (x >= window.in_width) | (y < 0) | (y >= window.in_height)),
+        ]
+        with m.If(busy):
+            m.d.sync += [self.first.eq(0), self.position.eq(self.position + 1)]
+            with m.If(last):
+                m.d.sync += busy.eq(0)
+            with m.Elif(end_of_row):
+                m.d.sync += [
+                    column.eq(window.width),
+                    row.eq(row - 1),
+                    x.eq(left),
+                    y.eq(y + window.step_y),
+                    self.address.eq(row_address + window.row_step),
+                    row_address.eq(row_address + window.row_step),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    column.eq(column - 1),
+                    x.eq(x + window.step_x),
+                    self.address.eq(self.address + window.step_x),
+                ]
+        with m.If(self.start.valid & self.start.ready):
+            start = self.start.payload
+            m.d.sync += [
+                busy.eq(1),
+                self.first.eq(1),
+                self.position.eq(0),
+                window.eq(start.window),
+                column.eq(start.window.width),
+                row.eq(start.window.height),
+                left.eq(start.x),
+                x.eq(start.x),
+                y.eq(start.y),
+                row_address.eq(start.address),
+                self.address.eq(start.address),
+            ]
+        return m
