@@ -1,0 +1,207 @@
+"""A quantized network on disk: ``network.json`` (structure) and ``tensors.safetensors`` (integers) in one folder.
+
+The structure carries a checksum of itself and of the tensor file, so that a damaged folder is refused as a whole.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from golden.formats import PointSet, WeightFormat
+from golden.network import Layer, Network, Tensor, Term
+
+FORMAT = "twofold-network"
+#: A new number for any change of the structure; older software refuses it.
+VERSION = 1
+STRUCTURE_FILE, TENSOR_FILE = "network.json", "tensors.safetensors"
+
+
+def save(network: Network, folder: Path | str) -> None:
+    """Writes a network; a network already in that folder is replaced.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something other than a network, or `network.meta` cannot be written as JSON.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (
+        folder.is_dir() and {f.name for f in folder.iterdir()} <= {STRUCTURE_FILE, TENSOR_FILE}
+    ):
+        raise ValueError(f"{folder}: folder must be new or hold only a network, not other files")
+    tensors = _tensors(network)
+    data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    structure = _structure(network) | {"tensors_sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        digest = _digest(structure)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: meta must be JSON, not this: {error}") from error
+    text = json.dumps(structure | {"sha256": digest}, indent=1, default=_plain) + "\n"
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = draft.with_name(f"{draft.name}.old")
+    try:
+        (draft / TENSOR_FILE).write_bytes(data)
+        (draft / STRUCTURE_FILE).write_text(text, encoding="utf-8")
+        draft.chmod(0o755)
+        if folder.exists():
+            # A folder cannot be renamed over a full one: the old network steps aside first.
+            os.rename(folder, old)
+        os.rename(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path | str) -> Network:
+    """Reads a network.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of the two files is missing.
+    ValueError
+        If a file is damaged, truncated, of a newer version or something else; the message begins with its path.
+    """
+    path, tensor_path = Path(folder) / STRUCTURE_FILE, Path(folder) / TENSOR_FILE
+    for file in (path, tensor_path):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: file of a quantized network must exist")
+    try:
+        structure = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except ValueError as error:
+        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    found = structure.get("format") if isinstance(structure, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
+    version = structure.get("version")
+    if version != VERSION:
+        raise ValueError(f"{path}: version must be {VERSION}, not {version!r}")
+    stated = structure.pop("sha256", None)
+    if stated != _digest(structure):
+        raise ValueError(f"{path}: checksum must be {_digest(structure)!r}, not {stated!r}: the file is damaged")
+    data = tensor_path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != structure.get("tensors_sha256"):
+        raise ValueError(
+            f"{tensor_path}: checksum must be {structure.get('tensors_sha256')!r}, not {digest!r}: the file is damaged"
+        )
+    try:
+        return _network(structure, safetensors.numpy.load(data))
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: file must describe a network, not this: {error}") from error
+
+
+def _digest(structure: dict[str, Any]) -> str:
+    text = json.dumps(structure, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a number")
+
+
+def _tensors(network: Network) -> dict[str, NDArray]:
+    """Arrays by the names that stand in the file: layer number, then what."""
+    tensors: dict[str, NDArray] = {}
+    for n, layer in enumerate(network.layers):
+        tensors |= {f"{n}.bias": layer.bias, f"{n}.multiplier": layer.multiplier, f"{n}.right": layer.right}
+        tensors |= {f"{n}.codes{t}": term.codes for t, term in enumerate(layer.terms)}
+    return tensors
+
+
+def _structure(network: Network) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": network.name,
+        "input": _tensor_fields(network.input),
+        "points": {
+            name: {
+                "menus": points.fmt.menus,
+                "index_bits": points.fmt.index_bits,
+                "spare": points.fmt.spare,
+                "levels": points.levels,
+            }
+            for name, points in network.points.items()
+        },
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "output": _tensor_fields(layer.output),
+                "low": layer.low,
+                "high": layer.high,
+                "maximum": layer.maximum,
+                "terms": [
+                    {
+                        "source": term.source,
+                        "points": term.points,
+                        "shifts": term.shifts,
+                        "stride": term.stride,
+                        "padding": term.padding,
+                        "dilation": term.dilation,
+                        "groups": term.groups,
+                        "channel": term.channel,
+                    }
+                    for term in layer.terms
+                ],
+            }
+            for layer in network.layers
+        ],
+        "meta": dict(network.meta),
+    }
+
+
+def _tensor_fields(tensor: Tensor) -> dict[str, Any]:
+    return {"shape": tensor.shape, "bits": tensor.bits, "signed": tensor.signed, "scale": tensor.scale}
+
+
+def _network(structure: dict[str, Any], tensors: dict[str, NDArray]) -> Network:
+    points = {
+        name: PointSet(
+            WeightFormat(tuple(map(tuple, fields["menus"])), fields["index_bits"], fields["spare"]),
+            tuple(fields["levels"]),
+        )
+        for name, fields in structure["points"].items()
+    }
+    layers = tuple(
+        Layer(
+            name=fields["name"],
+            kind=fields["kind"],
+            terms=tuple(_term(term, tensors[f"{n}.codes{t}"]) for t, term in enumerate(fields["terms"])),
+            output=_tensor(fields["output"]),
+            bias=tensors[f"{n}.bias"],
+            multiplier=tensors[f"{n}.multiplier"],
+            right=tensors[f"{n}.right"],
+            low=fields["low"],
+            high=fields["high"],
+            maximum=fields["maximum"],
+        )
+        for n, fields in enumerate(structure["layers"])
+    )
+    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"])
+
+
+def _tensor(fields: dict[str, Any]) -> Tensor:
+    return Tensor(tuple(fields["shape"]), fields["bits"], fields["signed"], fields["scale"])
+
+
+def _term(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Term:
+    pairs = {key: tuple(fields[key]) for key in ("shifts", "stride", "padding", "dilation")}
+    return Term(**(fields | pairs), codes=codes)

@@ -1,0 +1,235 @@
+"""The integer arithmetic of a network, exactly: this is what training, compiler and hardware must agree with.
+
+Products run in float32 or float64 matrix routines where the worst case over all inputs proves that no
+partial sum can lose a bit, and in int64 where it does not.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from golden.convolution import TermKernel
+from golden.network import INPUT, Layer, Network, Tensor
+from golden.rounding import rne
+
+#: Bytes of the largest activation tensor of a batch: it should stay in the cache from layer to layer.
+BATCH_BYTES = 1 << 20
+#: Integers that float32 and float64 hold exactly reach up to these.
+FLOAT32_EXACT, FLOAT64_EXACT = 1 << 24, 1 << 53
+
+
+def run(network: Network, x: NDArray[np.int64], *, keep: Collection[str] | None = None) -> dict[str, NDArray[np.int64]]:
+    """Every layer's integer output.
+
+    Parameters
+    ----------
+    network
+        What to compute.
+    x : int64, shape (B, C, H, W)
+        Inputs, in input LSBs.
+    keep
+        Names of the layers whose outputs to return; None for all. The others are dropped as soon as possible.
+
+    Returns
+    -------
+    Layer name to int64 array of shape (B, M, Ho, Wo), in output LSBs.
+
+    Raises
+    ------
+    TypeError
+        If the inputs are not int64.
+    ValueError
+        If the inputs have another shape or exceed their format, a kept name is unknown, or 64 bits could overflow.
+    """
+    check_tensor("Input", network.input, x)
+    names = tuple(layer.name for layer in network.layers)
+    for name in names if keep is None else keep:
+        if name not in names:
+            raise ValueError(f"Kept layer must be one of {names}, not {name!r}")
+    kept = set(names if keep is None else keep)
+    plans = [_Plan.of(network, layer) for layer in network.layers]
+    last_use = {term.source: n for n, layer in enumerate(network.layers) for term in layer.terms}
+    results = {name: np.empty((len(x), *network.tensors[name].shape), dtype=np.int64) for name in names if name in kept}
+    batch = max(1, BATCH_BYTES // (4 * max(int(np.prod(tensor.shape)) for tensor in network.tensors.values())))
+    for start in range(0, len(x), batch):
+        part = slice(start, start + batch)
+        values = {INPUT: np.ascontiguousarray(x[part].transpose(0, 2, 3, 1), dtype=np.float32)}
+        for n, plan in enumerate(plans):
+            layer = plan.layer
+            values[layer.name] = plan.requantise(plan.accumulate(values))
+            if layer.name in kept:
+                results[layer.name][part] = values[layer.name].transpose(0, 3, 1, 2)
+            for name in [name for name in values if last_use.get(name, 0) <= n]:
+                del values[name]
+    return results
+
+
+def accumulate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Accumulators of one layer, bias included, before requantisation.
+
+    Parameters
+    ----------
+    network, layer
+        A layer of the network.
+    tensors : name to int64, shape (B, N, H, W)
+        At least the layer's sources.
+
+    Returns
+    -------
+    int64, shape (B, M, Ho, Wo)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `run`.
+    """
+    values = {}
+    for name in dict.fromkeys(term.source for term in layer.terms):
+        check_tensor(f"Tensor {name!r}", network.tensors[name], tensors[name])
+        values[name] = np.ascontiguousarray(tensors[name].transpose(0, 2, 3, 1), dtype=np.float32)
+    sums = _Plan.of(network, layer).accumulate(values)
+    return np.ascontiguousarray(sums.transpose(0, 3, 1, 2), dtype=np.int64)
+
+
+def requantise(layer: Layer, acc: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``clip(rne(acc * multiplier * 2**-right), low, high)``, in 64-bit integers.
+
+    Parameters
+    ----------
+    layer
+        Gives multiplier, right shift and bounds.
+    acc : int64, shape (B, M, Ho, Wo)
+        Accumulators, bias included; times the multiplier they must fit in 64 bits (`worst_case`).
+    """
+    multiplier, right = layer.multiplier[:, None, None], layer.right[:, None, None]
+    return np.clip(rne(acc * multiplier, right), layer.low, layer.high)
+
+
+def classify(network: Network, x: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Index of the largest output of each image (the first of equals), shape (B,)."""
+    name = network.output.name
+    return run(network, x, keep=(name,))[name].reshape(len(x), -1).argmax(axis=1)
+
+
+def accuracy(network: Network, x: NDArray[np.int64], labels: NDArray[np.integer]) -> float:
+    """Share of images whose largest output is the label's."""
+    return float(np.mean(classify(network, x) == labels))
+
+
+def worst_case(network: Network, layer: Layer) -> list[int]:
+    """Largest magnitude that each accumulator of a layer can reach, partial sums in any order included.
+
+    Returns
+    -------
+    One bound a channel, in accumulator units: ``|bias| + sum(|weights|) * largest |activation|``.
+
+    Raises
+    ------
+    ValueError
+        If weights or their sums do not fit in 64 bits.
+    """
+    bounds = [abs(int(bias)) for bias in layer.bias]
+    for term, sums in zip(layer.terms, _magnitudes(network, layer), strict=True):
+        for channel, value in enumerate(sums, term.channel):
+            bounds[channel] += value
+    return bounds
+
+
+def check_tensor(what: str, tensor: Tensor, array: NDArray[np.int64]) -> None:
+    """Refuses an array that is not a batch of a tensor.
+
+    Raises
+    ------
+    TypeError
+        If it is not int64.
+    ValueError
+        If its shape is not (B, C, H, W) or a value exceeds the format.
+    """
+    if array.dtype != np.int64:
+        raise TypeError(f"{what} must be int64, not {array.dtype}")
+    if array.ndim != 4 or array.shape[1:] != tensor.shape:
+        shape = ", ".join(map(str, tensor.shape))
+        raise ValueError(f"{what} must be of shape (B, {shape}), not {array.shape!r}")
+    for value in (array.min(initial=0), array.max(initial=0)):
+        if not tensor.low <= value <= tensor.high:
+            raise ValueError(f"{what} must be {tensor.low} to {tensor.high}, not {int(value)!r}")
+
+
+def _magnitudes(network: Network, layer: Layer) -> list[list[int]]:
+    """For each term, the largest magnitude of each of its M sums."""
+    result = []
+    for term in layer.terms:
+        points, source = network.points[term.points], network.tensors[term.source]
+        weight = sum(max(map(abs, points.values)) << shift for shift in term.shifts)
+        fan_in = term.codes[0, 0].size
+        if weight * fan_in >= 1 << 63:
+            raise ValueError(f"Layer {layer.name!r}: sums of weights must be below 2**63, not {weight * fan_in}")
+        weights = np.abs(term.weights(points)).reshape(term.out_channels, -1)
+        totals = weights.max(axis=1) if layer.maximum else weights.sum(axis=1)
+        result.append([int(total) * max(-source.low, source.high) for total in totals])
+    return result
+
+
+def _exact_type(bound: int) -> DTypeLike:
+    """Fastest number type that holds every integer up to the bound."""
+    if bound < FLOAT32_EXACT:
+        return np.float32
+    return np.float64 if bound < FLOAT64_EXACT else np.int64
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A layer made ready: weights laid out, number types chosen. Tensors are (B, H, W, C) and float32.
+
+    `scale` is ``multiplier * 2**-right`` where float64 holds every product exactly, else None.
+    """
+
+    layer: Layer
+    kernels: tuple[TermKernel, ...]
+    dtype: DTypeLike
+    scale: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, network: Network, layer: Layer) -> "_Plan":
+        bounds = worst_case(network, layer)
+        scaled = max(bound * int(m) for bound, m in zip(bounds, layer.multiplier, strict=True))
+        if max(max(bounds), scaled) >= 1 << 63:
+            worst = max(max(bounds), scaled)
+            raise ValueError(f"Layer {layer.name!r}: accumulator times multiplier must be below 2**63, not {worst}")
+        kernels = tuple(
+            TermKernel(term, term.weights(network.points[term.points]), dtype=_exact_type(max(sums)))
+            for term, sums in zip(layer.terms, _magnitudes(network, layer), strict=True)
+        )
+        scale = layer.multiplier * 2.0**-layer.right if scaled < FLOAT64_EXACT else None
+        return cls(layer, kernels, _exact_type(max(bounds)), scale)
+
+    def accumulate(self, values: Mapping[str, NDArray]) -> NDArray:
+        """Accumulators, bias included; of type `dtype`."""
+        layer = self.layer
+        acc: NDArray | None = None
+        for kernel in self.kernels:
+            x = values[kernel.term.source]
+            sums = (kernel.maximum(x) if layer.maximum else kernel.sum(x)).astype(self.dtype, copy=False)
+            if acc is None and kernel.term.out_channels == len(layer.bias):
+                acc = sums
+                continue
+            if acc is None:
+                acc = np.zeros((*sums.shape[:3], len(layer.bias)), dtype=self.dtype)
+            acc[..., kernel.term.channel : kernel.term.channel + kernel.term.out_channels] += sums
+        assert acc is not None
+        acc += layer.bias.astype(self.dtype)
+        return acc
+
+    def requantise(self, acc: NDArray) -> NDArray:
+        """Activations, float32."""
+        layer = self.layer
+        if self.scale is None:
+            y = np.clip(rne(acc.astype(np.int64) * layer.multiplier, layer.right), layer.low, layer.high)
+            return y.astype(np.float32)
+        # acc * multiplier is an integer below 2**53 and the power of two is exact, so rint rounds the true value.
+        scaled = np.multiply(acc, self.scale, dtype=np.float64)
+        np.rint(scaled, out=scaled)
+        np.clip(scaled, layer.low, layer.high, out=scaled)
+        return scaled.astype(np.float32)
