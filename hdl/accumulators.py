@@ -77,8 +77,8 @@ class Accumulators(wiring.Component):
             m.d.comb += old.eq(Mux(tags[1].bank, reads[1].data[col], reads[0].data[col]))
             # The maximum shares the adder: base - addend tells which is larger.
             total = Signal(signed(config.acc_width + 1), name=f"total{col}")
-            inverted = addend[col] ^ tags[2].maximum.replicate(config.acc_width)
-            m.d.comb += total.eq(base[col] + inverted.as_signed() + tags[2].maximum)
+            inverted = addend[col] ^ tags[2].maximum.replicate(config.acc_width).as_signed()
+            m.d.comb += total.eq(base[col] + inverted + tags[2].maximum)
             m.d.sync += [
                 shifted[col].eq(self.sums[col] << self.tag.shift),
                 addend[col].eq(shifted[col]),
