@@ -1,0 +1,257 @@
+"""The memory image: what a host loads into a machine to run one network, and how tensors lie in feature memory.
+
+`golden.image_folder` keeps it on disk; `golden.frame` has the stream frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.config import ArrayConfig
+from golden.frame import FrameError, frame, join, parse
+from golden.isa import Opcode, Section, decode, line_beats
+from golden.network import Tensor
+
+__all__ = [
+    "FrameError",
+    "Image",
+    "ImageLayer",
+    "Place",
+    "frame",
+    "input_frame",
+    "pack_tensor",
+    "parse",
+    "read_output",
+    "unpack_tensor",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor and where it lies in feature memory.
+
+    Parameters
+    ----------
+    tensor
+        Shape and number format.
+    address
+        Its first line.
+    """
+
+    tensor: Tensor
+    address: int
+
+    def lines(self, config: ArrayConfig) -> int:
+        """Lines that the tensor takes."""
+        channels, height, width = self.tensor.shape
+        return -(-channels // config.rows) * height * width
+
+
+@dataclass(frozen=True)
+class ImageLayer:
+    """One row of the layer table.
+
+    Parameters
+    ----------
+    name, kind
+        As in the network.
+    first, last
+        Program lines of the layer, both included: its output is complete after the DRAIN in line `last`.
+    passes, cycles
+        Predicted.
+    spent
+        `cycles` by what they went on (`golden.timing.SPENT`).
+    macs
+        Multiply-accumulates of the original network.
+    acc_bits
+        The smallest accumulator width (bits) that provably holds the layer's sums.
+    output
+        The result's place. A later layer may write over it.
+    """
+
+    name: str
+    kind: str
+    first: int
+    last: int
+    passes: int
+    cycles: int
+    spent: Mapping[str, int]
+    macs: int
+    acc_bits: int
+    output: Place
+
+
+@dataclass(frozen=True)
+class Image:
+    """Everything that a machine needs to run one network, and what is predicted of it.
+
+    Parameters
+    ----------
+    config
+        The build that it is for; any other build refuses it.
+    network
+        Name of the network.
+    program, weight, channel, points
+        Lines of the memories, from line 0 on (`golden.isa` says what their bits are).
+    layers
+        The layer table, in program order.
+    input, output
+        Where the host writes the input, and what the machine sends.
+    cycles
+        Predicted cycles of an inference: what the machine's CYCLES register will read.
+    """
+
+    config: ArrayConfig
+    network: str
+    program: tuple[int, ...]
+    weight: tuple[int, ...]
+    channel: tuple[int, ...]
+    points: tuple[int, ...]
+    layers: tuple[ImageLayer, ...]
+    input: Place
+    output: Place
+    cycles: int
+
+    @property
+    def sections(self) -> dict[Section, tuple[int, ...]]:
+        """The lines by memory, in the order in which they are sent."""
+        return {
+            Section.POINTS: self.points,
+            Section.WEIGHT: self.weight,
+            Section.CHANNEL: self.channel,
+            Section.PROGRAM: self.program,
+        }
+
+    @cached_property
+    def beats(self) -> list[int]:
+        """The frame that loads the image."""
+        return frame(self.config, [(kind, 0, lines) for kind, lines in self.sections.items() if lines])
+
+    @cached_property
+    def instructions(self) -> tuple[tuple[Opcode, dict[str, int]], ...]:
+        """The program, decoded."""
+        return tuple(decode(self.config, line) for line in self.program)
+
+    @property
+    def passes(self) -> int:
+        """Predicted passes of an inference."""
+        return sum(layer.passes for layer in self.layers)
+
+    @property
+    def acc_bits(self) -> int:
+        """The smallest accumulator width (bits) that provably does."""
+        return max(layer.acc_bits for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the original network."""
+        return sum(layer.macs for layer in self.layers)
+
+    def utilisation(self, layer: ImageLayer | None = None) -> float:
+        """Multiply-accumulates per cycle and PE, of one layer or of an inference; at most 1."""
+        macs, cycles = (self.macs, self.cycles) if layer is None else (layer.macs, layer.cycles)
+        return macs / (cycles * self.config.rows * self.config.cols)
+
+
+def pack_tensor(config: ArrayConfig, x: NDArray[np.integer]) -> list[int]:
+    """Feature lines of a tensor.
+
+    Parameters
+    ----------
+    x : integers, shape (C, H, W)
+        Activations that fit in `config.act_bits`, signed or unsigned. Lanes beyond C are zero.
+
+    Returns
+    -------
+    ``ceil(C / rows) * H * W`` lines.
+    """
+    channels, height, width = x.shape
+    planes = -(-channels // config.rows)
+    lanes = np.zeros((planes * config.rows, height * width), dtype=np.int64)
+    lanes[:channels] = x.reshape(channels, -1)
+    lines = lanes.reshape(planes, config.rows, -1).transpose(0, 2, 1).reshape(-1, config.rows)
+    bits = (lines[:, :, None] >> np.arange(config.act_bits)) & 1
+    packed = np.packbits(bits.astype(np.uint8).reshape(len(lines), -1), axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+
+def unpack_tensor(config: ArrayConfig, lines: Sequence[int], tensor: Tensor) -> NDArray[np.int64]:
+    """The tensor that feature lines hold; the reverse of `pack_tensor`.
+
+    Returns
+    -------
+    int64, shape (C, H, W)
+    """
+    size = -(-config.feature_bits // 8)
+    raw = np.frombuffer(b"".join(line.to_bytes(size, "little") for line in lines), dtype=np.uint8)
+    bits = np.unpackbits(raw.reshape(-1, size), axis=1, bitorder="little", count=config.feature_bits)
+    values = (bits.reshape(-1, config.rows, config.act_bits).astype(np.int64) << np.arange(config.act_bits)).sum(axis=2)
+    return raw_tensor(config, values, tensor)
+
+
+def raw_tensor(config: ArrayConfig, values: NDArray[np.int64], tensor: Tensor) -> NDArray[np.int64]:
+    """A tensor from the raw lanes of its lines.
+
+    Parameters
+    ----------
+    values : shape (lines, rows)
+        Unsigned contents of the lanes.
+
+    Returns
+    -------
+    int64, shape (C, H, W)
+    """
+    if tensor.signed:
+        values = values - ((values >> (config.act_bits - 1)) << config.act_bits)
+    channels, height, width = tensor.shape
+    planes = values.reshape(-1, height * width, config.rows).transpose(0, 2, 1)
+    return planes.reshape(-1, height, width)[:channels]
+
+
+def input_frame(image: Image, x: NDArray[np.integer]) -> list[int]:
+    """The frame that writes an input.
+
+    Parameters
+    ----------
+    x : integers, shape (C, H, W)
+        Activations within the input's number format.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array of integers.
+    ValueError
+        If the shape differs or a value is out of range.
+    """
+    tensor = image.input.tensor
+    if not np.issubdtype(x.dtype, np.integer):
+        raise TypeError(f"Input must be integers, not {x.dtype}")
+    if x.shape != tensor.shape:
+        raise ValueError(f"Input must be of shape {tensor.shape}, not {x.shape!r}")
+    for value in (int(x.min()), int(x.max())):
+        if not tensor.low <= value <= tensor.high:
+            raise ValueError(f"Input must be {tensor.low} to {tensor.high}, not {value!r}")
+    return frame(image.config, [(Section.FEATURE, image.input.address, pack_tensor(image.config, x))])
+
+
+def read_output(image: Image, beats: Sequence[int]) -> NDArray[np.int64]:
+    """The output tensor that a frame of the output stream carries.
+
+    Returns
+    -------
+    int64, shape (C, H, W)
+
+    Raises
+    ------
+    ValueError
+        If the number of beats differs.
+    """
+    width = line_beats(image.config, Section.FEATURE)
+    expected = image.output.lines(image.config) * width
+    if len(beats) != expected:
+        raise ValueError(f"Output must be {expected} beats, not {len(beats)!r}")
+    lines = [join(beats[n : n + width]) for n in range(0, expected, width)]
+    return unpack_tensor(image.config, lines, image.output.tensor)

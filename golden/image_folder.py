@@ -1,0 +1,203 @@
+"""The memory image on disk: `manifest.json`, one `.mem` file a memory, and `image.bin`, the frame that a host sends."""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from golden.config import ArrayConfig
+from golden.frame import FrameError, parse
+from golden.image import Image, ImageLayer, Place
+from golden.isa import Section, line_bits, line_count
+from golden.network import Tensor
+
+FORMAT = "twofold-image"
+VERSION = 1
+MANIFEST = "manifest.json"
+FRAME = "image.bin"
+
+
+def save(image: Image, folder: Path | str) -> None:
+    """Write an image into a folder, whole or not at all. An older image there is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds anything that is not an image.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))):
+        raise FileExistsError(f"Folder must be new, empty or an image, not {str(folder)!r}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        _write(image, work / "new")
+        if folder.exists():
+            os.rename(folder, work / "old")
+        os.rename(work / "new", folder)
+    finally:
+        shutil.rmtree(work)
+
+
+def load(folder: Path | str) -> Image:
+    """Image from a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or a file of it is missing.
+    ValueError
+        If a file is damaged or of a newer version; the message names the file and the rule.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(f"{path}: format must be {FORMAT!r}")
+    if manifest.get("version") != VERSION:
+        raise ValueError(f"{path}: version must be {VERSION}, not {manifest.get('version')!r}")
+    try:
+        image = _image(folder, manifest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: manifest must be complete, not without {error}") from error
+    _check_frame(image, folder / FRAME)
+    return image
+
+
+def _write(image: Image, folder: Path) -> None:
+    folder.mkdir()
+    files = {}
+    for kind, lines in image.sections.items():
+        if lines:
+            digits = -(-line_bits(image.config, kind) // 4)
+            files[_mem(kind)] = "".join(f"{line:0{digits}x}\n" for line in lines).encode()
+    files[FRAME] = struct.pack(f"<{len(image.beats)}I", *image.beats)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    text = json.dumps(_manifest(image) | {"sha256": digests}, indent=2)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _manifest(image: Image) -> dict[str, object]:
+    used = image.sections | {Section.FEATURE: ()}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": image.network,
+        "build": {"hash": f"{image.config.build_hash:08x}", **asdict(image.config)},
+        "memories": {
+            kind.name.lower(): {"used": _used(image, kind), "lines": line_count(image.config, kind)} for kind in used
+        },
+        "input": _place(image.input),
+        "output": _place(image.output),
+        "cycles": image.cycles,
+        "passes": image.passes,
+        "macs": image.macs,
+        "utilisation": round(image.utilisation(), 6),
+        "acc_bits": image.acc_bits,
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "first": layer.first,
+                "last": layer.last,
+                "passes": layer.passes,
+                "cycles": layer.cycles,
+                "spent": dict(layer.spent),
+                "macs": layer.macs,
+                "utilisation": round(image.utilisation(layer), 6),
+                "acc_bits": layer.acc_bits,
+                "output": _place(layer.output),
+            }
+            for layer in image.layers
+        ],
+    }
+
+
+def _used(image: Image, kind: Section) -> int:
+    if kind is not Section.FEATURE:
+        return len(image.sections[kind])
+    places = [image.input, *(layer.output for layer in image.layers)]
+    return max(place.address + place.lines(image.config) for place in places)
+
+
+def _place(place: Place) -> dict[str, object]:
+    return {"address": place.address, **asdict(place.tensor)}
+
+
+def _image(folder: Path, manifest: dict[str, Any]) -> Image:
+    path = folder / MANIFEST
+    build = dict(manifest["build"])
+    stated = build.pop("hash")
+    config = ArrayConfig(**build)
+    if stated != f"{config.build_hash:08x}":
+        raise ValueError(f"{path}: build hash must be {config.build_hash:08x}, not {stated!r}")
+    for name, digest in manifest["sha256"].items():
+        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if found != digest:
+            raise ValueError(f"{folder / name}: sha256 must be {digest}, not {found}")
+    lines = {
+        kind: _read_mem(config, kind, folder / _mem(kind)) if _mem(kind) in manifest["sha256"] else ()
+        for kind in (Section.PROGRAM, Section.WEIGHT, Section.CHANNEL, Section.POINTS)
+    }
+    layers = []
+    for row in manifest["layers"]:
+        values = {key: value for key, value in row.items() if key != "utilisation"}
+        layers.append(ImageLayer(**values | {"output": _read_place(row["output"])}))
+    return Image(
+        config=config,
+        network=manifest["network"],
+        program=lines[Section.PROGRAM],
+        weight=lines[Section.WEIGHT],
+        channel=lines[Section.CHANNEL],
+        points=lines[Section.POINTS],
+        layers=tuple(layers),
+        input=_read_place(manifest["input"]),
+        output=_read_place(manifest["output"]),
+        cycles=manifest["cycles"],
+    )
+
+
+def _read_place(values: dict[str, Any]) -> Place:
+    fields = {key: value for key, value in values.items() if key != "address"}
+    return Place(Tensor(**fields | {"shape": tuple(values["shape"])}), values["address"])
+
+
+def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]:
+    bits = line_bits(config, kind)
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="ascii").splitlines(), start=1):
+        try:
+            line = int(text, 16)
+        except ValueError:
+            line = -1
+        if not 0 <= line < 1 << bits:
+            raise ValueError(f"{path}: line {number} must be a hexadecimal number of {bits} bits, not {text!r}")
+        lines.append(line)
+    return tuple(lines)
+
+
+def _check_frame(image: Image, path: Path) -> None:
+    content = path.read_bytes()
+    if len(content) % 4:
+        raise ValueError(f"{path}: file must be whole 32-bit beats, not {len(content)} bytes")
+    try:
+        sections = parse(image.config, struct.unpack(f"<{len(content) // 4}I", content))
+    except FrameError as error:
+        raise ValueError(f"{path}: {error}") from error
+    found = {section.kind: section.lines for section in sections}
+    if found != {kind: lines for kind, lines in image.sections.items() if lines}:
+        raise ValueError(f"{path}: frame must hold the lines of the .mem files")
+
+
+def _mem(kind: Section) -> str:
+    return f"{kind.name.lower()}.mem"

@@ -1,0 +1,361 @@
+"""The pass-level model of the machine: it executes a program line by line, as `docs/machine.md` says.
+
+Every PASS and DRAIN is one NumPy operation over all positions of its chunk; there are no cycles here (`golden.timing`
+has them) and no streams but whole frames.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.catalog import log_points
+from golden.config import ArrayConfig
+from golden.frame import FrameError, SectionLines, parse, split
+from golden.image import Image, Place, input_frame, raw_tensor, read_output
+from golden.isa import (
+    Error,
+    Opcode,
+    Section,
+    channel_fields,
+    decode,
+    line_beats,
+    pass_fields,
+    unpack,
+)
+from golden.rounding import rne
+from golden.timing import Step, cycles, timing
+
+Array = NDArray[np.int64]
+
+
+class MachineError(RuntimeError):
+    """The machine stopped.
+
+    Parameters
+    ----------
+    code
+        What the status register would show. The model also says RANGE where a program reaches beyond a memory,
+        which the machine does not check.
+    message
+        What is wrong, for a reader.
+    """
+
+    def __init__(self, code: Error, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an inference did.
+
+    Parameters
+    ----------
+    frames
+        Beats of each frame of the output stream.
+    steps
+        Times of every instruction executed.
+    cycles, passes
+        What the machine's registers show.
+    """
+
+    frames: tuple[tuple[int, ...], ...]
+    steps: tuple[Step, ...]
+    cycles: int
+    passes: int
+
+
+class Machine:
+    """A machine with its memories, as it comes out of reset: all zeros.
+
+    Memories and accumulators live on from one inference to the next, as in hardware.
+
+    Parameters
+    ----------
+    config
+        The build.
+
+    Attributes
+    ----------
+    feature : int64, shape (feature_depth, rows)
+        Raw lanes, unsigned.
+    loaded, error
+        Bits of the status register.
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        units = config.requant_units
+        self.feature = np.zeros((config.feature_depth, config.rows), dtype=np.int64)
+        self._weight = np.zeros((config.weight_depth, config.rows), dtype=np.int64)
+        self._channel = np.zeros((config.channel_depth, 3, units), dtype=np.int64)
+        self._program: list[int] = [0] * config.program_depth
+        self._values = np.zeros((config.sets, 2 * config.fmt.points), dtype=np.int64)
+        if config.pe == "log":
+            self._values[0] = log_points(config.fmt).values
+        self._banks = np.zeros((2, config.acc_depth, config.cols), dtype=np.int64)
+        self._bank = 0
+        self._words = np.zeros((config.rows, config.cols), dtype=np.int64)
+        self._negative = np.zeros(config.cols, dtype=np.int64)
+        self._window: dict[str, int] = {}
+        self._mask = (1 << pass_fields(config)["address"]) - 1
+        self.loaded = False
+        self.error = Error.NONE
+
+    def write(self, beats: Sequence[int]) -> None:
+        """Take a frame of the input stream.
+
+        Raises
+        ------
+        FrameError
+            If the machine refuses it; `error` then holds the code, and what came before the error is written.
+        """
+        try:
+            sections = parse(self.config, beats)
+        except FrameError as error:
+            self._write_sections(error.sections)
+            if any(section.kind is not Section.FEATURE for section in error.sections):
+                self.loaded = False
+            self.error = error.code
+            raise
+        self._write_sections(sections)
+        self.error = Error.NONE
+        if any(section.kind is Section.PROGRAM for section in sections):
+            self.loaded = True
+
+    def run(self, after: Callable[[int], None] | None = None) -> Run:
+        """Run an inference.
+
+        Parameters
+        ----------
+        after
+            Called after each instruction with the number of its line.
+
+        Raises
+        ------
+        MachineError
+            If nothing is loaded, an instruction is illegal or reaches beyond a memory.
+        """
+        self.error = Error.NONE
+        if not self.loaded:
+            raise self._stop(Error.NOT_LOADED, "Machine must be loaded before it is started")
+        frames: list[tuple[int, ...]] = []
+        program: list[tuple[Opcode, dict[str, int]]] = []
+        for number, line in enumerate(self._program):
+            try:
+                opcode, operands = decode(self.config, line)
+            except ValueError as error:
+                raise self._stop(Error.INSTRUCTION, f"Line {number}: {error}") from error
+            program.append((opcode, operands))
+            if opcode is Opcode.WINDOW:
+                self._window = operands
+            elif opcode is Opcode.PASS:
+                self._pass(number, operands)
+            elif opcode is Opcode.DRAIN:
+                self._drain(number, operands)
+            elif opcode is Opcode.OUTPUT:
+                frames.append(self._output(number, operands))
+            if after is not None:
+                after(number)
+            if opcode is Opcode.END:
+                steps = timing(self.config, program)
+                passes = sum(opcode is Opcode.PASS for opcode, _ in program)
+                return Run(tuple(frames), steps, cycles(steps), passes)
+        raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self._program)} lines")
+
+    def read(self, place: Place) -> Array:
+        """The tensor that feature memory holds at a place now: int64, shape (C, H, W)."""
+        lanes = self.feature[place.address : place.address + place.lines(self.config)].copy()
+        return raw_tensor(self.config, lanes, place.tensor)
+
+    def _stop(self, code: Error, message: str) -> MachineError:
+        self.error = code
+        return MachineError(code, message)
+
+    def _write_sections(self, sections: Sequence[SectionLines]) -> None:
+        for kind, address, lines in sections:
+            for number, line in enumerate(lines, start=address):
+                self._write_line(kind, number, line)
+
+    def _write_line(self, kind: Section, number: int, line: int) -> None:
+        config = self.config
+        if kind is Section.FEATURE:
+            self.feature[number] = _lanes(line, config.act_bits, config.rows)
+        elif kind is Section.WEIGHT:
+            self._weight[number] = _lanes(line, config.fmt.code_bits, config.rows)
+        elif kind is Section.CHANNEL:
+            fields = channel_fields(config)
+            width = sum(fields.values())
+            for unit in range(config.requant_units):
+                values = unpack(fields, (line >> (unit * width)) & ((1 << width) - 1))
+                self._channel[number, :, unit] = values["bias"], _multiplier(config, values), values["right"]
+        elif kind is Section.POINTS:
+            selects = unpack(config.fmt.row_fields, line)
+            level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
+            points, index = divmod(number, config.fmt.points)
+            self._values[points, [index, index + config.fmt.points]] = level, -level
+        else:
+            self._program[number] = line
+
+    def _positions(self, number: int) -> tuple[int, int]:
+        """Width and height of the chunk."""
+        width, height = self._window.get("width", 0), self._window.get("height", 0)
+        if not 1 <= width * height <= self.config.acc_depth:
+            message = f"Line {number}: chunk must be 1 to {self.config.acc_depth} positions, not {width * height!r}"
+            raise self._stop(Error.RANGE, message)
+        return width, height
+
+    def _check(self, number: int, memory: str, last: int, depth: int) -> None:
+        if last >= depth:
+            raise self._stop(Error.RANGE, f"Line {number}: {memory} line must be below {depth}, not {last!r}")
+
+    def _pass(self, number: int, operands: dict[str, int]) -> None:
+        config = self.config
+        columns = operands["columns"] + 1
+        self._check(number, "weight", operands["weights"] + columns - 1, config.weight_depth)
+        codes = self._weight[operands["weights"] : operands["weights"] + columns].T
+        self._words[:, :columns] = self._values[operands["set"]][codes]
+        self._negative[:columns] = (codes >= config.fmt.points).sum(axis=0)
+        acts, inside = self._activations(number, operands)
+        # Exact: no column sum comes near 2**53.
+        sums = (acts.astype(np.float64) @ self._words).astype(np.int64) - self._negative
+        products = np.left_shift(sums, operands["shift"])
+        accumulators = self._banks[self._bank, : len(acts)]
+        old = accumulators
+        if operands["first"]:
+            old = np.full_like(old, -(1 << (config.acc_width - 1)) if operands["maximum"] else 0)
+        if operands["maximum"]:
+            result = np.where(inside[:, None], np.maximum(old, _wrap(products, config.acc_width)), old)
+        else:
+            result = _wrap(old + products, config.acc_width)
+        chosen = np.array([operands["col_mask"] >> column & 1 for column in range(config.cols)], dtype=bool)
+        accumulators[:, chosen] = result[:, chosen]
+
+    def _activations(self, number: int, operands: dict[str, int]) -> tuple[Array, NDArray[np.bool_]]:
+        """Activations of every position, shape (P, rows), and which positions are in bounds."""
+        config, window = self.config, self._window
+        width, height = self._positions(number)
+        i, j = np.divmod(np.arange(width * height), width)
+        lines = (operands["address"] + i * window["row_step"] + j * window["step_x"]) & self._mask
+        y = operands["y"] + i * window["step_y"]
+        x = operands["x"] + j * window["step_x"]
+        inside = (y >= 0) & (y < window["in_height"]) & (x >= 0) & (x < window["in_width"])
+        lines = np.where(inside, lines, 0)
+        self._check(number, "feature", int(lines.max()), config.feature_depth)
+        acts = self.feature[lines]
+        if operands["signed"]:
+            acts = acts - ((acts >> (config.act_bits - 1)) << config.act_bits)
+        lanes = operands["row_mask"] >> np.arange(config.rows, dtype=np.uint64) & 1
+        return np.where(inside[:, None] & (lanes == 1), acts, 0), inside
+
+    def _drain(self, number: int, operands: dict[str, int]) -> None:
+        config = self.config
+        width, height = self._positions(number)
+        groups, units = operands["groups"] + 1, config.requant_units
+        self._check(number, "channel", operands["channels"] + groups - 1, config.channel_depth)
+        lines = self._channel[operands["channels"] : operands["channels"] + groups]
+        bias, multiplier, right = lines.transpose(1, 0, 2).reshape(3, -1)
+        sums = _wrap(self._banks[self._bank, : width * height, : groups * units] + bias, config.acc_width)
+        if config.scaled_bits <= 62 and right.max(initial=0) <= 62:
+            result = rne(sums * multiplier, right)
+        else:
+            result = _rne_exact(sums.astype(object) * multiplier.astype(object), right.astype(object))
+        result = np.clip(result, operands["low"], operands["high"])
+        i, j = np.divmod(np.arange(width * height), width)
+        place = operands["lane"] + np.arange(groups * units)
+        row = operands["address"] + i * (width - 1 + operands["row_step"]) + j
+        target = (row[:, None] + place // config.rows * operands["plane"]) & self._mask
+        self._check(number, "feature", int(target.max()), config.feature_depth)
+        self.feature[target, place % config.rows] = result & ((1 << config.act_bits) - 1)
+        self._bank ^= 1
+
+    def _output(self, number: int, operands: dict[str, int]) -> tuple[int, ...]:
+        config = self.config
+        self._check(number, "feature", operands["address"] + operands["count"], config.feature_depth)
+        beats: list[int] = []
+        for lanes in self.feature[operands["address"] : operands["address"] + operands["count"] + 1].tolist():
+            line = sum(value << (lane * config.act_bits) for lane, value in enumerate(lanes))
+            beats += split(line, line_beats(config, Section.FEATURE))
+        return tuple(beats)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an image makes of an input.
+
+    Parameters
+    ----------
+    tensors : dict name -> int64, shape (C, H, W)
+        Every layer's output, read from feature memory when the layer's last DRAIN was done.
+    output
+        The output tensor, read from the output stream.
+    run
+        Frames, times, cycles and passes.
+    """
+
+    tensors: dict[str, Array]
+    output: Array
+    run: Run
+
+
+def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None) -> Result:
+    """Load an image and run it on one input.
+
+    Parameters
+    ----------
+    image
+        The image.
+    x : integers, shape (C, H, W)
+        Input activations.
+    machine
+        A machine to run on, as earlier inferences have left it; by default one out of reset. The image is loaded
+        in either case.
+    """
+    machine = machine or Machine(image.config)
+    machine.write(image.beats)
+    return infer(machine, image, x)
+
+
+def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Result:
+    """Run one input on a machine that holds the image already."""
+    machine.write(input_frame(image, x))
+    complete = {layer.last: layer for layer in image.layers}
+    tensors: dict[str, Array] = {}
+
+    def after(number: int) -> None:
+        if number in complete:
+            layer = complete[number]
+            tensors[layer.name] = machine.read(layer.output)
+
+    run = machine.run(after)
+    return Result(tensors, read_output(image, run.frames[-1]), run)
+
+
+def _lanes(line: int, bits: int, count: int) -> list[int]:
+    return [line >> (lane * bits) & ((1 << bits) - 1) for lane in range(count)]
+
+
+def _multiplier(config: ArrayConfig, values: dict[str, int]) -> int:
+    return sum(
+        (-1 if values[f"minus{n}"] else 1) << values[f"shift{n}"] for n in range(config.digits) if values[f"on{n}"]
+    )
+
+
+def _term(menu: tuple[int | None, ...], select: int) -> int:
+    shift = menu[select] if select < len(menu) else None
+    return 0 if shift is None else 1 << shift
+
+
+def _wrap(value: Array, width: int) -> Array:
+    half = 1 << (width - 1)
+    return ((value + half) & ((1 << width) - 1)) - half
+
+
+def _rne_exact(value: NDArray[np.object_], right: NDArray[np.object_]) -> Array:
+    """`golden.rounding.rne` in Python's integers, for builds whose scaled sums do not fit in 64 bits."""
+    quotient = value >> right
+    twice = (value - (quotient << right)) * 2
+    divisor = np.left_shift(np.ones_like(right), right)
+    return quotient + ((twice > divisor) | ((twice == divisor) & (quotient % 2 == 1)))

@@ -1,0 +1,115 @@
+"""When the machine accepts each instruction: the table "Exact timing" of `docs/machine.md`, and where the cycles went.
+
+A pure function of the instructions; no data decides how long anything takes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from golden.config import ArrayConfig
+from golden.isa import Opcode
+
+#: Where a cycle can go: the array occupied; an instruction being fetched; a tile being loaded; the requantiser busy.
+SPENT = ("array", "fetch", "load", "requantiser")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction's place in time (cycles).
+
+    Parameters
+    ----------
+    fetched, accepted
+        The columns f and a of the table.
+    cycles
+        From the acceptance of the instruction before to this one's; they add up to the inference's CYCLES.
+    array, fetch, load, requantiser
+        The same cycles by what they waited for: the passes before, the fetch, the tile's columns, the requantiser.
+    """
+
+    fetched: int
+    accepted: int
+    cycles: int
+    array: int
+    fetch: int
+    load: int
+    requantiser: int
+
+
+class Clock:
+    """Walks over a program, instruction by instruction.
+
+    Parameters
+    ----------
+    config
+        The build, for its latencies.
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        self.fetched = 0
+        self.free = 0
+        self.idle = 0
+        self.accepted = 0
+        self.positions = 0
+
+    def step(self, opcode: Opcode, operands: Mapping[str, int]) -> Step:
+        """Time of the next instruction."""
+        config = self.config
+        ready = self.fetched + config.fetch_cycles
+        loaded = ready
+        wait = opcode in (Opcode.DRAIN, Opcode.OUTPUT, Opcode.END)
+        free = 0 if opcode is Opcode.WINDOW else self.free
+        if opcode is Opcode.PASS:
+            loaded += operands["columns"] + 1 + config.load_latency
+            wait = bool(operands["wait"])
+        accepted = max(loaded, free, self.idle if wait else 0)
+        busy = min(max(self.free, self.accepted), accepted)
+        ready, loaded = (min(max(mark, busy), accepted) for mark in (ready, loaded))
+        last = 1 if opcode is Opcode.END else 0
+        step = Step(
+            fetched=self.fetched,
+            accepted=accepted,
+            cycles=accepted - self.accepted + last,
+            array=busy - self.accepted,
+            fetch=ready - busy + last,
+            load=loaded - ready,
+            requantiser=accepted - loaded,
+        )
+        if opcode is Opcode.WINDOW:
+            self.positions = operands["width"] * operands["height"]
+        elif opcode is Opcode.PASS:
+            self.free = accepted + max(self.positions, config.min_pass)
+        else:
+            self.free = accepted + 1
+        if opcode is Opcode.DRAIN:
+            work = self.positions * (operands["groups"] + 1)
+            self.idle = accepted + config.array_latency + work + config.requant_latency
+        self.accepted = accepted
+        self.fetched = accepted + 1
+        return step
+
+
+def timing(config: ArrayConfig, program: Iterable[tuple[Opcode, Mapping[str, int]]]) -> tuple[Step, ...]:
+    """Times of every instruction of a program, from line 0 to END.
+
+    Returns
+    -------
+    One `Step` an instruction; the sum of their `cycles` is the machine's CYCLES register.
+    """
+    clock = Clock(config)
+    return tuple(clock.step(opcode, operands) for opcode, operands in program)
+
+
+def cycles(steps: Iterable[Step]) -> int:
+    """Cycles of some instructions."""
+    return sum(step.cycles for step in steps)
+
+
+def spent(steps: Iterable[Step]) -> dict[str, int]:
+    """Cycles of some instructions by what they went on, in the order of `SPENT`."""
+    totals = dict.fromkeys(SPENT, 0)
+    for step in steps:
+        for name in SPENT:
+            totals[name] += getattr(step, name)
+    return totals

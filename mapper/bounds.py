@@ -1,0 +1,50 @@
+"""How wide the accumulator must be, proven from the words and the range of the activations."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.network import INPUT, Layer, Network
+
+Array = NDArray[np.int64]
+
+
+def source_range(network: Network, source: str) -> tuple[int, int]:
+    """Least and largest activation that a tensor can hold: its format's bounds, or its layer's tighter clip."""
+    if source == INPUT:
+        return network.input.low, network.input.high
+    layer = next(layer for layer in network.layers if layer.name == source)
+    return layer.low, layer.high
+
+
+def accumulator_bits(network: Network, layer: Layer) -> int:
+    """The smallest two's complement width (bits) that holds every sum and every maximum of a layer, with its bias.
+
+    Intermediate sums may be larger: they wrap, and wrap back. A maximum may not.
+    """
+    low, high = layer.bias.astype(object), layer.bias.astype(object)
+    extremes = []
+    for term in layer.terms:
+        least, largest = source_range(network, term.source)
+        # Padding is zero, so a window never sees less than nothing.
+        least, largest = min(least, 0), max(largest, 0)
+        points = network.points[term.points]
+        weights = term.weights(points)
+        positive = np.maximum(weights, 0).sum(axis=(1, 2, 3)).astype(object)
+        negative = np.minimum(weights, 0).sum(axis=(1, 2, 3)).astype(object)
+        if layer.maximum:
+            positive, negative = weights.max(axis=(1, 2, 3)).astype(object), weights.min(axis=(1, 2, 3)).astype(object)
+            positive, negative = np.maximum(positive, 0), np.minimum(negative, 0)
+        place = slice(term.channel, term.channel + term.out_channels)
+        part_low, part_high = positive * least + negative * largest, positive * largest + negative * least
+        low, high = low.copy(), high.copy()
+        low[place] += part_low
+        high[place] += part_high
+        if layer.maximum:
+            # What is compared is the one's complement of negative products.
+            extremes += [int(part_low.min()) - (1 << term.shifts[0]), int(part_high.max())]
+    extremes += [int(low.min()), int(high.max())]
+    return max(_signed_bits(value) for value in extremes)
+
+
+def _signed_bits(value: int) -> int:
+    return (value if value >= 0 else ~value).bit_length() + 1

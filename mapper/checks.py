@@ -1,0 +1,109 @@
+"""What a build cannot do, said before anything is made."""
+
+from golden.catalog import log_points
+from golden.config import ArrayConfig
+from golden.isa import Section, channel_fields, line_count, window_fields
+from golden.network import Layer, Network, Tensor
+from golden.rounding import csd
+from mapper.bounds import accumulator_bits
+
+
+class FitError(ValueError):
+    """The network needs more than the build has."""
+
+
+def check_network(config: ArrayConfig, network: Network) -> None:
+    """See that the build can express the network, memories aside.
+
+    Raises
+    ------
+    FitError
+        If a limit of the build is too small, naming the layer, the limit and the value.
+    ValueError
+        If the words are made for another weight format.
+    """
+    _check_points(config, network)
+    _check_tensor(config, "Input", network.input)
+    for layer in network.layers:
+        where = f"Layer {layer.name!r}"
+        _check_tensor(config, where, layer.output)
+        _check_terms(config, network, layer, where)
+        _check_requantisation(config, layer, where)
+        bits = accumulator_bits(network, layer)
+        if bits > config.acc_width:
+            raise FitError(f"{where}: acc_width must be at least {bits}, not {config.acc_width!r}")
+
+
+def used_points(network: Network) -> list[str]:
+    """Names of the point sets that some term uses, in order of first use."""
+    return list(dict.fromkeys(term.points for layer in network.layers for term in layer.terms))
+
+
+def check_memory(config: ArrayConfig, network: Network, used: dict[Section, int]) -> None:
+    """See that the lines used fit in the memories.
+
+    Raises
+    ------
+    FitError
+        Naming every memory that is too small and by how much.
+    """
+    short = []
+    for kind, lines in used.items():
+        depth = line_count(config, kind)
+        if lines > depth:
+            short.append(f"{kind.name.lower()} memory must have {lines} lines, not {depth} ({lines - depth} short)")
+    if short:
+        raise FitError(f"Network {network.name!r} does not fit build {config.name!r}: {'; '.join(short)}")
+
+
+def _check_points(config: ArrayConfig, network: Network) -> None:
+    names = used_points(network)
+    for name in names:
+        points = network.points[name]
+        if points.fmt != config.fmt:
+            raise ValueError(f"Point set {name!r} must be of the build's format, {config.fmt!r}, not {points.fmt!r}")
+        if config.pe == "log" and points != log_points(config.fmt):
+            raise ValueError(
+                f"Point set {name!r} must be {log_points(config.fmt).levels} on a log PE, not {points.levels!r}"
+            )
+    levels = {network.points[name].levels for name in names}
+    if len(levels) > config.sets:
+        raise FitError(f"point_sets must be at least {len(levels)}, not {config.sets!r}")
+
+
+def _check_tensor(config: ArrayConfig, where: str, tensor: Tensor) -> None:
+    if tensor.bits > config.act_bits:
+        raise FitError(f"{where}: act_bits must be at least {tensor.bits}, not {config.act_bits!r}")
+    if max(tensor.shape[1:]) > config.max_side:
+        raise FitError(f"{where}: max_side must be at least {max(tensor.shape[1:])}, not {config.max_side!r}")
+
+
+def _check_terms(config: ArrayConfig, network: Network, layer: Layer, where: str) -> None:
+    step = (1 << window_fields(config)["step_x"]) - 1
+    for term in layer.terms:
+        size = network.tensors[term.source].shape[1:]
+        padded = max(side + 2 * pad for side, pad in zip(size, term.padding, strict=True))
+        if padded > config.max_side:
+            raise FitError(f"{where}: max_side must be at least {padded}, padding included, not {config.max_side!r}")
+        if max(term.stride) > step:
+            raise FitError(f"{where}: stride must be at most {step}, not {max(term.stride)!r}")
+        if max(term.shifts) > config.max_pass_shift:
+            raise FitError(
+                f"{where}: max_pass_shift must be at least {max(term.shifts)}, not {config.max_pass_shift!r}"
+            )
+
+
+def _check_requantisation(config: ArrayConfig, layer: Layer, where: str) -> None:
+    most = min(config.scaled_bits, (1 << channel_fields(config)["right"]) - 1)
+    if int(layer.right.max()) > most:
+        raise FitError(f"{where}: right shift must be at most {most}, not {int(layer.right.max())!r}")
+    for value in layer.multiplier.tolist():
+        digits = csd(value)
+        if len(digits) > config.digits:
+            raise FitError(
+                f"{where}: digits must be at least {len(digits)} for multiplier {value}, not {config.digits!r}"
+            )
+        if digits and digits[0][1] > config.digit_span:
+            raise FitError(
+                f"{where}: digit_span must be at least {digits[0][1]} for multiplier {value}, not {config.digit_span!r}"
+            )

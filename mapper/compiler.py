@@ -1,0 +1,205 @@
+"""From a quantized network to the memory image of one build."""
+
+from dataclasses import dataclass
+
+from golden.config import ArrayConfig
+from golden.image import Image, ImageLayer, Place
+from golden.isa import Opcode, Section, channel_fields, encode, pack
+from golden.network import INPUT, Layer, Network
+from golden.rounding import csd
+from golden.timing import Clock, cycles, spent
+from mapper.bounds import accumulator_bits
+from mapper.checks import check_memory, check_network, used_points
+from mapper.chunks import choices
+from mapper.memory import allocate, feature_lines
+from mapper.schedule import Instruction, Layout, Scheduler, State, needs_clear, zero_block
+from mapper.tiles import OutputTile, output_tiles
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A layer with its tiles in the weight and channel memories."""
+
+    layer: Layer
+    tiles: tuple[OutputTile, ...]
+    channels: tuple[int, ...]
+
+
+class _Store:
+    """A memory whose equal blocks of lines are kept once."""
+
+    def __init__(self) -> None:
+        self.lines: list[int] = []
+        self.blocks: dict[tuple[int, ...], int] = {}
+
+    def add(self, block: tuple[int, ...]) -> int:
+        """First line of the block."""
+        if block not in self.blocks:
+            self.blocks[block] = len(self.lines)
+            self.lines += block
+        return self.blocks[block]
+
+
+def compile_network(network: Network, config: ArrayConfig) -> Image:
+    """Map a network to a build.
+
+    Each layer's chunks are chosen by their exact time among a few ways to cut it; if that program is too long, all
+    layers take the fewest chunks.
+
+    Parameters
+    ----------
+    network
+        The quantized network.
+    config
+        The build.
+
+    Raises
+    ------
+    mapper.checks.FitError
+        If the network needs more than the build has: which limit or memory, and by how much.
+    ValueError
+        If its words are made for another weight format.
+    """
+    check_network(config, network)
+    sets, points = _points(config, network)
+    weight, channel = _Store(), _Store()
+    mapped = []
+    for layer in network.layers:
+        tiles = tuple(output_tiles(config, network, layer))
+        for tile in tiles:
+            for one in tile.passes:
+                weight.add(one.block)
+            if needs_clear(tile):
+                weight.add(zero_block(config))
+        channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
+        mapped.append(_Mapped(layer, tiles, channels))
+    layout = Layout(config, allocate(config, network), weight.blocks, sets)
+    used = {
+        Section.FEATURE: feature_lines(config, network, layout.places),
+        Section.WEIGHT: len(weight.lines),
+        Section.CHANNEL: len(channel.lines),
+    }
+    plan = _schedule(layout, mapped, fewest=False)
+    if _length(plan) > config.program_depth:
+        plan = _schedule(layout, mapped, fewest=True)
+    check_memory(config, network, used | {Section.PROGRAM: _length(plan)})
+    return _image(network, layout, plan, tuple(weight.lines), tuple(channel.lines), points)
+
+
+def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
+    """Number of every point set that is used, and the lines of the point memory. Equal sets are kept once."""
+    numbers: dict[tuple[int, ...], int] = {}
+    sets = {}
+    lines: list[int] = []
+    for name in used_points(network):
+        points = network.points[name]
+        sets[name] = numbers.setdefault(points.levels, len(numbers))
+        if config.pe == "subset" and len(lines) == sets[name] * config.fmt.points:
+            names = config.fmt.row_fields
+            lines += [pack(names, dict(zip(names, row, strict=True))) for row in points.rows]
+    return sets, tuple(lines)
+
+
+def _channel_block(config: ArrayConfig, layer: Layer, tile: OutputTile) -> tuple[int, ...]:
+    """Channel lines of an output tile: `requant_units` channels a line, the last one padded with zeros."""
+    fields = channel_fields(config)
+    width, half = sum(fields.values()), 1 << (config.acc_width - 1)
+    lines = [0] * -(-tile.columns // config.requant_units)
+    for column in range(tile.columns):
+        number = tile.start + column
+        bias = int(layer.bias[number]) + int(tile.correction[column])
+        values = dict.fromkeys(fields, 0)
+        values |= {"bias": (bias + half) % (2 * half) - half, "right": int(layer.right[number])}
+        for n, (sign, shift) in enumerate(csd(int(layer.multiplier[number]))):
+            values |= {f"shift{n}": shift, f"minus{n}": int(sign < 0), f"on{n}": 1}
+        group, unit = divmod(column, config.requant_units)
+        lines[group] |= pack(fields, values) << (unit * width)
+    return tuple(lines)
+
+
+def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Scheduler]:
+    """Instructions of every layer, each cut so that it is done earliest."""
+    state = State(Clock(layout.config))
+    plan = []
+    for one in mapped:
+        _, height, width = one.layer.output.shape
+        cuts = choices(height, width, layout.config.acc_depth)
+        tries = [
+            Scheduler(layout, one.layer, one.tiles, one.channels, state.copy()).run(cut)
+            for cut in (cuts[:1] if fewest else cuts)
+        ]
+        best = min(tries, key=lambda scheduler: scheduler.state.clock.idle)
+        plan.append(best)
+        state = best.state.copy()
+    return plan
+
+
+def _length(plan: list[Scheduler]) -> int:
+    """Program lines, OUTPUT and END included."""
+    return sum(len(part.program) for part in plan) + 2
+
+
+def _image(
+    network: Network,
+    layout: Layout,
+    plan: list[Scheduler],
+    weight: tuple[int, ...],
+    channel: tuple[int, ...],
+    points: tuple[int, ...],
+) -> Image:
+    config = layout.config
+    tensors = {name: Place(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
+    program: list[Instruction] = []
+    layers = []
+    for part in plan:
+        first = len(program)
+        program += part.program
+        layers.append(
+            ImageLayer(
+                name=part.layer.name,
+                kind=part.layer.kind,
+                first=first,
+                last=len(program) - 1,
+                passes=sum(opcode is Opcode.PASS for opcode, _ in part.program),
+                cycles=cycles(part.steps),
+                spent=spent(part.steps),
+                macs=useful_macs(part.layer),
+                acc_bits=accumulator_bits(network, part.layer),
+                output=tensors[part.layer.name],
+            )
+        )
+    output = tensors[network.output.name]
+    clock = plan[-1].state.clock
+    tail: list[Instruction] = [
+        (Opcode.OUTPUT, {"address": output.address, "count": output.lines(config) - 1}),
+        (Opcode.END, {}),
+    ]
+    return Image(
+        config=config,
+        network=network.name,
+        program=tuple(encode(config, opcode, **operands) for opcode, operands in program + tail),
+        weight=weight,
+        channel=channel,
+        points=points,
+        layers=tuple(layers),
+        input=tensors[INPUT],
+        output=output,
+        cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(*one) for one in tail]),
+    )
+
+
+def useful_macs(layer: Layer) -> int:
+    """Multiply-accumulates of a layer as its user would count them, zero padding included.
+
+    Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 term channel by channel);
+    a weight of several words counts once.
+    """
+    if layer.kind not in ("conv2d", "linear"):
+        return 0
+    _, height, width = layer.output.shape
+    total = 0
+    for number, term in enumerate(layer.terms):
+        channelwise = term.groups == term.in_channels == term.out_channels and term.kernel == (1, 1)
+        if number == 0 or not channelwise:
+            total += term.codes[0].size * height * width
+    return total

@@ -1,0 +1,221 @@
+"""A layer's weights as tiles: which blocks of codes the array must hold, and for which lanes and columns.
+
+A tile is `rows` input channels by `cols` output channels of one kernel position of one word. Tiles whose words are all
+zero are left out, so grouped convolutions and second words cost only where they hold something.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.config import ArrayConfig
+from golden.formats import PointSet
+from golden.network import Layer, Network, Term
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a term's windows lie over its source; what WINDOW says besides the chunk.
+
+    Parameters
+    ----------
+    source
+        Name of the source tensor.
+    height, width
+        Its size.
+    stride, padding, dilation
+        (vertical, horizontal).
+    """
+
+    source: str
+    height: int
+    width: int
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TilePass:
+    """One pass of an output tile, for any chunk of positions.
+
+    Parameters
+    ----------
+    geometry
+        The windows.
+    group
+        Which `rows` channels of the source.
+    tap
+        (ky, kx), the kernel position.
+    block
+        Weight lines (columns of codes), as many as are loaded.
+    points
+        Name of the point set.
+    shift
+        Left shift of the column sums (bits).
+    row_mask, col_mask
+        Lanes that supply activations, columns whose accumulators change.
+    signed, maximum
+        As in PASS.
+    """
+
+    geometry: Geometry
+    group: int
+    tap: tuple[int, int]
+    block: tuple[int, ...]
+    points: str
+    shift: int
+    row_mask: int
+    col_mask: int
+    signed: bool
+    maximum: bool
+
+
+@dataclass(frozen=True)
+class OutputTile:
+    """Up to `cols` output channels of a layer and the passes that make them.
+
+    Parameters
+    ----------
+    start, columns
+        First channel and number of channels.
+    passes
+        In the order of terms, input groups, kernel positions and words.
+    correction : int64, shape (columns,)
+        What the one's complement of negative products leaves out, in accumulator units; to be added to the bias.
+    """
+
+    start: int
+    columns: int
+    passes: tuple[TilePass, ...]
+    correction: NDArray[np.int64]
+
+
+def output_tiles(config: ArrayConfig, network: Network, layer: Layer) -> Iterator[OutputTile]:
+    """Tiles of a layer's output channels, in channel order."""
+    channels = layer.output.shape[0]
+    for start in range(0, channels, config.cols):
+        columns = min(config.cols, channels - start)
+        passes: list[TilePass] = []
+        correction = np.zeros(columns, dtype=np.int64)
+        for term in layer.terms:
+            for tile, negatives in _term_passes(config, network, layer, term, start, columns):
+                passes.append(tile)
+                part = np.left_shift(negatives, tile.shift)
+                chosen = mask_bits(tile.col_mask, columns)
+                if layer.maximum:
+                    correction[chosen] = part[chosen]
+                else:
+                    correction[chosen] += part[chosen]
+        yield OutputTile(start, columns, tuple(passes), correction)
+
+
+def mask_bits(mask: int, count: int) -> NDArray[np.bool_]:
+    """The low `count` bits of a mask, as truth values."""
+    return np.array([mask >> n & 1 for n in range(count)], dtype=bool)
+
+
+def _mask(bits: NDArray[np.bool_]) -> int:
+    return sum(1 << n for n in np.flatnonzero(bits).tolist())
+
+
+def _term_passes(
+    config: ArrayConfig, network: Network, layer: Layer, term: Term, start: int, columns: int
+) -> Iterator[tuple[TilePass, NDArray[np.int64]]]:
+    """Passes of one term for one output tile, each with the number of negative codes of every column."""
+    source = network.tensors[term.source]
+    points = network.points[term.points]
+    geometry = Geometry(term.source, source.shape[1], source.shape[2], term.stride, term.padding, term.dilation)
+    first = max(start, term.channel)
+    channels = np.arange(first, min(start + columns, term.channel + term.out_channels)) - term.channel
+    if not len(channels):
+        return
+    offset = first - start
+    values = np.array(points.values, dtype=np.int64)
+    taps = _live_taps(geometry, layer.output.shape[1:], term.kernel)
+    for group in range(-(-term.in_channels // config.rows)):
+        codes, valid = _block(config, term, points, channels, group, offset)
+        for tap in taps:
+            for word, shift in enumerate(term.shifts):
+                block = codes[word, tap[0], tap[1]]
+                if not values[block][valid].any():
+                    continue
+                lines = _lines(config, block)
+                negatives = np.zeros(columns, dtype=np.int64)
+                negatives[: block.shape[1]] = (block >= points.fmt.points).sum(axis=0)
+                for row_mask, col_mask in _masks(valid, points, layer.maximum, offset):
+                    tile = TilePass(
+                        geometry,
+                        group,
+                        tap,
+                        lines,
+                        term.points,
+                        shift,
+                        row_mask,
+                        col_mask,
+                        source.signed,
+                        layer.maximum,
+                    )
+                    yield tile, negatives
+
+
+def _live_taps(geometry: Geometry, size: tuple[int, ...], kernel: tuple[int, int]) -> list[tuple[int, int]]:
+    """Kernel positions that see anything but padding."""
+    live = []
+    for count, taps, length, axis in zip(size, kernel, (geometry.height, geometry.width), (0, 1), strict=True):
+        step, pad, dil = geometry.stride[axis], geometry.padding[axis], geometry.dilation[axis]
+        live.append([k for k in range(taps) if any(0 <= n * step - pad + k * dil < length for n in range(count))])
+    return [(ky, kx) for ky in live[0] for kx in live[1]]
+
+
+def _block(
+    config: ArrayConfig, term: Term, points: PointSet, channels: NDArray[np.int64], group: int, offset: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Codes of the tile, shape (words, Kh, Kw, rows, columns), and which of rows x columns the term connects.
+
+    What it does not connect holds zero where the point set has it, else some positive code, for masks to hide.
+    """
+    words, _, per_group, height, width = term.codes.shape
+    filler = points.encode(0) if points.has_zero else 0
+    shape = (config.rows, offset + len(channels))
+    codes = np.full((words, height, width, *shape), filler, dtype=np.uint8)
+    valid = np.zeros(shape, dtype=bool)
+    per_channel = term.out_channels // term.groups
+    for column, channel in enumerate(channels.tolist(), start=offset):
+        begin = channel // per_channel * per_group
+        low = max(begin, group * config.rows)
+        high = min(begin + per_group, (group + 1) * config.rows)
+        if low < high:
+            lanes = slice(low - group * config.rows, high - group * config.rows)
+            part = term.codes[:, channel, low - begin : high - begin]
+            codes[..., lanes, column] = part.transpose(0, 2, 3, 1)
+            valid[lanes, column] = True
+    return codes, valid
+
+
+def _masks(valid: NDArray[np.bool_], points: PointSet, maximum: bool, offset: int) -> list[tuple[int, int]]:
+    """(row_mask, col_mask) of the passes that a tile needs.
+
+    One, where zeros hide what is not connected: then a sum takes all of the term's columns, so that one `first` pass
+    starts them all, but a maximum must leave alone the columns that have no input here. Without a zero, one for each
+    set of columns that see the same lanes.
+    """
+    connected = np.asarray(valid.any(axis=0))
+    if points.has_zero or valid[:, connected].all(axis=1).sum() == valid.any(axis=1).sum():
+        whole = np.array(connected)
+        if points.has_zero and not maximum:
+            whole[offset:] = True
+        return [(_mask(np.asarray(valid.any(axis=1))), _mask(whole))]
+    masks: dict[int, int] = {}
+    for column in np.flatnonzero(connected).tolist():
+        lanes = _mask(valid[:, column])
+        masks[lanes] = masks.get(lanes, 0) | 1 << column
+    return list(masks.items())
+
+
+def _lines(config: ArrayConfig, block: NDArray[np.uint8]) -> tuple[int, ...]:
+    """Weight lines of a block: one a column, lane 0 in the low bits."""
+    bits = config.fmt.code_bits
+    return tuple(sum(code << (lane * bits) for lane, code in enumerate(column)) for column in block.T.tolist())
