@@ -1,0 +1,350 @@
+"""Random small quantized networks that fit a build: what golden, PyTorch, pass-level model and hardware agree on."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from golden.config import ArrayConfig
+from golden.digits import digit_codes
+from golden.formats import PointSet
+from golden.layers import accumulate, requantise, worst_case
+from golden.network import INPUT, Layer, Network, Pair, Tensor, Term
+from golden.random_terms import random_points, random_words
+from golden.rounding import csd, scale_multiplier
+
+#: Draws of a layer before the build counts as too small; each is smaller than the one before.
+TRIES = 40
+#: Images on which multipliers are chosen.
+SAMPLES = 8
+
+
+def random_network(
+    seed: int | Generator,
+    config: ArrayConfig,
+    *,
+    layers: int = 4,
+    max_side: int = 9,
+    max_channels: int | None = None,
+    name: str = "random",
+) -> Network:
+    """A network of random layers that a build can run.
+
+    Parameters
+    ----------
+    seed
+        The same number, or a generator in the same state, gives the same network.
+    config
+        The build: formats, limits of multipliers, memory depths. The network is meant to fit its memories.
+    layers
+        Number of layers.
+    max_side
+        Largest height and width of the input. Every third input or so is that large, so that with
+        ``max_side**2 > config.acc_depth`` positions are computed in chunks.
+    max_channels
+        Most channels of a tensor; 2.5 times the rows if None.
+    name
+        Name of the network.
+
+    Raises
+    ------
+    ValueError
+        If the build is too small for any layer.
+    """
+    rng = np.random.default_rng(seed)
+    draw = _Draw(rng, config, random_points(rng, config), max_channels or max(2, config.rows * 5 // 2), name)
+    draw.start(min(max_side, config.max_side, math.isqrt(config.feature_depth // 4)))
+    for n in range(layers):
+        draw.add_layer(n, layers)
+    return draw.network
+
+
+def random_inputs(seed: int | Generator, network: Network, count: int) -> NDArray[np.int64]:
+    """Inputs of a network, int64 of shape (count, C, H, W).
+
+    In turn: uniform noise, only least and largest values, mostly zeros, the largest value everywhere.
+    """
+    rng = np.random.default_rng(seed)
+    return _random_images(rng, network.input, count)
+
+
+def _random_images(rng: Generator, tensor: Tensor, count: int) -> NDArray[np.int64]:
+    shape = (count, *tensor.shape)
+    noise = rng.integers(tensor.low, tensor.high + 1, shape)
+    extremes = np.where(rng.random(shape) < 0.5, tensor.low, tensor.high)
+    sparse = np.where(rng.random(shape) < 0.1, noise, 0)
+    kind = (np.arange(count) % 4)[:, None, None, None]
+    return np.select([kind == 0, kind == 1, kind == 2], [noise, extremes, sparse], tensor.high).astype(np.int64)
+
+
+@dataclass
+class _Draw:
+    """A network under construction, with sample values of each tensor and what it costs so far."""
+
+    rng: Generator
+    config: ArrayConfig
+    points: dict[str, PointSet]
+    max_channels: int
+    name: str
+    input: Tensor = field(init=False)
+    layers: list[Layer] = field(default_factory=list)
+    samples: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    live: list[str] = field(default_factory=list)
+    feature_lines: int = 0
+    channel_lines: int = 0
+    weight_lines: int = 0
+    program_lines: int = 8
+
+    @property
+    def network(self) -> Network:
+        return Network(self.name, self.input, tuple(self.layers), self.points)
+
+    def tensor(self, name: str) -> Tensor:
+        return self.input if name == INPUT else next(layer.output for layer in self.layers if layer.name == name)
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def upto(self, low: int, high: int) -> int:
+        """Low to high, both possible."""
+        return int(self.rng.integers(low, max(low, high) + 1))
+
+    def start(self, max_side: int) -> None:
+        """Draws the input."""
+        sides = (max_side, max_side) if self.chance(0.35) else (self.upto(1, max_side), self.upto(1, max_side))
+        room = self.config.feature_depth // (4 * sides[0] * sides[1])
+        channels = self.upto(1, min(self.max_channels * 2 // 3, room * self.config.rows))
+        self.input = self.random_tensor((channels, *sides))
+        self.samples[INPUT] = _random_images(self.rng, self.input, SAMPLES)
+        self.live.append(INPUT)
+        self.feature_lines = self.lines(self.input)
+
+    def random_tensor(self, shape: tuple[int, int, int]) -> Tensor:
+        scale = float(2.0 ** self.rng.uniform(-8, 2))
+        return Tensor(shape, self.upto(2, self.config.act_bits), self.chance(0.4), scale)
+
+    def lines(self, tensor: Tensor) -> int:
+        """Feature lines of a tensor."""
+        return math.ceil(tensor.shape[0] / self.config.rows) * tensor.shape[1] * tensor.shape[2]
+
+    def add_layer(self, n: int, count: int) -> None:
+        """Draws layer n of `count` until one fits."""
+        for attempt in range(TRIES):
+            size = 1 - attempt / TRIES
+            kinds = ("conv2d", "residual", "add", "maxpool", "avgpool", "linear")
+            weights = (0.35, 0.2, 0.12, 0.13, 0.1, 0.1) if n + 1 < count else (0.3, 0.1, 0.1, 0.1, 0.1, 0.3)
+            kind = str(self.rng.choice(kinds, p=weights)) if attempt + 5 < TRIES else "maxpool"
+            source = self.live[-1] if self.chance(0.8) else str(self.rng.choice(self.live))
+            terms, shape = self.terms(kind, source, size)
+            layer = self.quantise(f"layer{n}.{kind}", kind, terms, shape)
+            if layer is not None and self.book(layer, (n + 1) / count):
+                if len(self.live) > 2 and self.chance(0.6):
+                    self.live.pop(0)
+                return
+        raise ValueError(
+            f"Build {self.config.name!r} must have room for a random network, not for {n} layers of {count}"
+        )
+
+    def terms(self, kind: str, source: str, size: float) -> tuple[tuple[Term, ...], tuple[int, int, int]]:
+        """Terms of a layer of some kind and the shape that they give."""
+        channels, height, width = self.tensor(source).shape
+        if kind == "linear":
+            outputs = self.upto(1, int(self.max_channels * size))
+            term = self.dense(source, outputs, (height, width))
+            return (term,), (outputs, 1, 1)
+        if kind in ("maxpool", "avgpool"):
+            term = self.pool(source, kind == "maxpool", size)
+            return (term,), (channels, *term.output_size(height, width))
+        if kind == "add":
+            others = list(self.skips((height, width), self.max_channels))
+            other, stride = others[self.upto(0, len(others) - 1)]
+            outputs = max(channels, self.tensor(other).shape[0])
+            first = self.identity(source, (1, 1), self.upto(0, outputs - channels))
+            second = self.identity(other, stride, self.upto(0, outputs - self.tensor(other).shape[0]))
+            return (first, second), (outputs, height, width)
+        term = self.convolution(source, kind == "residual", size)
+        outputs, positions = term.out_channels, term.output_size(height, width)
+        if kind == "conv2d":
+            return (term,), (outputs, *positions)
+        if self.chance(0.25):
+            shortcut = self.dense(source, outputs, (1, 1), stride=term.stride)
+        else:
+            others = list(self.skips(positions, outputs))
+            skip, stride = others[self.upto(0, len(others) - 1)]
+            shortcut = self.identity(skip, stride, self.upto(0, outputs - self.tensor(skip).shape[0]))
+        return (term, shortcut) if self.chance(0.7) else (shortcut, term), (outputs, *positions)
+
+    def skips(self, positions: Pair, outputs: int) -> Iterator[tuple[str, Pair]]:
+        """Live tensors that a strided identity can add to an output of that size."""
+        for name in self.live:
+            channels, height, width = self.tensor(name).shape
+            steps = [
+                next((s for s in (1, 2, 3) if (side - 1) // s + 1 == count), 0)
+                for side, count in zip((height, width), positions, strict=True)
+            ]
+            if channels <= outputs and all(steps):
+                yield name, (steps[0], steps[1])
+
+    def identity(self, source: str, stride: Pair, channel: int) -> Term:
+        """A depthwise 1x1 term of small integers, one a channel."""
+        channels = self.tensor(source).shape[0]
+        values = self.rng.integers(1, 10, channels) if self.chance(0.3) else np.full(channels, self.upto(1, 4))
+        points = next(iter(self.points))
+        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.points[points])
+        return Term(source, points, codes, shifts, stride=stride, groups=channels, channel=channel)
+
+    def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1)) -> Term:
+        """A term over all channels."""
+        shape = (outputs, self.tensor(source).shape[0], *kernel)
+        points, codes, shifts = random_words(self.rng, self.config, self.points, shape)
+        return Term(source, points, codes, shifts, stride)
+
+    def convolution(self, source: str, same: bool, size: float) -> Term:
+        """A convolution; with `same` one that keeps the size but for its stride, and at least the channels."""
+        channels = self.tensor(source).shape[0]
+        kernel, stride, padding, dilation = self.window(source, max(1, round(5 * size)), same)
+        outputs = self.upto(channels if same else 1, int(self.max_channels * size))
+        groups = 1
+        if not same and self.chance(0.35):
+            groups = int(self.rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
+            outputs = groups * self.upto(1, max(1, min(3, outputs // groups)))
+        shape = (outputs, channels // groups, *kernel)
+        points, codes, shifts = random_words(self.rng, self.config, self.points, shape)
+        return Term(source, points, codes, shifts, stride, padding, dilation, groups)
+
+    def pool(self, source: str, maximum: bool, size: float) -> Term:
+        """A depthwise term of ones; for a maximum sometimes of minus ones."""
+        channels, height, width = self.tensor(source).shape
+        kernel, stride, padding, dilation = self.window(source, max(1, round(4 * size)), False)
+        if not maximum and self.chance(0.4):
+            kernel, stride, padding, dilation = (height, width), (1, 1), (0, 0), (1, 1)
+        points = next(iter(self.points))
+        one = -1 if maximum and self.chance(0.15) else 1
+        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.points[points])
+        term = Term(source, points, codes, shifts, stride, padding, dilation, channels)
+        if maximum and not term.windows_touch(height, width):
+            return Term(source, points, codes[..., :1, :1], shifts, groups=channels)
+        return term
+
+    def window(self, source: str, longest: int, same: bool) -> tuple[Pair, Pair, Pair, Pair]:
+        """Kernel, stride, padding and dilation that give at least one position."""
+        sides = self.tensor(source).shape[1:]
+        axes = []
+        square = self.chance(0.5)
+        taps, step = self.upto(1, longest), int(self.rng.choice([1, 2, 3], p=(0.6, 0.25, 0.15)))
+        for side in sides:
+            if not square:
+                taps, step = self.upto(1, longest), int(self.rng.choice([1, 2, 3], p=(0.6, 0.25, 0.15)))
+            dil = int(self.rng.choice([1, 2, 3], p=(0.75, 0.15, 0.1)))
+            if same:
+                odd = taps | 1
+                axes.append((odd, step, dil * (odd // 2), dil))
+                continue
+            extent = dil * (taps - 1) + 1
+            most = min(extent, (self.config.max_side - side) // 2) if self.chance(0.1) else extent // 2
+            pad = self.upto(0, most)
+            if side + 2 * pad < extent:
+                taps, dil = min(taps, side + 2 * pad), 1
+            axes.append((taps, step, pad, dil))
+        kernel, stride, padding, dilation = zip(*axes, strict=True)
+        return kernel, stride, padding, dilation
+
+    def quantise(self, name: str, kind: str, terms: tuple[Term, ...], shape: tuple[int, int, int]) -> Layer | None:
+        """The layer with biases and multipliers for its sample values; None if it does not fit the accumulator."""
+        tensor, channels = self.random_tensor(shape), shape[0]
+        ones = np.ones(channels, dtype=np.int64)
+        kind = "conv2d" if kind == "residual" else kind
+        maximum = kind == "maxpool"
+        draft = Layer(name, kind, terms, tensor, 0 * ones, ones, 0 * ones, tensor.low, tensor.high, maximum)
+        network = Network(self.name, self.input, (*self.layers, draft), self.points)
+        # A margin for the one's complements of negative products, which the machine corrects by the bias.
+        margin = sum(term.codes[:, 0].size * self.config.fmt.max_level << max(term.shifts) for term in terms)
+        limit = 1 << min(self.config.acc_width - 1, 60 - self.config.digit_span)
+        room = [limit - 1 - margin - worst for worst in worst_case(network, draft)]
+        if min(room) < 0 or any(max(term.shifts) > self.config.max_pass_shift for term in terms):
+            return None
+        sums = accumulate(network, draft, self.samples).swapaxes(0, 1).reshape(channels, -1)
+        biases = np.array([self.random_bias(row, most) for row, most in zip(sums, room, strict=True)], dtype=np.int64)
+        sums += biases[:, None]
+        pairs = [self.random_scale(row, tensor) for row in sums]
+        multiplier, right = np.array(pairs, dtype=np.int64).T
+        high = tensor.high if self.chance(0.8) else self.upto(max(1, tensor.high // 2), tensor.high)
+        low = int(self.rng.choice([tensor.low, -high, 0])) if tensor.signed else 0
+        layer = Layer(name, kind, terms, tensor, biases, multiplier, right, low, high, maximum)
+        acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.points), layer, self.samples)
+        y = requantise(layer, acc)
+        inside = np.mean((y > low) & (y < high)) if high - low > 1 else 1.0
+        if inside < 0.05 or len(np.unique(y)) < 2:
+            return None
+        self.samples[name] = y
+        return layer
+
+    def random_bias(self, sums: NDArray[np.int64], most: int) -> int:
+        """Mostly of the size of the sums; sometimes as large as the accumulator allows."""
+        kind = self.rng.random()
+        if kind < 0.2:
+            return 0
+        if kind < 0.26:
+            return most * (1 if self.chance(0.5) else -1)
+        centre = -float(sums.mean()) if self.chance(0.5) else 0.0
+        value = round(centre + self.rng.normal() * (float(sums.std()) + 1))
+        return max(-most, min(most, value))
+
+    def random_scale(self, sums: NDArray[np.int64], tensor: Tensor) -> tuple[int, int]:
+        """Multiplier and right shift that put most sums within the format; some extreme ones."""
+        span, max_right = self.config.digit_span, min(62, self.config.scaled_bits)
+        scale = tensor.high * self.rng.uniform(0.3, 1.5) / max(1.0, float(np.quantile(np.abs(sums), 0.9)))
+        kind = self.rng.random()
+        if kind < 0.04:
+            return 1, 0
+        if kind < 0.06:
+            return 0, self.upto(0, max_right)
+        if kind < 0.2:
+            # A plain shift of few bits: many values lie half-way between two integers.
+            return 1, min(max_right, max(1, round(-math.log2(scale))))
+        digits = self.upto(1, self.config.digits)
+        try:
+            return scale_multiplier(scale, digits=digits, span=span, max_right=max_right)
+        except ValueError:
+            return 1, min(max_right, max(0, round(-math.log2(scale))))
+
+    def book(self, layer: Layer, share: float) -> bool:
+        """Adds the layer if the memories have room for it, with `share` of weight and program memory used so far."""
+        config = self.config
+        lines = self.lines(layer.output)
+        live = sum(self.lines(self.tensor(name)) for name in self.live) + lines
+        if self.feature_lines + lines > config.feature_depth and 2 * live > config.feature_depth:
+            return False
+        height, width = layer.output.shape[1:]
+        chunks = math.ceil(height / max(1, config.acc_depth // width)) * math.ceil(width / config.acc_depth)
+        tiles = math.ceil(layer.output.shape[0] / config.cols)
+        passes = sum(_tile_passes(config, self.points[term.points], term) for term in layer.terms)
+        program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.terms)))
+        weights = self.weight_lines + passes * config.cols
+        channel = self.channel_lines + tiles * (config.cols // config.requant_units)
+        if channel > config.channel_depth:
+            return False
+        if weights > share * config.weight_depth or program > share * config.program_depth:
+            return False
+        assert all(len(csd(int(m))) <= config.digits for m in layer.multiplier)
+        self.program_lines, self.weight_lines, self.channel_lines = program, weights, channel
+        self.feature_lines += lines
+        self.layers.append(layer)
+        self.live.append(layer.name)
+        return True
+
+
+def _tile_passes(config: ArrayConfig, points: PointSet, term: Term) -> int:
+    """Passes of a term for one chunk, at most."""
+    inputs, outputs = term.codes.shape[2], term.out_channels // term.groups
+    tiles = {
+        ((term.channel + m) // config.cols, n // config.rows)
+        for m in range(term.out_channels)
+        for n in range(m // outputs * inputs, (m // outputs + 1) * inputs)
+    }
+    # Without a zero in the set, each group of a tile needs a pass of its own.
+    repeats = 1 if points.has_zero or term.groups == 1 else min(term.groups, config.rows, config.cols)
+    return len(tiles) * term.codes[0, 0, 0].size * len(term.shifts) * repeats
