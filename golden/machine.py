@@ -141,6 +141,7 @@ class Machine:
         self.error = Error.NONE
         if not self.loaded:
             raise self._stop(Error.NOT_LOADED, "Machine must be loaded before it is started")
+        self._bank = 0
         frames: list[tuple[int, ...]] = []
         program: list[tuple[Opcode, dict[str, int]]] = []
         for number, line in enumerate(self._program):
