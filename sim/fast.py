@@ -1,0 +1,147 @@
+"""The whole machine in Verilator behind a C++ host: millions of cycles a second, no Python in the loop.
+
+The host (`harness.cpp`) speaks to the machine through its AXI ports only, as a real one would.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from golden import isa
+from sim import tools
+from sim.files import hash_of, locked, write_text
+from sim.inference import Inference, error_of
+from sim.runner import OUTPUT, tail
+
+_SEND, _RUN, _RESET = 1, 2, 3
+_ARGS = ("-Wno-lint", "-Wno-style", "--no-timing", *"-O3 --x-assign fast --x-initial fast --noassert".split())
+
+
+class MachineError(RuntimeError):
+    """The simulated machine did not answer as a machine must."""
+
+
+class Job:
+    """What a host does, in order: frames to send, inferences to run, resets."""
+
+    def __init__(self) -> None:
+        self.words = array("I")
+        self.kinds: list[int] = []
+
+    def send(self, beats: Sequence[int]) -> "Job":
+        """Sends a frame (an image or an input)."""
+        self.words.extend((_SEND, len(beats)))
+        self.words.extend(beats)
+        self.kinds.append(_SEND)
+        return self
+
+    def run(self) -> "Job":
+        """Starts an inference and waits for its end."""
+        self.words.append(_RUN)
+        self.kinds.append(_RUN)
+        return self
+
+    def reset(self) -> "Job":
+        """Resets the machine."""
+        self.words.append(_RESET)
+        return self
+
+
+def build(verilog: str, top: str) -> Path:
+    """Builds a machine with its C++ host, unless the same text has been built before.
+
+    Returns
+    -------
+    The executable.
+
+    Raises
+    ------
+    ToolError
+        If Verilator or the compiler is missing, or refuses the text.
+    """
+    tool = tools.find_verilator()
+    host = (Path(__file__).parent / "harness.cpp").read_text(encoding="utf-8")
+    for name, (address, _, _) in isa.REGISTERS.items():
+        host = host.replace(f"@{name}@", str(address))
+    folder = (OUTPUT / f"{top}-host-{hash_of(verilog, host, top, tool.version, *_ARGS)}").resolve()
+    program, done, log = folder / "host", folder / "done", folder / "build.log"
+    with locked(folder):
+        if done.is_file():
+            return program
+        write_text(folder / f"{top}.v", verilog)
+        write_text(folder / "harness.cpp", host)
+        make = ["make", "-j2", "-C", str(folder), "-f", "Vtop.mk", f"OBJCACHE={tools.object_cache()}", "OPT_FAST=-O2"]
+        verilate = [str(tool.path), "--cc", "--exe", "--Mdir", str(folder), "--top-module", top, "--prefix", "Vtop"]
+        with open(log, "w") as file:
+            for command in ([*verilate, *_ARGS, "-o", "host", "harness.cpp", str(folder / f"{top}.v")], make):
+                if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode:
+                    raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tail(log)}")
+        write_text(done, tool.version + "\n")
+    return program
+
+
+def run(
+    program: Path, job: Job, *, pause: int = 0, seed: int = 1, limit: int = 10_000_000
+) -> list[isa.Error | Inference]:
+    """Does a job.
+
+    Parameters
+    ----------
+    program
+        What `build` returned.
+    job
+        What to do.
+    pause
+        0 to 255: how often, out of 256 cycles, each stream pauses.
+    seed
+        Of the pauses.
+    limit
+        Most cycles of a frame or an inference.
+
+    Returns
+    -------
+    For each frame sent the error after it, for each inference its outcome.
+
+    Raises
+    ------
+    MachineError
+        If the machine refused or did not answer a register access, or hung.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder) / "job", Path(folder) / "result"
+        words = array("I", job.words)
+        if sys.byteorder == "big":
+            words.byteswap()
+        source.write_bytes(words.tobytes())
+        command = [str(program), str(source), str(result), str(pause), str(seed), str(limit)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineError(f"Machine must do the job, not this: {done.stderr.strip() or done.returncode}")
+        words = array("I", result.read_bytes())
+    if sys.byteorder == "big":
+        words.byteswap()
+    return _records(words, job.kinds)
+
+
+def _records(words: array, kinds: Iterable[int]) -> list[isa.Error | Inference]:
+    records: list[isa.Error | Inference] = []
+    at = 0
+    for kind in kinds:
+        if kind == _SEND:
+            records.append(error_of(words[at]))
+            at += 1
+            continue
+        status, cycles, passes, count = words[at : at + 4]
+        at += 4
+        frames = []
+        for _ in range(count):
+            length = words[at]
+            frames.append(tuple(words[at + 1 : at + 1 + length]))
+            at += 1 + length
+        records.append(Inference(tuple(frames), status, cycles, passes))
+    return records

@@ -1,0 +1,53 @@
+"""An image that sends every layer's tensor, so that a host can compare all of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden import isa
+from golden.image import Image, read_output
+from golden.timing import cycles, timing
+
+
+def probed(image: Image) -> Image:
+    """The image with an OUTPUT after each layer, the last one's own left as it is.
+
+    The layer table keeps the lines of the original program.
+
+    Raises
+    ------
+    ValueError
+        If the program memory is too short for the added instructions.
+    """
+    config = image.config
+    sends = {}
+    for layer in image.layers[:-1]:
+        count = layer.output.lines(config) - 1
+        sends[layer.last] = isa.encode(config, isa.Opcode.OUTPUT, address=layer.output.address, count=count)
+    program: list[int] = []
+    for number, line in enumerate(image.program):
+        program.append(line)
+        if number in sends:
+            program.append(sends[number])
+    if len(program) > config.program_depth:
+        raise ValueError(f"Probed program must be at most {config.program_depth} lines, not {len(program)!r}")
+    steps = timing(config, [isa.decode(config, line) for line in program])
+    return replace(image, program=tuple(program), cycles=cycles(steps))
+
+
+def read_layers(image: Image, frames: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int64]]:
+    """The tensors that the output frames of a probed image carry, by layer.
+
+    Raises
+    ------
+    ValueError
+        If there is not one frame a layer, or one has another length.
+    """
+    if len(frames) != len(image.layers):
+        raise ValueError(f"Output must be {len(image.layers)} frames, not {len(frames)!r}")
+    return {
+        layer.name: read_output(replace(image, output=layer.output), frame)
+        for layer, frame in zip(image.layers, frames, strict=True)
+    }

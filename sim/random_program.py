@@ -1,0 +1,149 @@
+"""Random programs that use the whole instruction set, with random memories: hardware and model must agree on them.
+
+They reach what a compiler never emits (odd masks, gaps, overlaps), within what `docs/machine.md` defines: a pass reads no
+line that a drain under way may write, and only accumulates into columns that it has loaded.
+"""
+
+import random
+
+from golden import isa
+from golden.config import ArrayConfig
+from golden.frame import frame, section_kinds
+from golden.isa import Opcode, Section, encode
+
+
+def random_frame(config: ArrayConfig, seed: int, *, chunks: int = 8) -> list[int]:
+    """Frame with all memories: random features, weights, channels and point sets, and a random program.
+
+    Parameters
+    ----------
+    config
+        The build.
+    seed
+        Of everything random.
+    chunks
+        Chunks of positions (WINDOW, some PASS, DRAIN, perhaps OUTPUT) in the program, as far as its memory goes.
+    """
+    numbers = random.Random(seed)
+    sections = []
+    for kind in section_kinds(config):
+        depth = isa.line_count(config, kind)
+        if kind is Section.PROGRAM:
+            lines = _program(config, numbers, chunks)
+        elif kind is Section.CHANNEL:
+            lines = [_channel_line(config, numbers) for _ in range(depth)]
+        elif kind is Section.POINTS:
+            lines = [_points_line(config, numbers) for _ in range(depth)]
+        else:
+            lines = [numbers.getrandbits(isa.line_bits(config, kind)) for _ in range(depth)]
+        sections.append((kind, 0, lines))
+    return frame(config, sections)
+
+
+def _channel_line(config: ArrayConfig, numbers: random.Random) -> int:
+    fields = isa.channel_fields(config)
+    width, line = sum(fields.values()), 0
+    for unit in range(config.requant_units):
+        values = {name: numbers.getrandbits(bits) for name, bits in fields.items()}
+        values["bias"] = numbers.choice((-1, 1)) * numbers.getrandbits(numbers.randrange(config.acc_width - 1))
+        for n in range(config.digits):
+            values[f"shift{n}"] = numbers.randrange(config.digit_span + 1)
+        # Right shifts that leave results within the clip bounds now and then.
+        values["right"] = numbers.randrange(min(config.scaled_bits, config.digit_span + 16) + 1)
+        line |= isa.pack(fields, values) << (unit * width)
+    return line
+
+
+def _points_line(config: ArrayConfig, numbers: random.Random) -> int:
+    fields = config.fmt.row_fields
+    return isa.pack(fields, {f"term{n}": numbers.randrange(len(menu)) for n, menu in enumerate(config.fmt.menus)})
+
+
+def _program(config: ArrayConfig, numbers: random.Random, chunks: int) -> list[int]:
+    lines: list[int] = []
+    for _ in range(chunks):
+        chunk = _chunk(config, numbers)
+        if len(lines) + len(chunk) >= config.program_depth:
+            break
+        lines += chunk
+    return [*lines, encode(config, Opcode.END)]
+
+
+def _chunk(config: ArrayConfig, numbers: random.Random) -> list[int]:
+    """One chunk. The lower half of feature memory is only read, but for passes that wait; drains write the upper half."""
+    width, height = _rectangle(config, numbers)
+    half = config.feature_depth // 2
+    window = {
+        "width": width,
+        "height": height,
+        "in_width": numbers.randint(1, config.max_side),
+        "in_height": numbers.randint(1, config.max_side),
+        "step_x": numbers.randrange(4),
+        "step_y": numbers.randrange(4),
+        "row_step": numbers.randrange(max(1, half // (4 * height))),
+    }
+    reach = (width - 1) * window["step_x"] + (height - 1) * window["row_step"]
+    while reach >= half:
+        window |= {"step_x": window["step_x"] // 2, "row_step": window["row_step"] // 2}
+        reach = (width - 1) * window["step_x"] + (height - 1) * window["row_step"]
+    lines = [encode(config, Opcode.WINDOW, **window)]
+    waited = False
+    for n in range(numbers.randint(1, 5)):
+        wait = numbers.random() < 0.3
+        waited |= wait
+        depth = config.feature_depth if waited else half
+        lines.append(_pass(config, numbers, depth - reach, wait, first=n == 0 or numbers.random() < 0.1))
+    groups = numbers.randint(1, config.cols // config.requant_units)
+    planes = -(-groups * config.requant_units // config.rows) + 1
+    row_step = numbers.randint(1, 3)
+    extent = height * (width - 1 + row_step)
+    plane = numbers.randint(0, max(0, (half - extent) // planes))
+    low, high = sorted(numbers.randrange(-(1 << config.act_bits), 1 << config.act_bits) for _ in range(2))
+    lines.append(
+        encode(
+            config,
+            Opcode.DRAIN,
+            address=half + numbers.randrange(half - extent - planes * plane + plane),
+            row_step=row_step,
+            plane=plane,
+            lane=numbers.randrange(0, config.rows, config.requant_units),
+            groups=groups - 1,
+            channels=numbers.randrange(config.channel_depth - groups + 1),
+            low=low,
+            high=high,
+        )
+    )
+    if numbers.random() < 0.7:
+        address = numbers.randrange(config.feature_depth)
+        count = numbers.randint(1, min(config.feature_depth - address, half))
+        lines.append(encode(config, Opcode.OUTPUT, address=address, count=count - 1))
+    return lines
+
+
+def _rectangle(config: ArrayConfig, numbers: random.Random) -> tuple[int, int]:
+    most = min(config.acc_depth, config.feature_depth // 8)
+    positions = numbers.choice((1, 2, 3, 5, numbers.randint(1, most), most))
+    width = numbers.randint(1, min(positions, config.max_side))
+    return width, max(1, min(positions // width, config.max_side))
+
+
+def _pass(config: ArrayConfig, numbers: random.Random, lines: int, wait: bool, *, first: bool) -> int:
+    columns = numbers.randint(1, config.cols)
+    edge = min(8, (1 << (config.coord_bits - 1)) - 1)
+    return encode(
+        config,
+        Opcode.PASS,
+        address=numbers.randrange(lines),
+        x=numbers.randint(-edge, edge),
+        y=numbers.randint(-edge, edge),
+        weights=numbers.randrange(config.weight_depth - columns + 1),
+        columns=columns - 1,
+        set=numbers.randrange(config.sets),
+        shift=numbers.randrange(config.max_pass_shift + 1),
+        signed=numbers.getrandbits(1),
+        first=int(first),
+        maximum=int(numbers.random() < 0.3),
+        wait=int(wait),
+        row_mask=numbers.getrandbits(config.rows),
+        col_mask=numbers.getrandbits(columns),
+    )

@@ -1,0 +1,216 @@
+"""Builds a design with a simulator, once for each text, and runs cocotb benches on it."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from cocotb_tools.runner import Runner, get_runner
+
+from sim import tools
+from sim.files import hash_of, locked, write_text
+
+OUTPUT = tools.BUILD / "sim"
+#: Clock period of every bench (ns); a bench's cycles are its simulated time divided by it.
+PERIOD_NS = 10
+#: Amaranth's Verilog is checked by `make lint`; here its widths and unused signals are left alone.
+VERILATOR_ARGS = (
+    "-Wno-lint",
+    "-Wno-style",
+    "--no-timing",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "-CFLAGS",
+    "-O1",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one test of a bench came to.
+
+    Parameters
+    ----------
+    bench, test
+        Module of the bench and name of the test in it.
+    passed
+        Whether it passed.
+    cycles
+        Simulated clock cycles.
+    seconds
+        Wall-clock time (s).
+    message
+        Why it failed, or nothing.
+    """
+
+    bench: str
+    test: str
+    passed: bool
+    cycles: int
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Design:
+    """Verilog that a simulator has built.
+
+    Parameters
+    ----------
+    top
+        Name of the top module.
+    simulator
+        One of `tools.SIMULATORS`.
+    folder
+        Where it was built.
+    waves
+        Whether it records waveforms.
+    """
+
+    top: str
+    simulator: str
+    folder: Path
+    waves: bool
+
+
+def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> Design:
+    """Builds Verilog text for cocotb, unless the same text has been built before.
+
+    Parameters
+    ----------
+    verilog
+        The design.
+    top
+        Name of its top module.
+    simulator
+        One of `tools.SIMULATORS`.
+    waves
+        Whether waveforms are recorded (a build of its own).
+
+    Raises
+    ------
+    ToolError
+        If the simulator is not installed, or refuses the text.
+    """
+    tool = tools.find(simulator)
+    tools.libpython()
+    key = hash_of(verilog, top, tool.version, str(waves), *VERILATOR_ARGS)
+    folder = OUTPUT / f"{top}-{simulator}-{key}"
+    done = folder / "done"
+    with locked(folder):
+        if not done.is_file():
+            source = folder.resolve() / f"{top}.v"
+            write_text(source, verilog)
+            log = folder / "build.log"
+            try:
+                _runner(simulator).build(
+                    sources=[source],
+                    hdl_toplevel=top,
+                    build_dir=folder,
+                    build_args=VERILATOR_ARGS if simulator == "verilator" else (),
+                    timescale=("1ns", "1ns"),
+                    waves=waves,
+                    always=True,
+                    log_file=log,
+                )
+            except (RuntimeError, SystemExit) as error:
+                raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tail(log)}") from error
+            write_text(done, tool.version + "\n")
+    return Design(top, simulator, folder, waves)
+
+
+def run(design: Design, bench: str, *, settings: Mapping[str, object], tests: str = "", seed: int = 1) -> list[Result]:
+    """Runs a bench's cocotb tests in the simulator.
+
+    Parameters
+    ----------
+    design
+        What to simulate.
+    bench
+        Module with the tests.
+    settings
+        What `sim.settings.read` gives the bench; JSON.
+    tests
+        Regular expression of the tests to run; empty for all.
+    seed
+        Seed of cocotb's random numbers.
+
+    Returns
+    -------
+    One result a test. A bench that died, or ran no test, gives one that failed.
+    """
+    name = bench.rpartition(".")[2]
+    folder = OUTPUT / "runs" / f"{design.folder.name}.{name}.{hash_of(tests, str(seed), json.dumps(settings))}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    results, log = folder.resolve() / "results.xml", folder / "log"
+    # A failing test ends in SystemExit under pytest and in nothing at all elsewhere: only the file tells.
+    with suppress(SystemExit, RuntimeError):
+        _runner(design.simulator).test(
+            bench,
+            design.top,
+            hdl_toplevel_lang="verilog",
+            build_dir=design.folder,
+            test_dir=folder,
+            results_xml=str(results),
+            extra_env={"BENCH_SETTINGS": json.dumps(settings), "COCOTB_LOG_LEVEL": "WARNING"},
+            test_filter=tests or None,
+            seed=seed,
+            waves=design.waves,
+            log_file=log,
+            timescale=("1ns", "1ns"),
+        )
+    found = _read(results, name) if results.is_file() else []
+    if not found:
+        return [Result(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tail(log)}")]
+    return found
+
+
+def report(results: list[Result], path: Path = OUTPUT / "report.json", **facts: object) -> None:
+    """Writes results and facts (simulator, configuration) as JSON."""
+    table = {**facts, "passed": all(result.passed for result in results), "benches": [asdict(r) for r in results]}
+    write_text(path, json.dumps(table, indent=2) + "\n")
+
+
+def tail(path: Path, lines: int = 30) -> str:
+    """Last lines of a text file."""
+    if not path.is_file():
+        return ""
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _runner(simulator: str) -> Runner:
+    # cocotb's runner takes its tools and its compiler prefix from this process's environment.
+    folder = str(tools.find(simulator).path.parent.resolve())
+    if folder not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = folder + os.pathsep + os.environ["PATH"]
+    if simulator == "verilator":
+        os.environ["OBJCACHE"] = str(tools.object_cache())
+    return get_runner(simulator)
+
+
+def _read(path: Path, bench: str) -> list[Result]:
+    results = []
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        if case.find("skipped") is not None:
+            continue
+        wrong = [*case.findall("failure"), *case.findall("error")]
+        facts = {item.get("name"): item.get("value", "") for item in case.iter("property")}
+        message = "\n".join(filter(None, (part.get("message") or part.text for part in wrong))) or "failed"
+        results.append(
+            Result(
+                bench,
+                case.get("name", "?"),
+                not wrong,
+                round(float(facts["sim_time_duration"]) / PERIOD_NS),
+                round(float(case.get("time", 0)), 3),
+                message if wrong else "",
+            )
+        )
+    return results
