@@ -112,7 +112,8 @@ def _layer(rng, name, kind, points, source, tensors) -> Layer:
         "stride": tuple(int(n) for n in rng.integers(1, 3, 2)),
         "padding": tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel),
         "dilation": tuple(
-            int(rng.integers(1, 3)) if 2 * (k - 1) < side else 1 for k, side in zip(kernel, (height, width))
+            int(rng.integers(1, 3)) if 2 * (k - 1) < side else 1
+            for k, side in zip(kernel, (height, width), strict=True)
         ),
     }
     if kind == "linear":

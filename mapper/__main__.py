@@ -1,0 +1,66 @@
+"""``python -m mapper NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from golden import container, image_folder
+from golden.config import load_config
+from golden.image import Image
+from mapper.compiler import compile_network
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code: 0, or 2 after one line on stderr."""
+    parser = _Parser(prog="python -m mapper", description="Map a quantized network to the memory image of a build.")
+    parser.add_argument("network", type=Path, help="folder of the quantized network")
+    parser.add_argument("--config", type=Path, required=True, help="build, a TOML file of configs/")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an older image there is replaced")
+    options = parser.parse_args(arguments)
+    try:
+        image = compile_network(container.load(options.network), load_config(options.config))
+        image_folder.save(image, options.out)
+    except (OSError, ValueError, TypeError) as error:
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(table(image))
+    return 0
+
+
+def table(image: Image) -> str:
+    """The layer table for a reader: where the passes and cycles of an inference go."""
+    head = ("layer", "kind", "passes", "cycles", "array", "fetch", "load", "requant", "use %", "acc bits")
+    rows = [head]
+    for layer in image.layers:
+        rows.append(
+            (
+                layer.name,
+                layer.kind,
+                str(layer.passes),
+                str(layer.cycles),
+                *(str(count) for count in layer.spent.values()),
+                f"{100 * image.utilisation(layer):.1f}",
+                str(layer.acc_bits),
+            )
+        )
+    total = f"{100 * image.utilisation():.1f}"
+    rows.append(("total", "", str(image.passes), str(image.cycles), "", "", "", "", total, str(image.acc_bits)))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if n < 2 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
