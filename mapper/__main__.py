@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 def table(image: Image) -> str:
     """The layer table for a reader: where the passes and cycles of an inference go."""
     head = ("layer", "kind", "passes", "cycles", "array", "fetch", "load", "requant", "use %", "acc bits")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for layer in image.layers:
         rows.append(
             (

@@ -1,0 +1,83 @@
+"""Times computed by hand from the table of docs/machine.md, with latencies pinned here."""
+
+import pytest
+
+from golden.config import ArrayConfig
+from golden.isa import Opcode
+from golden.timing import SPENT, Step, cycles, spent, timing
+
+
+class Pinned(ArrayConfig):
+    """A build whose latencies this test knows."""
+
+    fetch_cycles = 2
+    load_latency = 2
+    min_pass = 4
+    array_latency = 8
+    requant_latency = 10
+
+
+CONFIG = Pinned(name="pinned", pe="log", rows=4, cols=4, word_bits=3)
+
+
+def window(width, height):
+    return Opcode.WINDOW, {"width": width, "height": height}
+
+
+def tile(columns, wait=0):
+    return Opcode.PASS, {"columns": columns - 1, "wait": wait}
+
+
+def drain(groups):
+    return Opcode.DRAIN, {"groups": groups - 1}
+
+
+OUTPUT, END = (Opcode.OUTPUT, {}), (Opcode.END, {})
+
+
+def test_every_instruction_by_hand():
+    program = [window(3, 2), tile(4), tile(2), drain(4), tile(4, wait=1), tile(1), drain(4), OUTPUT, END]
+    steps = timing(CONFIG, program)
+    # f, a, cycles, then array, fetch, load, requantiser
+    assert steps == (
+        Step(0, 2, 2, 0, 2, 0, 0),
+        Step(3, 11, 9, 0, 3, 6, 0),
+        Step(12, 18, 7, 6, 0, 1, 0),  # the second tile loads beside the first pass, one cycle too long
+        Step(19, 24, 6, 6, 0, 0, 0),
+        Step(25, 66, 42, 1, 2, 6, 33),  # idle = 24 + 8 + 6 * 4 + 10
+        Step(67, 72, 6, 6, 0, 0, 0),
+        Step(73, 78, 6, 6, 0, 0, 0),
+        Step(79, 120, 42, 1, 2, 0, 39),  # idle = 78 + 42
+        Step(121, 123, 4, 1, 3, 0, 0),
+    )
+    assert cycles(steps) == 124
+    assert spent(steps) == {"array": 27, "fetch": 12, "load": 13, "requantiser": 72}
+    assert sum(spent(steps).values()) == 124
+
+
+def test_passes_without_wait_run_beside_the_requantiser():
+    steps = timing(CONFIG, [window(8, 8), tile(4), drain(4), tile(4), tile(4), drain(4), END])
+    assert [step.accepted for step in steps] == [2, 11, 75, 84, 148, 75 + 8 + 256 + 10, 349 + 8 + 256 + 10]
+
+
+@pytest.mark.parametrize(("positions", "gap"), [(1, 6), (5, 6), (6, 6), (7, 7), (20, 20)])
+def test_a_pass_costs_its_positions_or_the_load_of_the_next_tile(positions, gap):
+    steps = timing(CONFIG, [window(positions, 1), tile(1), tile(1), tile(1), END])
+    assert steps[2].accepted - steps[1].accepted == gap
+    assert steps[3].accepted - steps[2].accepted == gap
+
+
+def test_a_pass_of_few_positions_holds_the_array_for_min_pass_cycles():
+    class Fast(Pinned):
+        fetch_cycles = 0
+        load_latency = 0
+
+    config = Fast(name="fast", pe="log", rows=4, cols=4, word_bits=3)
+    steps = timing(config, [window(1, 1), tile(1), tile(1), drain(1), END])
+    assert [step.accepted for step in steps] == [0, 2, 6, 10, 10 + 8 + 1 + 10]
+
+
+def test_windows_do_not_wait_for_the_array():
+    steps = timing(CONFIG, [window(16, 4), tile(4), window(2, 2), tile(1), END])
+    assert [step.accepted for step in steps] == [2, 11, 14, 75, 79]
+    assert SPENT == ("array", "fetch", "load", "requantiser")
