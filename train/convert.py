@@ -1,0 +1,93 @@
+"""From a float model and a recipe to a quantized model."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from train.data import InputFormat
+from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
+from train.lower import Lowering
+from train.quantizers import ActivationQuantizer, build_quantizer
+from train.recipe import Recipe
+
+
+def convert(model: nn.Module, recipe: Recipe, input: InputFormat) -> QuantModel:
+    """Quantized model with the float model's weights, batch norm folded; not calibrated yet.
+
+    Parameters
+    ----------
+    model
+        Anything that `torch.fx` can trace, of convolutions, linear layers, batch norm, ReLU, pooling, flatten and
+        additions. It is not changed.
+    recipe
+        Which quantizers each layer gets.
+    input
+        Shape and format of the input.
+
+    Raises
+    ------
+    ValueError
+        On a layer or operation that is not supported, with its path in the module tree; or if the recipe gives a layer
+        with weights no quantizer.
+    """
+    lowering = Lowering(model, input.shape, signed=input.signed)
+    layers = lowering.run()
+    weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
+    for layer in layers:
+        _quantize(layer, recipe, _roles(layer, weighted))
+    quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
+    quantized = QuantModel(
+        layers, lowering.input_shape, quantizer, name=type(model).__name__.lower(), recipe=recipe.name
+    )  # fmt: skip
+    return quantized.train(False)
+
+
+def _roles(layer: QuantLayer, weighted: list[str]) -> tuple[str, ...]:
+    roles = [f"@{layer.kind}"]
+    if weighted and layer.name == weighted[0]:
+        roles.append("@first")
+    if weighted and layer.name == weighted[-1]:
+        roles.append("@last")
+    return tuple(roles)
+
+
+def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None:
+    where = f"Layer {layer.name!r}"
+    weight, activation = recipe.settings(layer.name, roles)
+    if isinstance(layer, ConvLayer):
+        if weight is None:
+            raise ValueError(f"{where} must be given a weight quantizer by the recipe {recipe.name!r}")
+        try:
+            quantizer = build_quantizer(weight.quantizer, tuple(layer.weight.shape), **weight.options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {error}") from error
+        quantizer.learn = weight.learn
+        parametrize.register_parametrization(layer, "weight", quantizer, unsafe=True)
+    if isinstance(layer, PoolLayer) and layer.kind == "maxpool":
+        return
+    signed = not layer.nonnegative if activation.signed is None else activation.signed
+    layer.quantizer = ActivationQuantizer(
+        bits=activation.bits, signed=signed, calibration=activation.calibration, limit=layer.limit
+    )
+    layer.quantizer.learn = activation.learn
+
+
+@torch.no_grad()
+def calibrate(model: QuantModel, images: Tensor) -> None:
+    """Choose every scale, layer by layer, each seeing the quantized results of those before it.
+
+    Parameters
+    ----------
+    images : shape (images, channels, height, width)
+        Calibration images; no labels are needed.
+    """
+    model.input_quantizer.calibrate(images)
+    tensors = model.read(images)
+    for layer in model.quant_layers:
+        if isinstance(layer, ConvLayer):
+            layer.weight_quantizer.calibrate(layer.float_weight)
+        y = layer.activate(layer.compute(tensors))
+        if layer.quantizer is not None:
+            layer.quantizer.calibrate(y)
+            y = layer.quantizer(y)
+        tensors[layer.name] = y

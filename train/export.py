@@ -1,0 +1,229 @@
+"""From a quantized model to the integers that the machine computes with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from golden.catalog import digit_points
+from golden.config import ArrayConfig
+from golden.digits import digit_codes
+from golden.formats import PointSet
+from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.rounding import scale_multiplier
+from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
+from train.quantizers import ActivationQuantizer, CodedWeights, STLQuantizer
+from train.quantizers.units import UnitGrid
+from train.residual import addend_term, fraction_bits
+
+
+def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object] | None = None) -> Network:
+    """The quantized model in integers, for arrays of that build.
+
+    Scales become the nearest that requantisation can do; `train.snap` makes them so beforehand, and nothing is lost
+    here. `Network.meta` says what was: ``layers`` has for each layer the largest relative error of the multipliers and
+    of the residuals' constants; ``weight_bits`` counts the bits of all words that some tile schedules.
+
+    Parameters
+    ----------
+    model
+        Calibrated, training finished.
+    config
+        Its format, limits of shifts, accumulator and multipliers.
+    meta
+        More facts to keep.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot be expressed on the build, naming it.
+    """
+    return _Exporter(model, config).run(dict(meta or {}))
+
+
+def tensor_formats(model: QuantModel) -> dict[str, Tensor]:
+    """Every tensor's shape and number format, by name."""
+    formats = {INPUT: _tensor(model.input_shape, model.input_quantizer)}
+    for layer in model.quant_layers:
+        if layer.quantizer is not None:
+            formats[layer.name] = _tensor(layer.shape, layer.quantizer)
+        else:
+            source = formats[layer.sources[0]]
+            formats[layer.name] = Tensor(layer.shape, source.bits, source.signed, source.scale)
+    return formats
+
+
+def _tensor(shape: tuple[int, int, int], quantizer: ActivationQuantizer) -> Tensor:
+    return Tensor(shape, quantizer.bits, quantizer.signed, float(quantizer.scale))
+
+
+def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
+    """(M, r) of the build's requantiser nearest to a scale."""
+    most = min(62, config.scaled_bits)
+    return scale_multiplier(scale, digits=config.digits, span=config.digit_span, max_right=most)
+
+
+class _Exporter:
+    def __init__(self, model: QuantModel, config: ArrayConfig):
+        self.model, self.config = model, config
+        self.formats = tensor_formats(model)
+        self.points: dict[str, PointSet] = {}
+        self.report: dict[str, dict[str, object]] = {}
+        self.words = self.weights = 0
+
+    def run(self, meta: dict[str, object]) -> Network:
+        layers = tuple(self._layer(layer) for layer in self.model.quant_layers)
+        stlq = [q for q in (layer.weight_quantizer for layer in self.model.conv_layers) if isinstance(q, STLQuantizer)]
+        if stlq:
+            units = sum(q.units.size for q in stlq)
+            meta["two_word_ratio_asked"] = float(np.mean([q.ratio for q in stlq]))
+            meta["two_word_ratio"] = sum(int((q.chosen != 0).sum()) for q in stlq) / units
+        meta["recipe"] = self.model.recipe
+        meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
+        meta["layers"] = self.report
+        return Network(self.model.name, self.formats[INPUT], layers, self.points, meta)
+
+    def _layer(self, layer: QuantLayer) -> Layer:
+        self.report[layer.name] = {}
+        try:
+            if isinstance(layer, ConvLayer):
+                return self._conv(layer)
+            if isinstance(layer, AddLayer):
+                return self._add(layer)
+            if isinstance(layer, PoolLayer):
+                return self._pool(layer)
+        except ValueError as error:
+            raise ValueError(f"Layer {layer.name!r}: {error}") from error
+        raise TypeError(f"Layer {layer.name!r} must be one of the kinds that export knows, not {type(layer).__name__}")
+
+    def _points(self, points: PointSet, name: str) -> str:
+        """Name of the set in the network; equal sets share one."""
+        if points == digit_points(self.config.fmt):
+            name = "digits"
+        for known, there in self.points.items():
+            if there == points:
+                return known
+        self.points[name] = points
+        return name
+
+    def _digits(self) -> str:
+        return self._points(digit_points(self.config.fmt), "digits")
+
+    def _conv(self, layer: ConvLayer) -> Layer:
+        quantizer, config = layer.weight_quantizer, self.config
+        weight = layer.float_weight.detach()
+        coded = quantizer.encode(weight, config.fmt)
+        source = self.formats[layer.source]
+        unit = coded.scale * source.scale
+        self._count(layer, coded)
+        bits, terms = 0, []
+        if layer.skips:
+            bits, terms = self._addends(layer, coded, unit)
+        unit = unit * 2.0**-bits
+        term = Term(
+            layer.source, self._points(coded.points, layer.name), coded.codes,
+            tuple(shift + bits for shift in coded.shifts), layer.stride, layer.padding, layer.dilation, layer.groups,
+        )  # fmt: skip
+        bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
+        return self._requantised(layer, (term, *terms), unit, bias)
+
+    def _addends(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> tuple[int, list[Term]]:
+        """Fraction bits of the accumulator, and a term for each skip."""
+        skips, config = layer.skips, self.config
+        ratios = [(self.formats[s.source].scale / unit[self._span(s)], self.formats[s.source]) for s in skips]
+        most = min(config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, ratios))
+        bits = fraction_bits(ratios, shift=config.fmt.digit_shift, most=most)
+        return bits, self._terms(layer, skips, [ratio for ratio, _ in ratios], bits)
+
+    def _terms(
+        self, layer: QuantLayer, skips: tuple[Skip, ...], ratios: list[NDArray[np.float64]], bits: int
+    ) -> list[Term]:
+        """A term for each addend, its constants rounded with `bits` fraction bits."""
+        terms, worst = [], 0.0
+        for skip, ratio in zip(skips, ratios, strict=True):
+            wanted = ratio * 2.0 ** (bits - self.config.fmt.digit_shift)
+            factors = np.rint(wanted)
+            worst = max(worst, float((np.abs(factors - wanted) / wanted).max()))
+            terms.append(addend_term(self.config, skip, factors.astype(np.int64), self._digits()))
+        self.report[layer.name]["residual_error"] = worst
+        return terms
+
+    def _span(self, skip: Skip) -> slice:
+        return slice(skip.channel, skip.channel + self.formats[skip.source].shape[0])
+
+    def _spare_bits(
+        self,
+        layer: ConvLayer,
+        coded: CodedWeights,
+        unit: NDArray[np.float64],
+        ratios: list[tuple[NDArray[np.float64], Tensor]],
+    ) -> int:
+        """Fraction bits for which the worst case still fits the accumulator."""
+        source = self.formats[layer.source]
+        term = Term(layer.source, "", coded.codes, coded.shifts, groups=layer.groups)
+        worst = np.abs(term.weights(coded.points)).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
+        worst = worst + np.abs(layer.bias.detach().double().numpy() / unit)
+        for skip, (ratio, tensor) in zip(layer.skips, ratios, strict=True):
+            worst[self._span(skip)] += ratio * max(-tensor.low, tensor.high)
+        return int(np.floor(self.config.acc_width - 1 - np.log2(worst.max() * 1.01 + 2)))
+
+    def _add(self, layer: AddLayer) -> Layer:
+        tensors = [self.formats[skip.source] for skip in layer.skips]
+        base = min(tensor.scale for tensor in tensors)
+        ratios = [np.full(tensor.shape[0], tensor.scale / base) for tensor in tensors]
+        worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
+        room = int(np.floor(self.config.acc_width - 1 - np.log2(worst * 1.01 + 2)))
+        shift = self.config.fmt.digit_shift
+        bits = fraction_bits(list(zip(ratios, tensors, strict=True)), shift=shift, most=room)
+        unit = np.full(layer.shape[0], base * 2.0**-bits)
+        terms = self._terms(layer, layer.skips, ratios, bits)
+        return self._requantised(layer, tuple(terms), unit, np.zeros(layer.shape[0], dtype=np.int64))
+
+    def _pool(self, layer: PoolLayer) -> Layer:
+        channels, fmt = layer.shape[0], self.config.fmt
+        source = self.formats[layer.source]
+        ones = np.ones((channels, 1, *layer.kernel), dtype=np.int64)
+        codes, shifts = digit_codes(ones, digit_points(fmt))
+        term = Term(
+            layer.source, self._digits(), codes, shifts, layer.stride, layer.padding, layer.dilation, groups=channels
+        )  # fmt: skip
+        size = 1 if layer.kind == "maxpool" else layer.kernel[0] * layer.kernel[1]
+        unit = np.full(channels, source.scale / size / (1 << fmt.digit_shift))
+        return self._requantised(layer, (term,), unit, np.zeros(channels, dtype=np.int64))
+
+    def _requantised(
+        self, layer: QuantLayer, terms: tuple[Term, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
+    ) -> Layer:
+        output = self.formats[layer.name]
+        ratios = unit / output.scale
+        pairs = [multiplier(self.config, float(ratio)) for ratio in ratios]
+        errors = [abs(m * 2.0**-r / ratio - 1) for (m, r), ratio in zip(pairs, ratios, strict=True)]
+        self.report[layer.name]["multiplier_error"] = float(max(errors))
+        return Layer(
+            name=layer.name,
+            kind=layer.kind,
+            terms=terms,
+            output=output,
+            bias=bias,
+            multiplier=np.array([m for m, _ in pairs], dtype=np.int64),
+            right=np.array([r for _, r in pairs], dtype=np.int64),
+            low=max(output.low, 0) if layer.relu else output.low,
+            high=output.high if layer.quantizer is None else layer.quantizer.high,
+            maximum=layer.kind == "maxpool",
+        )
+
+    def _count(self, layer: ConvLayer, coded: CodedWeights) -> None:
+        """Words that some tile of the array schedules: those of a tile that are not all zero."""
+        grid = UnitGrid(coded.codes.shape[1:], "tile", (self.config.cols, self.config.rows))
+        values = np.array(coded.points.values)
+        scheduled = 0
+        for word in coded.codes:
+            busy = grid.total(torch.tensor((values[word] != 0).astype(np.float32))) > 0
+            scheduled += int(grid.counts[busy].sum())
+        weights = coded.codes[0].size
+        self.words += scheduled
+        self.weights += weights
+        self.report[layer.name]["weight_bits"] = scheduled * self.config.fmt.code_bits / weights
+        if isinstance(layer.weight_quantizer, STLQuantizer):
+            self.report[layer.name]["two_word_ratio"] = layer.weight_quantizer.two_word_ratio

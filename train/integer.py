@@ -1,0 +1,101 @@
+"""PyTorch's integer mode: an exported network evaluated with torch operations, every layer.
+
+It shares the definition of a network with the golden model, never its arithmetic.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from golden.network import INPUT, Layer, Network, Term
+
+#: Float64 holds every integer up to this exactly.
+EXACT = 2**53
+
+
+def run(network: Network, x: Tensor) -> dict[str, Tensor]:
+    """Every layer's output.
+
+    Parameters
+    ----------
+    network
+        What to compute.
+    x : int64, shape (B, C, H, W)
+        Inputs, in input LSBs.
+
+    Returns
+    -------
+    Layer name to int64 tensor of shape (B, M, Ho, Wo), in output LSBs.
+
+    Raises
+    ------
+    TypeError
+        If the inputs are not int64.
+    ValueError
+        If the inputs have another shape or exceed their format, or a sum could exceed what float64 holds exactly.
+    """
+    if x.dtype != torch.int64:
+        raise TypeError(f"Inputs must be torch.int64, not {x.dtype}")
+    if tuple(x.shape[1:]) != network.input.shape:
+        raise ValueError(f"Inputs must be of shape {network.input.shape}, not {tuple(x.shape[1:])}")
+    if len(x) and not network.input.low <= int(x.min()) <= int(x.max()) <= network.input.high:
+        raise ValueError(
+            f"Inputs must be {network.input.low} to {network.input.high}, not {int(x.min())} to {int(x.max())}"
+        )
+    tensors = {INPUT: x}
+    for layer in network.layers:
+        total = accumulate(network, layer, tensors)
+        per_channel = (torch.as_tensor(a.copy()).view(1, -1, 1, 1) for a in (layer.bias, layer.multiplier, layer.right))
+        bias, multiplier, right = per_channel
+        scaled = round_shift((total + bias) * multiplier, right)
+        tensors[layer.name] = scaled.clamp(layer.low, layer.high)
+    del tensors[INPUT]
+    return tensors
+
+
+def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Tensor:
+    """Sum (or maximum) of a layer's terms, without bias; int64."""
+    if layer.maximum:
+        return _maximum(network, layer.terms[0], tensors)
+    batch = len(tensors[layer.terms[0].source])
+    total = torch.zeros(batch, *layer.output.shape, dtype=torch.int64)
+    for term in layer.terms:
+        x, weights = tensors[term.source], _weights(network, term)
+        source = network.tensors[term.source]
+        bound = max(-source.low, source.high) * int(weights.abs().flatten(1).sum(1).max())
+        if bound >= EXACT:
+            raise ValueError(f"Layer {layer.name!r}: sums must stay below {EXACT}, not reach {bound}")
+        part = F.conv2d(
+            x.double(), weights.double(), None, term.stride, term.padding, term.dilation, groups=term.groups
+        )
+        total[:, term.channel : term.channel + term.out_channels] += part.long()
+    return total
+
+
+def round_shift(value: Tensor, right: Tensor) -> Tensor:
+    """``value / 2**right`` to the nearest integer, ties to even: half an LSB, less one unless the quotient is odd, is added."""
+    odd = torch.bitwise_and(torch.bitwise_right_shift(value, right), 1)
+    half = torch.bitwise_left_shift(torch.ones_like(right), (right - 1).clamp(min=0))
+    rounded = torch.bitwise_right_shift(value + half - 1 + odd, right)
+    return torch.where(right > 0, rounded, value)
+
+
+def _weights(network: Network, term: Term) -> Tensor:
+    values = torch.tensor(network.points[term.points].values, dtype=torch.int64)
+    words = values[torch.as_tensor(term.codes.astype("int64"))]
+    return sum((word << shift for word, shift in zip(words, term.shifts, strict=True)), start=torch.zeros_like(words[0]))
+
+
+def _maximum(network: Network, term: Term, tensors: dict[str, Tensor]) -> Tensor:
+    x = tensors[term.source] * int(_weights(network, term).flatten()[0])
+    (top, left), (high, wide) = term.padding, term.kernel
+    lowest = torch.iinfo(torch.int64).min // 4
+    x = F.pad(x, (left, left, top, top), value=lowest)
+    rows, columns = term.output_size(*tensors[term.source].shape[2:])
+    best = torch.full((*x.shape[:2], rows, columns), lowest, dtype=torch.int64)
+    for i in range(high):
+        for j in range(wide):
+            y0, x0 = i * term.dilation[0], j * term.dilation[1]
+            view = x[:, :, y0 : y0 + (rows - 1) * term.stride[0] + 1 : term.stride[0]]
+            best = torch.maximum(best, view[..., x0 : x0 + (columns - 1) * term.stride[1] + 1 : term.stride[1]])
+    return best

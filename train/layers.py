@@ -1,0 +1,279 @@
+"""The quantized model: layers of the exported network's form, computed on real numbers that sit on the integer grids."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from golden.network import INPUT, Pair
+from train.quantizers import ActivationQuantizer, WeightQuantizer
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A tensor that is added: every `stride`-th position, into the channels from `channel` on."""
+
+    source: str
+    stride: Pair = (1, 1)
+    channel: int = 0
+
+    def read(self, tensors: Mapping[str, Tensor], channels: int) -> Tensor:
+        """The addend, zeros where it has no channel."""
+        x = tensors[self.source][:, :, :: self.stride[0], :: self.stride[1]]
+        after = channels - self.channel - x.shape[1]
+        return F.pad(x, (0, 0, 0, 0, self.channel, after)) if self.channel or after else x
+
+
+class QuantLayer(nn.Module):
+    """Base of the layers.
+
+    Parameters
+    ----------
+    name
+        Path in the user's module tree; also names the output tensor.
+    kind
+        One of `golden.network.KINDS`.
+    shape
+        (channels, height, width) of the output.
+    relu
+        Negative results become 0.
+    nonnegative
+        No result is negative, so the output is unsigned.
+    limit
+        Upper bound of the results (6 for ReLU6), or none.
+
+    Attributes
+    ----------
+    quantizer
+        Of the output; ``None`` keeps the source's format.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        shape: tuple[int, int, int],
+        *,
+        relu: bool = False,
+        nonnegative: bool = False,
+        limit: float | None = None,
+    ):
+        super().__init__()
+        self.name, self.kind, self.shape = name, kind, shape
+        self.relu, self.nonnegative, self.limit = relu, nonnegative, limit
+        self.quantizer: ActivationQuantizer | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the tensors read."""
+        raise NotImplementedError
+
+    def compute(self, tensors: Tensors) -> Tensor:
+        """The result before activation and quantization."""
+        raise NotImplementedError
+
+    def activate(self, y: Tensor) -> Tensor:
+        """ReLU, where there is one."""
+        if self.relu:
+            y = torch.relu(y)
+        return y if self.limit is None else y.clamp(max=self.limit)
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        y = self.activate(self.compute(tensors))
+        return y if self.quantizer is None else self.quantizer(y)
+
+
+class ConvLayer(QuantLayer):
+    """Convolution (or linear layer) with bias, plus residuals."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        shape: tuple[int, int, int],
+        source: str,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        stride: Pair = (1, 1),
+        padding: Pair = (0, 0),
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        skips: tuple[Skip, ...] = (),
+        relu: bool = False,
+        limit: float | None = None,
+    ):
+        super().__init__(name, kind, shape, relu=relu, nonnegative=relu, limit=limit)
+        self.source, self.skips = source, skips
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(bias)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source, *(skip.source for skip in self.skips))
+
+    @property
+    def weight_quantizer(self) -> WeightQuantizer:
+        """The weights' parametrization."""
+        return self.parametrizations["weight"][0]  # type: ignore[index,return-value]
+
+    @property
+    def float_weight(self) -> Tensor:
+        """The weights before quantization."""
+        return self.parametrizations["weight"].original  # type: ignore[index,return-value]
+
+    def convolve(self, tensors: Tensors) -> Tensor:
+        """The convolution alone, without bias and residuals."""
+        return F.conv2d(
+            tensors[self.source], self.weight, None, self.stride, self.padding, self.dilation, groups=self.groups
+        )
+
+    def compute(self, tensors: Tensors) -> Tensor:
+        y = F.conv2d(
+            tensors[self.source], self.weight, self.bias, self.stride, self.padding, self.dilation, groups=self.groups
+        )
+        for skip in self.skips:
+            y = y + skip.read(tensors, self.shape[0])
+        return y
+
+
+class AddLayer(QuantLayer):
+    """Sum of one or more tensors."""
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        skips: tuple[Skip, ...],
+        *,
+        relu: bool = False,
+        nonnegative: bool = False,
+        limit: float | None = None,
+    ):
+        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit)
+        self.skips = skips
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(skip.source for skip in self.skips)
+
+    def compute(self, tensors: Tensors) -> Tensor:
+        y = self.skips[0].read(tensors, self.shape[0])
+        for skip in self.skips[1:]:
+            y = y + skip.read(tensors, self.shape[0])
+        return y
+
+
+class PoolLayer(QuantLayer):
+    """Maximum or average over windows. The average counts padding, as its sum has a constant divisor."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        shape: tuple[int, int, int],
+        source: str,
+        *,
+        kernel: Pair,
+        stride: Pair,
+        padding: Pair = (0, 0),
+        dilation: Pair = (1, 1),
+        nonnegative: bool = False,
+    ):
+        super().__init__(name, kind, shape, nonnegative=nonnegative)
+        self.source, self.kernel = source, kernel
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def compute(self, tensors: Tensors) -> Tensor:
+        x = tensors[self.source]
+        if self.kind == "maxpool":
+            return F.max_pool2d(x, self.kernel, self.stride, self.padding, self.dilation)
+        return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
+
+
+class QuantModel(nn.Module):
+    """A network as a list of layers over named tensors.
+
+    Parameters
+    ----------
+    layers
+        In an order in which each one's sources come before it; the last is the output.
+    input_shape
+        (channels, height, width) of the input.
+    input_quantizer
+        Format of the input.
+    name, recipe
+        For reports.
+    """
+
+    def __init__(
+        self,
+        layers: list[QuantLayer],
+        input_shape: tuple[int, int, int],
+        input_quantizer: ActivationQuantizer,
+        *,
+        name: str = "network",
+        recipe: str = "",
+    ):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.input_shape, self.name, self.recipe = input_shape, name, recipe
+        self.input_quantizer = input_quantizer
+
+    @property
+    def quant_layers(self) -> list[QuantLayer]:
+        """The layers, typed."""
+        return list(self.layers)  # type: ignore[arg-type]
+
+    @property
+    def conv_layers(self) -> list[ConvLayer]:
+        """The layers with weights."""
+        return [layer for layer in self.quant_layers if isinstance(layer, ConvLayer)]
+
+    def read(self, x: Tensor) -> Tensors:
+        """The quantized input, by name."""
+        return {INPUT: self.input_quantizer(x.reshape(len(x), *self.input_shape))}
+
+    def trace(self, x: Tensor) -> Tensors:
+        """Every tensor of the network by name."""
+        tensors = self.read(x)
+        for layer in self.quant_layers:
+            tensors[layer.name] = layer(tensors)
+        return tensors
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.trace(x)[self.quant_layers[-1].name]
+        return y.flatten(1) if y.shape[2:] == (1, 1) else y
+
+    def quantizers(self) -> list[ActivationQuantizer | WeightQuantizer]:
+        """Every quantizer."""
+        return [m for m in self.modules() if isinstance(m, (ActivationQuantizer, WeightQuantizer))]
+
+    def enable(self, on: bool = True) -> None:
+        """Quantize, or compute with real numbers."""
+        for quantizer in self.quantizers():
+            quantizer.enabled = on
+
+    def penalty(self) -> Tensor:
+        """Sum of the weight quantizers' own losses."""
+        terms = [layer.weight_quantizer.penalty() for layer in self.conv_layers]
+        return sum((term for term in terms if term is not None), start=torch.zeros(()))
+
+    def after_step(self) -> None:
+        """To be called after each optimizer step."""
+        for quantizer in self.quantizers():
+            quantizer.after_step()
+
+    def finish(self) -> None:
+        """To be called when training ends."""
+        for layer in self.conv_layers:
+            layer.weight_quantizer.finish()

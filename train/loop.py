@@ -1,0 +1,133 @@
+"""The training loop, float and quantization-aware, on one page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from train.data import DataSet
+from train.layers import QuantModel
+from train.quantizers import STLQuantizer
+from train.recipe import TrainRule
+
+#: Called after each epoch with what happened in it.
+Report = Callable[[dict[str, float]], None]
+
+
+def fit(
+    model: nn.Module,
+    data: DataSet,
+    settings: TrainRule,
+    *,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    title: str = "training",
+) -> None:
+    """Train in place; deterministic for a seed, a machine and a number of threads.
+
+    A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and in
+    the last part of the training (`TrainRule.settle`) they are gone and the scales stand still.
+    """
+    quantized = model if isinstance(model, QuantModel) else None
+    optimizers = _optimizers(model, settings)
+    steps = max(1, len(data.train_x) // settings.batch)
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizers[0], settings.epochs * steps)]
+    generator = torch.Generator().manual_seed(settings.seed)
+    task = progress.add_task(title, total=settings.epochs) if progress else None
+    settled = settings.epochs - round(settings.settle * settings.epochs)
+    for epoch in range(settings.epochs):
+        # A quantized model has no batch statistics left: there the mode makes no difference.
+        model.train()
+        if quantized and epoch == settled:
+            settle(quantized)
+        order = torch.randperm(len(data.train_x), generator=generator)
+        total = right = 0.0
+        for step in range(steps):
+            batch = order[step * settings.batch : (step + 1) * settings.batch]
+            logits = model(data.train_x[batch])
+            loss = F.cross_entropy(logits, data.train_y[batch])
+            (loss + settings.penalty * quantized.penalty() if quantized else loss).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            for schedule in schedules:
+                schedule.step()
+            if quantized:
+                quantized.after_step()
+            total += loss.item()
+            right += int((logits.argmax(1) == data.train_y[batch]).sum())
+        if report:
+            accuracy = right / (steps * settings.batch)
+            report({"epoch": epoch + 1, "loss": total / steps, "train_accuracy": accuracy} | _alive(quantized))
+        if progress and task is not None:
+            progress.advance(task)
+    if quantized:
+        settle(quantized)
+    model.eval()
+
+
+def settle(model: QuantModel) -> None:
+    """End of the phase-out: auxiliary values go, scales stand still."""
+    model.finish()
+    for quantizer in model.quantizers():
+        quantizer.scale.requires_grad_(False)
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch: int = 1024) -> float:
+    """Part of the images that the model labels rightly."""
+    model.eval()
+    with torch.no_grad():
+        right = sum(
+            int((model(images[n : n + batch]).argmax(1) == labels[n : n + batch]).sum())
+            for n in range(0, len(images), batch)
+        )
+    return right / len(images)
+
+
+def json_lines(path: Path) -> Report:
+    """Report that appends one JSON object a line to a file, begun afresh."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("", encoding="utf-8")
+
+    def report(metrics: dict[str, float]) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+    return report
+
+
+def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optimizer]:
+    """Weights and biases first; then scales and auxiliary values, without weight decay."""
+    scales: list[nn.Parameter] = []
+    aids: list[nn.Parameter] = []
+    if isinstance(model, QuantModel):
+        for quantizer in model.quantizers():
+            quantizer.scale.requires_grad_(quantizer.learn and not getattr(quantizer, "fixed", False))
+            scales.append(quantizer.scale)
+            if isinstance(quantizer, STLQuantizer):
+                aids.append(quantizer.v)
+    special = {id(parameter) for parameter in scales + aids}
+    weights = [p for p in model.parameters() if id(p) not in special]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}]
+    if scales:
+        groups.append({"params": scales, "weight_decay": 0.0})
+    optimizers: list[torch.optim.Optimizer]
+    if settings.optimizer == "sgd":
+        optimizers = [torch.optim.SGD(groups, settings.lr, momentum=0.9)]
+    else:
+        optimizers = [torch.optim.Adam(groups, settings.lr)]
+    if aids:
+        optimizers.append(torch.optim.SGD(aids, settings.v_lr))
+    return optimizers
+
+
+def _alive(model: QuantModel | None) -> dict[str, float]:
+    """Part of the auxiliary values that are not yet 0."""
+    aids = [q for q in model.quantizers() if isinstance(q, STLQuantizer)] if model else []
+    if not aids:
+        return {}
+    return {"auxiliary": sum(int(q.live.sum()) for q in aids) / sum(q.units.size for q in aids)}

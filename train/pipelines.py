@@ -1,0 +1,96 @@
+"""A method from its recipe to a quantized model: what the command line and the demo call."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from golden.config import ArrayConfig
+from train.convert import calibrate, convert
+from train.data import DataSet
+from train.layers import QuantModel
+from train.loop import Report, accuracy, fit
+from train.models import build_model
+from train.ptq import correct_bias, quantize
+from train.recipe import Recipe, TrainRule, load_recipe
+from train.snap import snap
+
+#: Float training of the demo's network.
+FLOAT = TrainRule(epochs=100, batch=64, lr=1e-2, weight_decay=1e-4, settle=0.0)
+#: Images that calibration looks at in quantization-aware training.
+CALIBRATION = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantized model and what it reaches on the held-out images.
+
+    Parameters
+    ----------
+    model
+        Ready for export to the build that it was made for.
+    recipe
+        How it was made.
+    float_accuracy, accuracy
+        Of the float and of the quantized model; parts of the held-out images.
+    """
+
+    model: QuantModel
+    recipe: Recipe
+    float_accuracy: float
+    accuracy: float
+
+
+def train_float(
+    model: nn.Module,
+    data: DataSet,
+    settings: TrainRule = FLOAT,
+    *,
+    report: Report | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Train in place; the accuracy on the held-out images."""
+    fit(model, data, settings, report=report, progress=progress, title="float")
+    return accuracy(model, data.test_x, data.test_y)
+
+
+def float_model(
+    data: DataSet, name: str = "demo", settings: TrainRule = FLOAT, *, progress: Progress | None = None
+) -> tuple[nn.Module, float]:
+    """New trained network of that name, and its accuracy on the held-out images."""
+    torch.manual_seed(settings.seed)
+    model = build_model(name)
+    return model, train_float(model, data, settings, progress=progress)
+
+
+def apply(
+    model: nn.Module,
+    data: DataSet,
+    recipe: Recipe | Path | str,
+    config: ArrayConfig,
+    *,
+    report: Report | None = None,
+    progress: Progress | None = None,
+) -> Quantized:
+    """Quantize a trained float model by a recipe, for arrays of that build. The float model is not changed.
+
+    Scales end where the build's requantiser can do them exactly (`train.snap`), so the accuracy is that of the exported
+    network but for rounded biases and residual constants.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    quantized = convert(model, recipe, data.input)
+    if recipe.method == "qat":
+        calibrate(quantized, data.train_x[:CALIBRATION])
+        fit(quantized, data, recipe.train, report=report, progress=progress, title=recipe.name)
+        snap(quantized, config)
+    else:
+        quantize(quantized, data.train_x, recipe.ptq)
+        snap(quantized, config)
+        if recipe.ptq.reconstruct:
+            correct_bias(quantized, data.train_x[: recipe.ptq.images])
+    before = accuracy(copy.deepcopy(model), data.test_x, data.test_y)
+    return Quantized(quantized, recipe, before, accuracy(quantized, data.test_x, data.test_y))

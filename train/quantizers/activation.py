@@ -1,0 +1,103 @@
+"""Linear activations of a few bits, one scale a tensor."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+CALIBRATIONS = ("mse", "max")
+#: Values of a tensor that calibration looks at, at most.
+SAMPLE = 1 << 17
+
+
+class ActivationQuantizer(nn.Module):
+    """``clip(rint(x / scale), low, high) * scale``, with the gradients of LSQ where the scale is trained.
+
+    Parameters
+    ----------
+    bits
+        2 to 8.
+    signed
+        Two's complement; otherwise from 0.
+    calibration
+        ``mse``: the scale of least squared error. ``max``: the whole range fits.
+    limit
+        Real upper bound, such as 6 for ReLU6.
+    scale
+        Fixed real value of one LSB; ``None`` calibrates.
+
+    Source: Esser et al., Learned Step Size Quantization, ICLR 2020.
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        signed: bool,
+        calibration: str = "mse",
+        limit: float | None = None,
+        scale: float | None = None,
+    ):
+        super().__init__()
+        if not isinstance(bits, int) or not 2 <= bits <= 8:
+            raise ValueError(f"Activation bits must be 2 to 8, not {bits!r}")
+        if calibration not in CALIBRATIONS:
+            raise ValueError(f"Calibration must be one of {CALIBRATIONS}, not {calibration!r}")
+        self.bits, self.signed, self.calibration, self.limit = bits, signed, calibration, limit
+        self.enabled = True
+        self.learn = False
+        self.fixed = scale is not None
+        self.scale = nn.Parameter(torch.tensor([1.0 if scale is None else scale]), requires_grad=False)
+
+    @property
+    def low(self) -> int:
+        """Least integer."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest integer: of the format, or of `limit`."""
+        high = (1 << (self.bits - self.signed)) - 1
+        return high if self.limit is None else max(1, min(high, int(np.rint(self.limit / float(self.scale)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.enabled:
+            return x
+        low, high = self.low, self.high
+        scale = self.scale
+        if scale.requires_grad:
+            share = 1 / np.sqrt(x[0].numel() * high)
+            scale = (scale * share) + (scale - scale * share).detach()
+        y = (x / scale).clamp(low, high)
+        return (y + (torch.round(y) - y).detach()) * scale
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        """Choose the scale for these values. Nothing happens where it is fixed."""
+        if self.fixed:
+            return
+        flat = x.detach().double().flatten()
+        flat = flat[:: -(-len(flat) // SAMPLE)]
+        if self.limit is not None:
+            flat = flat.clamp(max=self.limit)
+        high = (1 << (self.bits - self.signed)) - 1
+        largest = max(float(flat.max()) / high, float(flat.min()) / self.low if self.signed else 0.0)
+        if largest <= 0:
+            self.scale.fill_(1.0)
+            return
+        if self.calibration == "max":
+            self.scale.fill_(largest)
+            return
+        best = (np.inf, largest)
+        for clip in np.linspace(0.1, 1.0, 91):
+            scale = largest * float(clip)
+            error = float(((torch.round(flat / scale).clamp(self.low, high) * scale - flat) ** 2).sum())
+            best = min(best, (error, scale))
+        self.scale.fill_(best[1])
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keep a trained scale positive."""
+        self.scale.clamp_(min=1e-8)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, signed={self.signed}, calibration={self.calibration!r}"

@@ -1,0 +1,223 @@
+"""What every weight quantizer is: a parametrization that rounds to integers times a scale, and can give its codes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from golden.formats import PointSet, WeightFormat
+
+#: A channel's scale is at least this fraction of the layer's largest, so that a dead channel has a usable one.
+LEAST_SCALE = 2.0**-8
+
+
+@dataclass(frozen=True, eq=False)
+class CodedWeights:
+    """Weights as a `golden.network.Term` wants them.
+
+    Parameters
+    ----------
+    codes : uint8, shape (words, M, N / groups, Kh, Kw)
+        Code of each word of each weight.
+    shifts
+        Left shift of each word (bits).
+    points
+        What the codes mean.
+    scale : float64, shape (M,)
+        Real value of one LSB of the integer weights.
+    """
+
+    codes: NDArray[np.uint8]
+    shifts: tuple[int, ...]
+    points: PointSet
+    scale: NDArray[np.float64]
+
+
+class WeightQuantizer(nn.Module):
+    """Base of the weight quantizers; register it with `torch.nn.utils.parametrize`.
+
+    The quantized weight is ``round(w / scale) * scale * gain``, "round" being what a subclass's `integers` does.
+    Straight-through: the gradient of the quantized weight reaches the weight unchanged.
+
+    Parameters
+    ----------
+    shape
+        (M, N / groups, Kh, Kw) of the weights.
+
+    Attributes
+    ----------
+    scale : shape (M,)
+        Real value of integer 1, one an output channel. Trained where `requires_grad` is switched on.
+    gain : shape (M,)
+        Factor of the quantized weights that leaves the codes alone (post-training reconstruction).
+    enabled
+        Off, the weights pass as they are.
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        if len(shape) != 4:
+            raise ValueError(f"Weights must be (M, N, Kh, Kw), not {tuple(shape)!r}")
+        self.shape = tuple(shape)
+        self.learn = False
+        self.enabled = True
+        self.scale = nn.Parameter(torch.ones(shape[0]), requires_grad=False)
+        self.gain: Tensor
+        self.register_buffer("gain", torch.ones(shape[0]))
+
+    def integers(self, x: Tensor) -> Tensor:
+        """Nearest sums of words (LSBs, as floats) of weights in LSBs."""
+        raise NotImplementedError
+
+    def calibrate(self, weight: Tensor) -> None:
+        """Choose scale, and whatever else is not trained, for these weights."""
+        raise NotImplementedError
+
+    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
+        """Codes of the weights for an array of that format.
+
+        Raises
+        ------
+        ValueError
+            If the format cannot hold the words.
+        """
+        raise NotImplementedError
+
+    @property
+    def top(self) -> float:
+        """Largest magnitude (LSBs) before clipping."""
+        raise NotImplementedError
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.enabled:
+            return weight
+        scale = per_channel(self.scale)
+        with torch.no_grad():
+            x = weight / scale
+            q = self.integers(x)
+        return self._through(weight, q, x)
+
+    def _through(self, weight: Tensor, q: Tensor, x: Tensor) -> Tensor:
+        """Value of ``q`` LSBs with the straight-through gradients of weight and scale."""
+        scale, gain = per_channel(self.scale), per_channel(self.gain)
+        out = weight + (q * scale * gain - weight).detach()
+        if self.scale.requires_grad:
+            slope = torch.where(x.abs() <= self.top, q - x, q)
+            slope = slope / np.sqrt(weight[0].numel() * self.top)
+            out = out + (scale - scale.detach()) * slope
+        return out
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Lets ``module.weight = tensor`` set the unquantized weights."""
+        return weight
+
+    @torch.no_grad()
+    def rescale(self, factor: Tensor) -> None:
+        """Multiply the scales of the output channels; the weights are rounded anew."""
+        self.scale *= factor.to(self.scale)
+
+    def penalty(self) -> Tensor | None:
+        """Term of the training loss, if the method has one."""
+        return None
+
+    def after_step(self) -> None:
+        """To be called after each optimizer step."""
+
+    def finish(self) -> None:
+        """To be called when training ends: what is left of training aids goes."""
+
+
+def per_channel(values: Tensor) -> Tensor:
+    """(M,) as (M, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
+def code_table(points: PointSet) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Values of a point set, ascending, and their codes: `numpy.searchsorted` in the first indexes the second."""
+    values = np.array(sorted(points.codes), dtype=np.int64)
+    return values, np.array([points.codes[int(v)] for v in values], dtype=np.uint8)
+
+
+def encode_values(values: Tensor | NDArray[np.int64], points: PointSet) -> NDArray[np.uint8]:
+    """Codes of integer words.
+
+    Raises
+    ------
+    ValueError
+        If a value is no point of the set.
+    """
+    array = np.asarray(values).astype(np.int64)
+    table, codes = code_table(points)
+    place = np.searchsorted(table, array).clip(max=len(table) - 1)
+    wrong = table[place] != array
+    if wrong.any():
+        points.encode(int(array[wrong][0]))
+    return codes[place]
+
+
+def nearest(x: Tensor, levels: Tensor) -> Tensor:
+    """Level nearest to each magnitude; halfway the smaller one. `levels` ascend."""
+    return levels[torch.bucketize(x, (levels[1:] + levels[:-1]) / 2)]
+
+
+@torch.no_grad()
+def l2_scales(
+    weight: Tensor,
+    integers: Callable[[Tensor], Tensor],
+    top: float,
+    *,
+    by_channel: bool = True,
+    span: tuple[float, float] = (0.25, 1.4),
+    steps: int = 80,
+    polish: int = 8,
+) -> Tensor:
+    """Scales that minimise ``sum((w - scale * integers(w / scale))**2)``, one an output channel.
+
+    Parameters
+    ----------
+    weight : shape (M, ...)
+        Weights.
+    integers
+        The quantizer in LSBs.
+    top
+        Largest level (LSBs).
+    by_channel
+        Otherwise one scale for all channels.
+    span, steps
+        Candidates are ``max|w| / top`` divided by a geometric grid over this span.
+    polish
+        Least-squares steps from the best candidate.
+
+    Returns
+    -------
+    shape (M,)
+    """
+    channels = len(weight)
+    flat = weight.double().reshape(channels if by_channel else 1, -1)
+    largest = flat.abs().amax(1, keepdim=True)
+    largest = torch.where(largest > 0, largest, torch.ones_like(largest))
+    best = largest / top
+    best_error = torch.full_like(largest, torch.inf)
+
+    def error(scale: Tensor) -> tuple[Tensor, Tensor]:
+        q = integers(flat / scale)
+        return q, ((flat - scale * q) ** 2).sum(1, keepdim=True)
+
+    for clip in np.geomspace(*span, steps):
+        scale = largest * float(clip) / top
+        _, loss = error(scale)
+        best = torch.where(loss < best_error, scale, best)
+        best_error = torch.minimum(best_error, loss)
+    for _ in range(polish):
+        q, _ = error(best)
+        power = (q * q).sum(1, keepdim=True)
+        fit = (flat * q).sum(1, keepdim=True) / power.clamp(min=1e-12)
+        scale = torch.where((power > 0) & (fit > 0), fit, best)
+        _, loss = error(scale)
+        best = torch.where(loss < best_error, scale, best)
+        best_error = torch.minimum(best_error, loss)
+    best = torch.maximum(best, best.max() * LEAST_SCALE)
+    return best.reshape(-1).expand(channels).to(weight.dtype).clone()

@@ -1,0 +1,71 @@
+"""Subset quantization: the nearest of a few points chosen out of a universal set (paper 003)."""
+
+import torch
+from torch import Tensor
+
+from golden import catalog
+from golden.formats import PointSet, WeightFormat
+from train.quantizers.base import LEAST_SCALE, CodedWeights, WeightQuantizer, encode_values, nearest, per_channel
+from train.quantizers.search import search_points
+
+GRANULARITIES = ("channel", "layer")
+
+
+class SubsetQuantizer(WeightQuantizer):
+    """Sign, and the nearest point to the magnitude; one point set a layer.
+
+    Parameters
+    ----------
+    shape
+        (M, N / groups, Kh, Kw) of the weights.
+    bits
+        Bits of a word, sign included.
+    universal_set
+        Option 1 to 5 of paper 003 table 1.
+    granularity
+        ``channel`` or ``layer``: what shares a scale.
+
+    Attributes
+    ----------
+    levels : int64, shape (2**(bits - 1),)
+        Points (LSBs), ascending. A weight of exactly 0 becomes the smallest, with sign +.
+    """
+
+    def __init__(self, shape: tuple[int, ...], *, bits: int, universal_set: int = 5, granularity: str = "channel"):
+        super().__init__(shape)
+        if granularity not in GRANULARITIES:
+            raise ValueError(f"Granularity must be one of {GRANULARITIES}, not {granularity!r}")
+        self.fmt = catalog.subset_format(bits, universal_set)
+        self.granularity = granularity
+        self.levels: Tensor
+        self.register_buffer("levels", torch.tensor(self.fmt.universal_set[-self.fmt.points :], dtype=torch.int64))
+
+    @property
+    def points(self) -> PointSet:
+        """The layer's point set."""
+        return PointSet(self.fmt, tuple(int(level) for level in self.levels))
+
+    @property
+    def top(self) -> float:
+        return float(self.levels[-1])
+
+    def integers(self, x: Tensor) -> Tensor:
+        size = nearest(x.abs(), self.levels.to(x))
+        return torch.where(x < 0, -size, size)
+
+    @torch.no_grad()
+    def calibrate(self, weight: Tensor) -> None:
+        """Search point set and scales of least squared error."""
+        found = search_points(weight.numpy(), self.fmt, by_channel=self.granularity == "channel")
+        self.levels.copy_(torch.tensor(found.levels))
+        largest = float(found.scales.max()) or 1.0
+        scales = torch.tensor(found.scales).clamp(min=largest * LEAST_SCALE)
+        self.scale.copy_(scales.expand(len(weight)))
+
+    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
+        if fmt != self.fmt:
+            raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
+        with torch.no_grad():
+            values = self.integers(weight / per_channel(self.scale))
+        codes = encode_values(values.numpy(), self.points)[None]
+        return CodedWeights(codes, (0,), self.points, (self.scale * self.gain).double().numpy())

@@ -1,0 +1,259 @@
+"""Recipes: which quantizer each layer gets, and how it is trained. TOML files in `recipes/`."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from golden.network import KINDS
+from train.quantizers import QUANTIZERS
+from train.quantizers.activation import CALIBRATIONS
+
+METHODS = ("qat", "ptq")
+#: What a pattern may be besides a path: the first and last layer with weights, and the kinds of layers.
+ROLES = ("@first", "@last", *(f"@{kind}" for kind in KINDS))
+
+
+@dataclass(frozen=True)
+class ActivationRule:
+    """Format of a layer's output.
+
+    Parameters
+    ----------
+    bits
+        2 to 8.
+    signed
+        ``None``: signed where the layer's results can be negative.
+    calibration
+        ``mse`` or ``max`` (`ActivationQuantizer`).
+    learn
+        Train the scale in quantization-aware training.
+    """
+
+    bits: int = 8
+    signed: bool | None = None
+    calibration: str = "mse"
+    learn: bool = True
+
+    def __post_init__(self) -> None:
+        if type(self.bits) is not int or not 2 <= self.bits <= 8:
+            raise ValueError(f"activation.bits must be 2 to 8, not {self.bits!r}")
+        if self.calibration not in CALIBRATIONS:
+            raise ValueError(f"activation.calibration must be one of {CALIBRATIONS}, not {self.calibration!r}")
+        for key in ("signed", "learn"):
+            if type(getattr(self, key)) is not bool and not (key == "signed" and self.signed is None):
+                raise ValueError(f"activation.{key} must be true or false, not {getattr(self, key)!r}")
+
+
+@dataclass(frozen=True)
+class WeightRule:
+    """Quantizer of a layer's weights.
+
+    Parameters
+    ----------
+    quantizer
+        Name in `train.quantizers.QUANTIZERS`.
+    learn
+        Train the scale in quantization-aware training.
+    options
+        The quantizer's own arguments.
+    """
+
+    quantizer: str
+    learn: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.quantizer not in QUANTIZERS:
+            raise ValueError(f"weight.quantizer must be one of {tuple(QUANTIZERS)}, not {self.quantizer!r}")
+        if type(self.learn) is not bool:
+            raise ValueError(f"weight.learn must be true or false, not {self.learn!r}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the layers that a pattern matches get; a later rule overrides what it states.
+
+    Parameters
+    ----------
+    match
+        Path in the module tree with ``*`` and ``?``, or one of `ROLES`.
+    weight, activation
+        ``None`` leaves earlier rules as they are.
+    """
+
+    match: str
+    weight: WeightRule | None = None
+    activation: ActivationRule | None = None
+
+
+@dataclass(frozen=True)
+class TrainRule:
+    """Settings of quantization-aware training.
+
+    Parameters
+    ----------
+    epochs, batch, lr, weight_decay, optimizer, seed
+        As usual; cosine schedule to 0.
+    penalty
+        Lambda of the quantizers' own losses (paper 000: of ``sum(v**2)``).
+    v_lr
+        Learning rate (plain SGD) of auxiliary values.
+    settle
+        Part of the training, at its end, in which auxiliary values are gone and scales stand still.
+    """
+
+    epochs: int = 30
+    batch: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: str = "adam"
+    seed: int = 0
+    penalty: float = 0.0
+    v_lr: float = 0.0
+    settle: float = 0.2
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            kinds = (int, float) if spec.type is float else (spec.type,)
+            if type(value) not in kinds:
+                raise ValueError(f"train.{spec.name} must be {_KINDS[spec.type]}, not {value!r}")
+        for key in ("epochs", "batch"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"train.{key} must be at least 1, not {getattr(self, key)!r}")
+        for key in ("lr", "weight_decay", "penalty", "v_lr"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"train.{key} must be at least 0, not {getattr(self, key)!r}")
+        if not 0 <= self.settle < 1:
+            raise ValueError(f"train.settle must be 0 to below 1, not {self.settle!r}")
+        if self.optimizer not in ("adam", "sgd"):
+            raise ValueError(f"train.optimizer must be one of ('adam', 'sgd'), not {self.optimizer!r}")
+
+
+@dataclass(frozen=True)
+class PostRule:
+    """Settings of post-training quantization.
+
+    Parameters
+    ----------
+    images
+        Calibration images, from the training set.
+    reconstruct
+        Fit each layer's per-channel gain and bias to the float layer's output (least squares).
+    """
+
+    images: int = 512
+    reconstruct: bool = True
+
+    def __post_init__(self) -> None:
+        if type(self.images) is not int or self.images < 1:
+            raise ValueError(f"ptq.images must be an integer of at least 1, not {self.images!r}")
+        if type(self.reconstruct) is not bool:
+            raise ValueError(f"ptq.reconstruct must be true or false, not {self.reconstruct!r}")
+
+
+_KINDS = {int: "an integer", float: "a number", str: "a string"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method's settings.
+
+    Parameters
+    ----------
+    name, source
+        What it is called and where it comes from.
+    method
+        ``qat`` or ``ptq``.
+    rules
+        In file order.
+    train, ptq
+        Settings of the method.
+    """
+
+    name: str
+    method: str
+    rules: tuple[Rule, ...]
+    source: str = ""
+    train: TrainRule = TrainRule()
+    ptq: PostRule = PostRule()
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {METHODS}, not {self.method!r}")
+        for rule in self.rules:
+            if rule.match.startswith("@") and rule.match not in ROLES:
+                raise ValueError(f"match must be a path or one of {ROLES}, not {rule.match!r}")
+
+    def settings(self, name: str, roles: tuple[str, ...]) -> tuple[WeightRule | None, ActivationRule]:
+        """Weight and activation rule of a layer of that path and those roles."""
+        weight, activation = None, ActivationRule()
+        for rule in self.rules:
+            if rule.match in roles or fnmatchcase(name, rule.match):
+                weight = rule.weight or weight
+                activation = rule.activation or activation
+        return weight, activation
+
+
+def load_recipe(path: Path | str) -> Recipe:
+    """Recipe from a TOML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: file must be TOML, not this: {error}") from error
+    try:
+        return parse_recipe(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse_recipe(table: dict[str, Any]) -> Recipe:
+    """Recipe from the tables of a TOML file."""
+    _check(table, ("name", "source", "method", "layer", "train", "ptq"), ("name", "method", "layer"))
+    rules = []
+    for layer in table["layer"]:
+        _check(layer, ("match", "weight", "activation"), ("match",), "layer.")
+        rules.append(Rule(layer["match"], _weight(layer.get("weight")), _activation(layer.get("activation"))))
+    settings: dict[str, Any] = {}
+    for key, rule in (("train", TrainRule), ("ptq", PostRule)):
+        if key in table:
+            _check(table[key], tuple(spec.name for spec in fields(rule)), (), f"{key}.")
+            settings[key] = rule(**table[key])
+    return Recipe(table["name"], table["method"], tuple(rules), table.get("source", ""), **settings)
+
+
+def _weight(table: dict[str, Any] | None) -> WeightRule | None:
+    if table is None:
+        return None
+    if "quantizer" not in table:
+        raise ValueError("key 'weight.quantizer' must be given, not left out")
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return WeightRule(options.pop("quantizer"), options.pop("learn", False), options)
+
+
+def _activation(table: dict[str, Any] | None) -> ActivationRule | None:
+    if table is None:
+        return None
+    _check(table, tuple(spec.name for spec in fields(ActivationRule)), (), "activation.")
+    return ActivationRule(**table)
+
+
+def _check(table: dict[str, Any], known: tuple[str, ...], needed: tuple[str, ...], prefix: str = "") -> None:
+    names = tuple(prefix + key for key in known)
+    for key in table:
+        if key not in known:
+            raise ValueError(f"key must be one of {names}, not {prefix + key!r}")
+    for key in needed:
+        if key not in table:
+            raise ValueError(f"key {prefix + key!r} must be given, not left out")
