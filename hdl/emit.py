@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from amaranth import Shape
 from amaranth.back import rtlil
 from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.lib import wiring
@@ -22,7 +23,7 @@ from hdl.pe import ProcessingElement
 from hdl.requantiser import Requantiser, RequantUnit
 from hdl.sender import Sender
 from hdl.sequencer import Sequencer
-from hdl.top import Twofold
+from hdl.top import PORTS, Twofold
 from hdl.window import WindowGenerator
 
 #: Every component that can be emitted by itself, for its bench.
@@ -129,11 +130,10 @@ def _header(config: ArrayConfig) -> str:
 
 def listing(config: ArrayConfig) -> dict[str, object]:
     """Ports, registers, memories and instruction fields of a build, as JSON can hold them."""
-    component = Twofold(config)
     ports = [{"name": name, "direction": "input", "bits": 1} for name in ("clk", "rst")]
-    for path, member, value in component.signature.flatten(component):
+    for name, member in PORTS.items():
         direction = "input" if member.flow is wiring.In else "output"
-        ports.append({"name": "__".join(map(str, path)), "direction": direction, "bits": len(value)})
+        ports.append({"name": name, "direction": direction, "bits": Shape.cast(member.shape).width})
     memories = [kind for kind in Section if kind is not Section.END]
     return {
         "build": config.name,

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import isa
-from golden.config import ArrayConfig
+from golden.config import ArrayConfig, bits_for
 from golden.isa import STREAM_BITS, Error, Section
 from hdl.layouts import fields_layout
 
@@ -78,8 +78,8 @@ class Loader(wiring.Component):
         checksum = Signal(STREAM_BITS)
         left = Signal(header.count.shape())
         depth = Signal(header.count.shape())
-        index = Signal(range(self.beats))
-        last_index = Signal(range(self.beats))
+        index = Signal(bits_for(self.beats))
+        last_index = Signal(bits_for(self.beats))
         end = Signal(STREAM_BITS + 1)
         m.d.comb += end.eq(beat + left)
         fault = Signal(8)

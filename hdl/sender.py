@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import isa
-from golden.config import ArrayConfig
+from golden.config import ArrayConfig, bits_for
 from golden.isa import STREAM_BITS, Opcode, Section
 from hdl.layouts import fields_layout
 
@@ -48,7 +48,7 @@ class Sender(wiring.Component):
         beats = isa.line_beats(self.config, Section.FEATURE)
         left = Signal.like(self.send.payload.count)
         line = Signal(beats * STREAM_BITS)
-        beat = Signal(range(beats))
+        beat = Signal(bits_for(beats))
         last_beat = Signal()
         m.d.comb += [
             last_beat.eq(beat == beats - 1),

@@ -61,7 +61,7 @@ class Sequencer(wiring.Component):
                 "program_data": In(self.line_bits),
                 "weight_address": Out(range(config.weight_depth)),
                 "load": Out(config.cols),
-                "set": Out(range(config.sets)),
+                "set": Out(isa.pass_fields(config)["set"]),
                 "start": Out(
                     stream.Signature(
                         data.StructLayout(

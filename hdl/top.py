@@ -17,6 +17,18 @@ from hdl.requantiser import Requantiser
 from hdl.sender import Sender
 from hdl.sequencer import Sequencer
 
+#: The machine's ports, the same for every build; clock `clk` and reset `rst` (synchronous, active high) come on top.
+PORTS = {
+    "s_axis_tdata": In(STREAM_BITS),
+    "s_axis_tvalid": In(1),
+    "s_axis_tready": Out(1),
+    "s_axis_tlast": In(1),
+    "m_axis_tdata": Out(STREAM_BITS),
+    "m_axis_tvalid": Out(1),
+    "m_axis_tready": In(1),
+    "m_axis_tlast": Out(1),
+} | {f"s_axil_{name}": member for name, member in AXI_LITE.members.items()}
+
 
 class Twofold(wiring.Component):
     """A build of the machine; docs/machine.md says what a host sees of it.
@@ -38,19 +50,7 @@ class Twofold(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        super().__init__(
-            {
-                "s_axis_tdata": In(STREAM_BITS),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(STREAM_BITS),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
-            }
-            | {f"s_axil_{name}": member for name, member in AXI_LITE.members.items()}
-        )
+        super().__init__(PORTS)
 
     def elaborate(self, platform):
         m = Module()

