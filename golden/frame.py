@@ -146,6 +146,8 @@ def _section(config: ArrayConfig, reader: _Reader, kind: Section, count: int) ->
     if address + count > depth:
         message = f"{kind.name} section must end within {depth} lines, not at {address + count!r}"
         raise reader.error(Error.RANGE, message)
+    if reader.position == len(reader.beats):
+        raise reader.error(Error.TRUNCATED, f"Frame must end with an END section, not after {reader.position} beats")
     width, mask = line_beats(config, kind), (1 << line_bits(config, kind)) - 1
     lines: list[int] = []
     try:

@@ -5,7 +5,6 @@ import random
 import warnings
 from collections.abc import Iterator, Sequence
 
-import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
@@ -36,7 +35,7 @@ class Host:
     def __init__(self, dut, *, pause: float = 0.0, seed: int = 1):
         self.dut = dut
         dut.rst.value = 1
-        cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
+        Clock(dut.clk, PERIOD_NS, unit="ns").start()
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst)
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
@@ -117,10 +116,14 @@ class Host:
             raise TimeoutError(f"Machine is busy after {limit} cycles")
         frames = []
         while not self.sink.empty():
-            data = bytes((await self.sink.recv()).tdata)
-            frames.append(tuple(int.from_bytes(data[n : n + 4], "little") for n in range(0, len(data), 4)))
+            frames.append(await self.receive())
         assert not self.sink.active, "Output frame has no last beat"
         return Inference(tuple(frames), status, await self.read("CYCLES"), await self.read("PASSES"))
+
+    async def receive(self) -> tuple[int, ...]:
+        """Beats of the next output frame."""
+        data = bytes((await self.sink.recv()).tdata)
+        return tuple(int.from_bytes(data[n : n + 4], "little") for n in range(0, len(data), 4))
 
     async def infer(self, beats: Sequence[int] = ()) -> Inference:
         """Sends an input (if given), runs an inference and takes its output."""

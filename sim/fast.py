@@ -6,16 +6,23 @@ The host (`harness.cpp`) speaks to the machine through its AXI ports only, as a 
 import subprocess
 import sys
 import tempfile
-import time
 from array import array
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from golden import isa
+from golden.config import ArrayConfig
+from golden.image import Image, input_frame, read_output
+from hdl.emit import emit
 from sim import tools
 from sim.files import hash_of, locked, write_text
 from sim.inference import Inference, error_of
+from sim.probe import probed, read_layers
 from sim.runner import OUTPUT, tail
 
 _SEND, _RUN, _RESET = 1, 2, 3
@@ -145,3 +152,98 @@ def _records(words: array, kinds: Iterable[int]) -> list[isa.Error | Inference]:
             at += 1 + length
         records.append(Inference(tuple(frames), status, cycles, passes))
     return records
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the machine made of a batch of inputs.
+
+    Parameters
+    ----------
+    outputs : int64, shape (B, C, H, W)
+        Output tensors.
+    layers : dict name -> int64, shape (B, C, H, W)
+        Every layer's tensor, if asked for.
+    cycles, passes : int64, shape (B,)
+        Registers after each inference.
+    """
+
+    outputs: NDArray[np.int64]
+    layers: dict[str, NDArray[np.int64]]
+    cycles: NDArray[np.int64]
+    passes: NDArray[np.int64]
+
+
+def run_images(
+    image: Image,
+    inputs: NDArray[np.int64],
+    *,
+    every_layer: bool = False,
+    pause: int = 0,
+    seed: int = 1,
+    workers: int = 2,
+) -> Batch:
+    """Runs a batch through the whole machine, back to back and without reset, loading the image once a worker.
+
+    Parameters
+    ----------
+    image
+        The image; its build is emitted and built if it has not been.
+    inputs : int64, shape (B, C, H, W)
+        Input activations.
+    every_layer
+        Also run a probed image (`sim.probe`) for every layer's tensor.
+    pause, seed
+        As in `run`.
+    workers
+        Simulators side by side, each with its share of the batch.
+
+    Raises
+    ------
+    MachineError
+        If the machine reports an error or hangs.
+    ValueError
+        If there is no input, or one that the image does not take.
+    """
+    if not len(inputs):
+        raise ValueError("Batch must have at least one input, not 0")
+    program = build_machine(image.config)
+    results = _share(program, image, inputs, pause, seed, workers)
+    layers: dict[str, list[NDArray[np.int64]]] = {}
+    if every_layer:
+        probe = probed(image)
+        for result in _share(program, probe, inputs, pause, seed, workers):
+            for name, tensor in read_layers(probe, result.frames).items():
+                layers.setdefault(name, []).append(tensor)
+    return Batch(
+        np.stack([read_output(image, result.frames[-1]) for result in results]),
+        {name: np.stack(tensors) for name, tensors in layers.items()},
+        np.array([result.cycles for result in results]),
+        np.array([result.passes for result in results]),
+    )
+
+
+def build_machine(config: ArrayConfig) -> Path:
+    """Emits a build's Verilog and builds it with its C++ host: what `run` takes."""
+    return build(emit(config), f"twofold_{config.name}")
+
+
+def _share(
+    program: Path, image: Image, inputs: NDArray[np.int64], pause: int, seed: int, workers: int
+) -> list[Inference]:
+    """One inference an input, in their order."""
+
+    def work(number: int, part: NDArray[np.int64]) -> list[Inference]:
+        job = Job().send(image.beats)
+        for x in part:
+            job.send(input_frame(image, x)).run()
+        records = run(program, job, pause=pause, seed=seed + number)
+        for record in records:
+            error = record.error if isinstance(record, Inference) else record
+            if error is not isa.Error.NONE:
+                raise MachineError(f"Machine must do the job, not report error {error.name}")
+        return [record for record in records if isinstance(record, Inference)]
+
+    parts = np.array_split(inputs, min(workers, len(inputs)))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return [result for part in pool.map(work, range(len(parts)), parts) for result in part]

@@ -1,7 +1,7 @@
 """Random programs that use the whole instruction set, with random memories: hardware and model must agree on them.
 
-They reach what a compiler never emits (odd masks, gaps, overlaps), within what `docs/machine.md` defines: a pass reads no
-line that a drain under way may write, and only accumulates into columns that it has loaded.
+They reach what a compiler never emits (odd masks, gaps, overlaps), within what `docs/machine.md` defines: a pass reads
+no line that a drain under way may write, and only accumulates into columns that it has loaded.
 """
 
 import random
@@ -70,7 +70,7 @@ def _program(config: ArrayConfig, numbers: random.Random, chunks: int) -> list[i
 
 
 def _chunk(config: ArrayConfig, numbers: random.Random) -> list[int]:
-    """One chunk. The lower half of feature memory is only read, but for passes that wait; drains write the upper half."""
+    """One chunk. Drains write the upper half of feature memory, passes that have not waited read the lower."""
     width, height = _rectangle(config, numbers)
     half = config.feature_depth // 2
     window = {
@@ -92,7 +92,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random) -> list[int]:
         wait = numbers.random() < 0.3
         waited |= wait
         depth = config.feature_depth if waited else half
-        lines.append(_pass(config, numbers, depth - reach, wait, first=n == 0 or numbers.random() < 0.1))
+        lines.append(_pass(config, numbers, depth - reach, wait, start=n == 0))
     groups = numbers.randint(1, config.cols // config.requant_units)
     planes = -(-groups * config.requant_units // config.rows) + 1
     row_step = numbers.randint(1, 3)
@@ -127,8 +127,9 @@ def _rectangle(config: ArrayConfig, numbers: random.Random) -> tuple[int, int]:
     return width, max(1, min(positions // width, config.max_side))
 
 
-def _pass(config: ArrayConfig, numbers: random.Random, lines: int, wait: bool, *, first: bool) -> int:
-    columns = numbers.randint(1, config.cols)
+def _pass(config: ArrayConfig, numbers: random.Random, lines: int, wait: bool, *, start: bool) -> int:
+    # The first pass of a chunk starts all accumulators, so that nothing depends on earlier programs.
+    columns = config.cols if start else numbers.randint(1, config.cols)
     edge = min(8, (1 << (config.coord_bits - 1)) - 1)
     return encode(
         config,
@@ -141,9 +142,9 @@ def _pass(config: ArrayConfig, numbers: random.Random, lines: int, wait: bool, *
         set=numbers.randrange(config.sets),
         shift=numbers.randrange(config.max_pass_shift + 1),
         signed=numbers.getrandbits(1),
-        first=int(first),
+        first=int(start or numbers.random() < 0.1),
         maximum=int(numbers.random() < 0.3),
         wait=int(wait),
         row_mask=numbers.getrandbits(config.rows),
-        col_mask=numbers.getrandbits(columns),
+        col_mask=(1 << columns) - 1 if start else numbers.getrandbits(columns),
     )

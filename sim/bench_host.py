@@ -1,0 +1,225 @@
+"""Bad frames, bad programs and bad register accesses: the right error code, no hang, and a good image runs after each."""
+
+import random
+
+import cocotb
+import numpy as np
+
+from golden import isa, layers
+from golden.config import MACHINE_VERSION
+from golden.frame import FrameError, frame, parse
+from golden.image import input_frame, read_output
+from golden.isa import Error, Opcode, Section, encode
+from golden.machine import Machine
+from golden.random_network import random_inputs, random_network
+from mapper.compiler import compile_network
+from sim import settings
+from sim.drivers import Host
+from sim.inference import error_of
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+TIMEOUT = {"timeout_time": 200, "timeout_unit": "ms"}
+OKAY, SLVERR = 0, 2
+
+NETWORK = random_network(SEED, CONFIG, layers=1, max_side=4)
+IMAGE = compile_network(NETWORK, CONFIG)
+INPUT = random_inputs(SEED, NETWORK, 1)[0]
+OUTPUT = layers.run(NETWORK, INPUT[None])[NETWORK.output.name][0]
+
+
+async def good_run(host: Host) -> None:
+    """The machine takes an image and runs it right, whatever came before."""
+    assert not await host.send(IMAGE.beats)
+    result = await host.infer(input_frame(IMAGE, INPUT))
+    assert not result.error
+    assert (result.cycles, result.passes) == (IMAGE.cycles, IMAGE.passes)
+    np.testing.assert_array_equal(read_output(IMAGE, result.frames[-1]), OUTPUT)
+
+
+def sealed(beats: list[int]) -> list[int]:
+    """The frame with its checksum made right again."""
+    return [*beats[:-1], sum(beats[:-1]) & 0xFFFFFFFF]
+
+
+def bad_frames() -> dict[str, tuple[list[int], Error]]:
+    """Frames with one fault each, and the error that they must give."""
+    good = list(IMAGE.beats)
+    feature = isa.line_count(CONFIG, Section.FEATURE)
+    header = isa.pack(isa.SECTION_FIELDS, {"count": 2, "kind": Section.FEATURE})
+    beyond = frame(CONFIG, [(Section.FEATURE, feature - 2, [0, 0])])
+    unknown = isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": 77})
+    cases = {
+        "magic": (sealed([good[0] ^ 1, *good[1:]]), Error.MAGIC),
+        "another build": (sealed([good[0], good[1] ^ 0x100, *good[2:]]), Error.BUILD),
+        "section": (sealed([*good[:2], unknown, *good[3:]]), Error.SECTION),
+        "range": (sealed([*beyond[:2], header, feature - 1, *beyond[4:]]), Error.RANGE),
+        "range, address alone": (sealed([*beyond[:2], header, 0xFFFFFFFF, *beyond[4:]]), Error.RANGE),
+        "end with a count": (sealed([*good[:-2], good[-2] + 1, 0]), Error.SECTION),
+        "checksum": ([*good[:-1], good[-1] ^ 0x80000000], Error.CHECKSUM),
+        "one bit of a line": ([*good[:6], good[6] ^ 4, *good[7:]], Error.CHECKSUM),
+        "trailing": ([*good, 0], Error.TRAILING),
+        "one beat": ([good[0]], Error.TRUNCATED),
+    }
+    for length in (2, 3, 4, 5, len(good) // 2, len(good) - 2, len(good) - 1):
+        cases[f"truncated to {length}"] = (good[:length], Error.TRUNCATED)
+    if CONFIG.pe == "log":
+        points = isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": Section.POINTS})
+        cases["section of the other PE"] = (sealed([*good[:2], points, *good[3:]]), Error.SECTION)
+    return cases
+
+
+@cocotb.test(**TIMEOUT)
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def bad_frames_are_refused(dut, pause):
+    """Every kind of bad frame gives its code, leaves a machine that cannot be started on half an image, and recovers."""
+    host = Host(dut, pause=pause, seed=SEED)
+    await host.reset()
+    for name, (beats, error) in bad_frames().items():
+        model = Machine(CONFIG)
+        for _ in range(2):
+            await good_run(host)
+            model.write(IMAGE.beats)
+            got = await host.send(beats)
+            assert got is error, f"{name}: {got.name} must be {error.name}"
+            try:
+                model.write(beats)
+            except FrameError as fault:
+                assert fault.code is error, f"{name}: the model says {fault.code.name}"
+            status = isa.unpack(isa.STATUS_FIELDS, await host.status())
+            assert status["loaded"] == model.loaded, f"{name}: loaded must be {model.loaded}"
+            if not model.loaded:
+                result = await host.infer()
+                assert result.error is Error.NOT_LOADED, name
+        await host.control(2)
+        assert isa.unpack(isa.STATUS_FIELDS, await host.status())["error"] == Error.NONE
+    await good_run(host)
+
+
+@cocotb.test(**TIMEOUT)
+async def damaged_frames_give_what_the_reader_says(dut):
+    """Random damage to short frames: hardware and `golden.frame.parse` find the same first error."""
+    host = Host(dut)
+    await host.reset()
+    numbers = random.Random(SEED)
+    for number in range(SETTINGS["damaged"]):
+        beats = frame(CONFIG, [(Section.FEATURE, 0, [1, 2]), (Section.WEIGHT, 3, [5])])
+        for _ in range(numbers.randint(0, 2)):
+            place = numbers.randrange(len(beats))
+            kind = numbers.randrange(4)
+            if kind == 0:
+                beats[place] ^= 1 << numbers.randrange(32)
+            elif kind == 1:
+                beats = beats[: max(1, place)]
+            elif kind == 2:
+                beats.insert(place, numbers.getrandbits(32))
+            else:
+                beats.append(numbers.getrandbits(8))
+        if numbers.random() < 0.5:
+            beats = sealed(beats)
+        try:
+            parse(CONFIG, beats)
+            expected = Error.NONE
+        except FrameError as fault:
+            expected = fault.code
+        got = await host.send(beats)
+        assert got is expected, f"{number}: {got.name} must be {expected.name} for {[hex(beat) for beat in beats]}"
+    await good_run(host)
+
+
+@cocotb.test(**TIMEOUT)
+async def bad_programs_stop(dut):
+    """Illegal opcodes and a program that runs off its memory stop with INSTRUCTION."""
+    host = Host(dut)
+    await host.reset()
+    window = encode(CONFIG, Opcode.WINDOW, width=1, height=1, in_width=1, in_height=1, step_x=1, step_y=1, row_step=0)
+    programs = [[window, opcode] for opcode in (0, 6, 7)] + [[window] * CONFIG.program_depth]
+    for program in programs:
+        assert not await host.send(frame(CONFIG, [(Section.PROGRAM, 0, program)]))
+        result = await host.infer()
+        assert result.error is Error.INSTRUCTION, f"opcode {program[-1] & 7}: {result.error.name}"
+        assert not result.frames
+        await good_run(host)
+
+
+@cocotb.test(**TIMEOUT)
+async def start_out_of_turn(dut):
+    """Starting without a program or twice is an error; the inference under way is not disturbed."""
+    host = Host(dut)
+    await host.reset()
+    assert (await host.infer()).error is Error.NOT_LOADED
+    await good_run(host)
+    assert not await host.send(input_frame(IMAGE, INPUT))
+    host.sink.pause = True
+    await host.control(1)
+    await host.wait(10)
+    await host.control(1)
+    status = isa.unpack(isa.STATUS_FIELDS, await host.status())
+    assert (status["busy"], status["error"]) == (1, Error.BUSY)
+    await host.wait(IMAGE.cycles)
+    host.sink.pause = False
+    result = await host.finish()
+    assert result.error is Error.BUSY
+    assert result.cycles == IMAGE.cycles
+    np.testing.assert_array_equal(read_output(IMAGE, result.frames[-1]), OUTPUT)
+    await good_run(host)
+    await host.source.send(b"".join(beat.to_bytes(4, "little") for beat in IMAGE.beats))
+    await host.wait(len(IMAGE.beats) // 2)
+    await host.control(1)
+    assert error_of(await host.status()) is Error.BUSY, "Start within a frame"
+    await host.source.wait()
+    await good_run(host)
+
+
+@cocotb.test(**TIMEOUT)
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def inputs_start_by_themselves(dut, pause):
+    """With MODE set, a host that only streams inputs gets all outputs in order, and an image starts nothing."""
+    host = Host(dut, pause=pause, seed=SEED)
+    await host.reset()
+    response, _ = await host.access(isa.REGISTERS["MODE"][0], 1)
+    assert response == OKAY
+    assert not await host.send(IMAGE.beats)
+    assert not isa.unpack(isa.STATUS_FIELDS, await host.status())["busy"]
+    inputs = random_inputs(SEED, NETWORK, 4)
+    expected = layers.run(NETWORK, inputs)[NETWORK.output.name]
+    for x in inputs:
+        await host.source.send(b"".join(beat.to_bytes(4, "little") for beat in input_frame(IMAGE, x)))
+    for tensor in expected:
+        beats = await host.receive()
+        np.testing.assert_array_equal(read_output(IMAGE, beats), tensor)
+    result = await host.finish()
+    assert not result.frames
+    assert (result.cycles, result.passes) == (IMAGE.cycles, IMAGE.passes)
+    await host.access(isa.REGISTERS["MODE"][0], 0)
+    await good_run(host)
+
+
+@cocotb.test(**TIMEOUT)
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def registers_answer(dut, pause):
+    """Every byte address: registers give their value, everything else SLVERR, and nothing changes by it."""
+    host = Host(dut, pause=pause, seed=SEED)
+    await host.reset()
+    constants = {
+        "ID": isa.ID_VALUE,
+        "VERSION": MACHINE_VERSION,
+        "BUILD": CONFIG.build_hash,
+        "SHAPE": CONFIG.rows | CONFIG.cols << 16,
+        "STATUS": 0,
+        "CYCLES": 0,
+        "PASSES": 0,
+        "MODE": 0,
+    }
+    readable = {address: name for name, (address, access, _) in isa.REGISTERS.items() if "read" in access}
+    writable = {address for address, access, _ in isa.REGISTERS.values() if "write" in access}
+    for address in range(0, 256, 4):
+        response, value = await host.access(address)
+        assert response == (OKAY if address in readable else SLVERR), f"read of {address:#x}: {response}"
+        if address in readable:
+            assert value == constants[readable[address]], readable[address]
+        response, _ = await host.access(address, 0 if address in writable else 0xFFFFFFFF)
+        assert response == (OKAY if address in writable else SLVERR), f"write of {address:#x}: {response}"
+    for address, name in readable.items():
+        assert await host.access(address) == (OKAY, constants[name])
+    await good_run(host)

@@ -1,0 +1,126 @@
+"""The whole machine through its AXI ports: every layer's integers, exact cycles, nothing left over between inferences."""
+
+import random
+
+import cocotb
+import numpy as np
+
+from golden import layers
+from golden.image import Image, input_frame, read_output
+from golden.machine import Machine, infer
+from golden.network import Network
+from golden.random_network import random_inputs, random_network
+from mapper.compiler import compile_network
+from sim import settings
+from sim.drivers import Host
+from sim.inference import Inference
+from sim.probe import probed, read_layers
+from sim.random_program import random_frame
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+TIMEOUT = {"timeout_time": 1000, "timeout_unit": "ms"}
+
+
+def random_case(seed: int, inputs: int) -> tuple[Network, Image, np.ndarray]:
+    """A random network, its image, and inputs of shape (B, C, H, W)."""
+    network = random_network(seed, CONFIG, layers=3, max_side=6)
+    return network, compile_network(network, CONFIG), random_inputs(seed, network, inputs)
+
+
+def check_counters(image: Image, result: Inference) -> None:
+    """Done without error, in the predicted cycles and passes."""
+    assert result.status & 0xFF07 == 0b110, f"Status is {result.status:#x}"
+    assert (result.cycles, result.passes) == (image.cycles, image.passes)
+
+
+@cocotb.test(**TIMEOUT)
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def every_layer_equals_golden_and_model(dut, pause):
+    """Random networks, one after the other without reset; golden, model and hardware agree at every layer."""
+    host = Host(dut, pause=pause, seed=SEED)
+    await host.reset()
+    for number in range(SETTINGS["networks"]):
+        network, image, inputs = random_case(SEED + number, 2)
+        expected = layers.run(network, inputs)
+        probe, machine = probed(image), Machine(CONFIG)
+        for variant in (image, probe):
+            assert not await host.send(variant.beats)
+            machine.write(variant.beats)
+            for n, x in enumerate(inputs):
+                result = await host.infer(input_frame(variant, x))
+                check_counters(variant, result)
+                if variant is image:
+                    model = infer(machine, variant, x)
+                    assert (model.run.cycles, model.run.passes) == (result.cycles, result.passes)
+                    tensors = {network.output.name: read_output(image, result.frames[-1])}
+                    compare = model.tensors
+                else:
+                    tensors = compare = read_layers(variant, result.frames)
+                for name in tensors:
+                    np.testing.assert_array_equal(
+                        tensors[name], expected[name][n], f"{name} of network {SEED + number}"
+                    )
+                for name in compare:
+                    np.testing.assert_array_equal(
+                        compare[name], expected[name][n], f"{name} of network {SEED + number}"
+                    )
+
+
+@cocotb.test(**TIMEOUT)
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def random_programs_equal_model(dut, pause):
+    """Programs that no compiler emits: every beat of the output stream, cycles and passes equal the model's."""
+    host = Host(dut, pause=pause, seed=SEED)
+    await host.reset()
+    machine = Machine(CONFIG)
+    for number in range(SETTINGS["programs"]):
+        beats = random_frame(CONFIG, SEED + number, chunks=6)
+        machine.write(beats)
+        expected = machine.run()
+        assert not await host.send(beats)
+        result = await host.infer()
+        assert not result.error
+        assert (result.cycles, result.passes) == (expected.cycles, expected.passes), f"program {SEED + number}"
+        assert result.frames == expected.frames, f"program {SEED + number}"
+
+
+@cocotb.test(**TIMEOUT)
+async def inferences_leave_nothing_behind(dut):
+    """An input gives the same beats and cycles after reset, after another input, and after another network."""
+    host = Host(dut)
+    numbers = random.Random(SEED)
+    cases = [random_case(SEED + n, 2) for n in range(2)]
+    first = {}
+    for number, (_, image, inputs) in enumerate(cases):
+        for n, x in enumerate(inputs):
+            await host.reset()
+            assert not await host.send(image.beats)
+            first[number, n] = read_output(image, (await host.infer(input_frame(image, x))).frames[-1])
+    for _ in range(4):
+        number = numbers.randrange(2)
+        _, image, inputs = cases[number]
+        assert not await host.send(image.beats)
+        for n in (0, 1, 0):
+            result = await host.infer(input_frame(image, inputs[n]))
+            check_counters(image, result)
+            np.testing.assert_array_equal(read_output(image, result.frames[-1]), first[number, n])
+
+
+@cocotb.test(**TIMEOUT)
+async def output_waits_for_the_host(dut):
+    """A host that takes nothing for long stops the output, not the counters, and loses no beat."""
+    network, image, inputs = random_case(SEED, 1)
+    host = Host(dut)
+    await host.reset()
+    assert not await host.send(image.beats)
+    assert not await host.send(input_frame(image, inputs[0]))
+    host.sink.pause = True
+    await host.control(1)
+    await host.wait(image.cycles + 500)
+    assert (await host.status()) & 1, "Machine must be busy while its output is not taken"
+    host.sink.pause = False
+    result = await host.finish()
+    check_counters(image, result)
+    expected = layers.run(network, inputs)[network.output.name][0]
+    np.testing.assert_array_equal(read_output(image, result.frames[-1]), expected)
