@@ -22,22 +22,31 @@ MANIFEST = "manifest.json"
 FRAME = "image.bin"
 
 
+def _mem(kind: Section) -> str:
+    return f"{kind.name.lower()}.mem"
+
+
+_KINDS = (Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
+_FILES = {FRAME, *(_mem(kind) for kind in _KINDS)}
+
+
 def save(image: Image, folder: Path | str) -> None:
-    """Write an image into a folder, whole or not at all. An older image there is replaced.
+    """Writes an image, whole or not at all; an older image in that folder is replaced.
 
     Raises
     ------
-    FileExistsError
-        If the folder holds anything that is not an image.
+    ValueError
+        If the folder holds something other than an image.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))):
-        raise FileExistsError(f"Folder must be new, empty or an image, not {str(folder)!r}")
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {MANIFEST, *_FILES}):
+        raise ValueError(f"{folder}: folder must be new or hold only an image, not other files")
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         _write(image, work / "new")
         if folder.exists():
+            # A folder cannot be renamed over a full one: the old image steps aside first.
             os.rename(folder, work / "old")
         os.rename(work / "new", folder)
     finally:
@@ -45,29 +54,35 @@ def save(image: Image, folder: Path | str) -> None:
 
 
 def load(folder: Path | str) -> Image:
-    """Image from a folder.
+    """Reads an image.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder, or a file of it is missing.
     ValueError
-        If a file is damaged or of a newer version; the message names the file and the rule.
+        If a file is damaged, of a newer version or something else; the message begins with its path.
     """
     folder = Path(folder)
     path = folder / MANIFEST
+    manifest = _read_manifest(path)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path}: format must be {FORMAT!r}")
-    if manifest.get("version") != VERSION:
-        raise ValueError(f"{path}: version must be {VERSION}, not {manifest.get('version')!r}")
-    try:
-        image = _image(folder, manifest)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: manifest must be complete, not without {error}") from error
+        config = _build(manifest["build"])
+        table = _table(manifest)
+        digests = dict(manifest["files"])
+        if not {FRAME, _mem(Section.PROGRAM)} <= set(digests) <= _FILES:
+            raise ValueError(f"files must be those of an image, not {tuple(digests)}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: file must describe an image, not this: {error}") from error
+    for name, digest in digests.items():
+        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if found != digest:
+            raise ValueError(f"{folder / name}: checksum must be {digest!r}, not {found!r}: the file is damaged")
+    lines: dict[str, Any] = {
+        kind.name.lower(): _read_mem(config, kind, folder / _mem(kind)) if _mem(kind) in digests else ()
+        for kind in _KINDS
+    }
+    image = Image(config=config, **lines, **table)
     _check_frame(image, folder / FRAME)
     return image
 
@@ -83,7 +98,8 @@ def _write(image: Image, folder: Path) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    text = json.dumps(_manifest(image) | {"sha256": digests}, indent=2)
+    manifest = _manifest(image) | {"files": digests}
+    text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=2)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
@@ -134,37 +150,46 @@ def _place(place: Place) -> dict[str, object]:
     return {"address": place.address, **asdict(place.tensor)}
 
 
-def _image(folder: Path, manifest: dict[str, Any]) -> Image:
-    path = folder / MANIFEST
-    build = dict(manifest["build"])
-    stated = build.pop("hash")
-    config = ArrayConfig(**build)
-    if stated != f"{config.build_hash:08x}":
-        raise ValueError(f"{path}: build hash must be {config.build_hash:08x}, not {stated!r}")
-    for name, digest in manifest["sha256"].items():
-        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        if found != digest:
-            raise ValueError(f"{folder / name}: sha256 must be {digest}, not {found}")
-    lines = {
-        kind: _read_mem(config, kind, folder / _mem(kind)) if _mem(kind) in manifest["sha256"] else ()
-        for kind in (Section.PROGRAM, Section.WEIGHT, Section.CHANNEL, Section.POINTS)
-    }
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
+    if manifest.get("version") != VERSION:
+        raise ValueError(f"{path}: version must be {VERSION}, not {manifest.get('version')!r}")
+    stated = manifest.pop("sha256", None)
+    if stated != _digest(manifest):
+        raise ValueError(f"{path}: checksum must be {_digest(manifest)!r}, not {stated!r}: the file is damaged")
+    return manifest
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _build(values: dict[str, Any]) -> ArrayConfig:
+    config = ArrayConfig(**{key: value for key, value in values.items() if key != "hash"})
+    if values["hash"] != f"{config.build_hash:08x}":
+        raise ValueError(f"build hash must be '{config.build_hash:08x}', not {values['hash']!r}")
+    return config
+
+
+def _table(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What an `Image` holds besides its build and its lines."""
     layers = []
     for row in manifest["layers"]:
         values = {key: value for key, value in row.items() if key != "utilisation"}
         layers.append(ImageLayer(**values | {"output": _read_place(row["output"])}))
-    return Image(
-        config=config,
-        network=manifest["network"],
-        program=lines[Section.PROGRAM],
-        weight=lines[Section.WEIGHT],
-        channel=lines[Section.CHANNEL],
-        points=lines[Section.POINTS],
-        layers=tuple(layers),
-        input=_read_place(manifest["input"]),
-        output=_read_place(manifest["output"]),
-        cycles=manifest["cycles"],
-    )
+    return {
+        "network": manifest["network"],
+        "layers": tuple(layers),
+        "input": _read_place(manifest["input"]),
+        "output": _read_place(manifest["output"]),
+        "cycles": manifest["cycles"],
+    }
 
 
 def _read_place(values: dict[str, Any]) -> Place:
@@ -197,7 +222,3 @@ def _check_frame(image: Image, path: Path) -> None:
     found = {section.kind: section.lines for section in sections}
     if found != {kind: lines for kind, lines in image.sections.items() if lines}:
         raise ValueError(f"{path}: frame must hold the lines of the .mem files")
-
-
-def _mem(kind: Section) -> str:
-    return f"{kind.name.lower()}.mem"

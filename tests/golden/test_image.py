@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from golden.config import ArrayConfig
+from golden.image import Image, ImageLayer, Place, input_frame, pack_tensor, read_output, unpack_tensor
+from golden.isa import Opcode, Section, encode
+from golden.network import Tensor
+
+CONFIG = ArrayConfig(name="tiny", pe="log", rows=2, cols=2, word_bits=3, act_bits=5)
+INPUT = Place(Tensor((3, 1, 2), 4, True, 0.5), 6)
+OUTPUT = Place(Tensor((3, 1, 2), 5, False, 0.25), 2)
+SPENT = {"array": 1, "fetch": 2, "load": 3, "requantiser": 4}
+
+
+def image() -> Image:
+    layers = (
+        ImageLayer("one", "conv2d", 0, 3, 5, 10, SPENT, 12, 9, INPUT),
+        ImageLayer("two", "linear", 4, 6, 7, 20, SPENT, 100, 11, OUTPUT),
+    )
+    program = (encode(CONFIG, Opcode.OUTPUT, address=2, count=3), encode(CONFIG, Opcode.END))
+    return Image(CONFIG, "net", program, (1, 2), (3,), (), layers, INPUT, OUTPUT, 40)
+
+
+X = np.array([[[1, -2]], [[3, 4]], [[-5, -8]]])
+
+
+def test_a_tensor_lies_in_planes_of_lines():
+    # Lane 0 in the low 5 bits; the second plane has one channel.
+    lines = [1 | 3 << 5, 30 | 4 << 5, 27, 24]
+    assert pack_tensor(CONFIG, X) == lines
+    np.testing.assert_array_equal(unpack_tensor(CONFIG, lines, INPUT.tensor), X)
+    assert unpack_tensor(CONFIG, lines, OUTPUT.tensor).tolist() == [[[1, 30]], [[3, 4]], [[27, 24]]]
+    assert INPUT.lines(CONFIG) == 4
+
+
+@pytest.mark.parametrize("rows", [2, 8, 64])
+@pytest.mark.parametrize("bits", [2, 5, 8])
+@pytest.mark.parametrize("signed", [False, True])
+def test_unpack_is_the_reverse_of_pack(rows, bits, signed):
+    config = ArrayConfig(name="any", pe="log", rows=rows, cols=2, word_bits=3, act_bits=bits)
+    tensor = Tensor((13, 3, 5), bits, signed, 1.0)
+    x = np.random.default_rng(bits).integers(tensor.low, tensor.high + 1, tensor.shape)
+    np.testing.assert_array_equal(unpack_tensor(config, pack_tensor(config, x), tensor), x)
+
+
+def test_input_frame_writes_the_input_where_it_belongs():
+    beats = input_frame(image(), X)
+    assert beats[2:8] == [Section.FEATURE << 24 | 4, 6, 1 | 3 << 5, 30 | 4 << 5, 27, 24]
+    assert len(beats) == 10
+
+
+def test_read_output_takes_the_frame_of_the_output_stream():
+    assert read_output(image(), [1 | 2 << 5, 3, 31, 0]).tolist() == [[[1, 3]], [[2, 0]], [[31, 0]]]
+    with pytest.raises(ValueError) as caught:
+        read_output(image(), [1, 2, 3])
+    assert str(caught.value) == "Output must be 4 beats, not 3"
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (X.astype(float), TypeError, "Input must be integers, not float64"),
+        (X[:2], ValueError, "Input must be of shape (3, 1, 2), not (2, 1, 2)"),
+        (X + 4, ValueError, "Input must be -8 to 7, not 8"),
+        (X - 1, ValueError, "Input must be -8 to 7, not -9"),
+    ],
+)
+def test_impossible_inputs_are_refused(x, error, message):
+    with pytest.raises(error) as caught:
+        input_frame(image(), x)
+    assert str(caught.value) == message
+
+
+def test_totals():
+    one = image()
+    assert (one.passes, one.macs, one.acc_bits) == (12, 112, 11)
+    assert one.utilisation() == 112 / 160
+    assert one.utilisation(one.layers[0]) == 12 / 40
+    assert one.instructions == ((Opcode.OUTPUT, {"address": 2, "count": 3}), (Opcode.END, {}))

@@ -1,0 +1,297 @@
+"""Small programs against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from golden.config import ArrayConfig
+from golden.frame import FrameError, frame
+from golden.image import Place, pack_tensor
+from golden.isa import Error, Opcode, Section, channel_fields, encode, pack
+from golden.machine import Machine, MachineError
+from golden.network import Tensor
+
+LOG = ArrayConfig(
+    name="hand", pe="log", rows=2, cols=2, word_bits=3, acc_width=24, acc_depth=8, feature_depth=32, weight_depth=16
+)
+SUBSET = ArrayConfig(
+    name="hand", pe="subset", rows=2, cols=2, word_bits=3, acc_width=24, acc_depth=8, feature_depth=32, point_sets=2
+)
+# Codes of 3-bit log words: 0, +1, +2, +4, then the same negative.
+ZERO, ONE, TWO, FOUR, MINUS_ONE, MINUS_TWO = 0, 1, 2, 3, 5, 6
+
+
+def column(config, *codes):
+    return sum(code << (lane * config.fmt.code_bits) for lane, code in enumerate(codes))
+
+
+def channel(config, bias, multiplier, right):
+    """A channel line; the multiplier is given as (sign, shift) pairs."""
+    values = dict.fromkeys(channel_fields(config), 0) | {"bias": bias, "right": right}
+    for n, (sign, shift) in enumerate(multiplier):
+        values |= {f"shift{n}": shift, f"minus{n}": int(sign < 0), f"on{n}": 1}
+    return pack(channel_fields(config), values)
+
+
+def window(width, height, in_width, in_height, step_x=1, step_y=1):
+    return Opcode.WINDOW, {
+        "width": width,
+        "height": height,
+        "in_width": in_width,
+        "in_height": in_height,
+        "step_x": step_x,
+        "step_y": step_y,
+        "row_step": step_y * in_width,
+    }
+
+
+def tile(**changes):
+    operands = {"address": 0, "x": 0, "y": 0, "weights": 0, "columns": 1, "set": 0, "shift": 0, "signed": 0}
+    operands |= {"first": 1, "maximum": 0, "wait": 0, "row_mask": 3, "col_mask": 3}
+    return Opcode.PASS, operands | changes
+
+
+def drain(**changes):
+    operands = {"address": 16, "row_step": 1, "plane": 8, "lane": 0, "groups": 1, "channels": 0, "low": 0, "high": 255}
+    return Opcode.DRAIN, operands | changes
+
+
+END = (Opcode.END, {})
+IDENTITY = [(1, 0)]
+
+
+def loaded(config, program, weights, channels, x=None, points=()):
+    machine = Machine(config)
+    sections = [
+        (Section.PROGRAM, 0, [encode(config, opcode, **operands) for opcode, operands in program]),
+        (Section.WEIGHT, 0, weights),
+        (Section.CHANNEL, 0, channels),
+        (Section.POINTS, 0, points),
+    ]
+    if x is not None:
+        sections.append((Section.FEATURE, 0, pack_tensor(config, np.array(x))))
+    machine.write(frame(config, [section for section in sections if section[2]]))
+    return machine
+
+
+def result(machine, shape, address=16, signed=False):
+    return machine.read(Place(Tensor(shape, 8, signed, 1.0), address)).tolist()
+
+
+WEIGHTS = [column(LOG, TWO, MINUS_ONE), column(LOG, ZERO, FOUR)]
+X = [[[3, 200]], [[5, 7]]]  # lane 0: 3, 200; lane 1: 5, 7
+
+
+def test_a_pass_multiplies_and_a_drain_rounds_to_even():
+    # Column 0: 2*3 - 5 = 1 and 2*200 - 7 = 393, one less each, as one code is negative: bias 1 makes up for it.
+    # Column 1: 4*5 = 20 and 4*7 = 28; (20 + 11) * 3 / 2 = 46.5 -> 46 and (28 + 11) * 3 / 2 = 58.5 -> 58.
+    channels = [channel(LOG, 1, IDENTITY, 0), channel(LOG, 11, [(1, 2), (-1, 0)], 1)]
+    machine = loaded(LOG, [window(2, 1, 2, 1), tile(), drain(), END], WEIGHTS, channels, X)
+    run = machine.run()
+    assert result(machine, (2, 1, 2)) == [[[1, 255]], [[46, 58]]]
+    assert run.passes == 1
+    assert run.frames == ()
+
+
+def test_passes_add_shifted_sums_and_masks_leave_columns_and_lanes_alone():
+    program = [
+        window(2, 1, 2, 1),
+        tile(),  # (0, 392), (20, 28): column 0 lacks its one
+        tile(first=0, shift=3, row_mask=1, col_mask=1),  # column 0: + ((2*3 - 1) << 3), + ((2*200 - 1) << 3)
+        tile(first=1, row_mask=2, col_mask=2, weights=1, columns=0),  # column 1 keeps its old word: 4*5, 4*7
+        drain(low=-128, high=127),
+        END,
+    ]
+    channels = [channel(LOG, 0, IDENTITY, 5), channel(LOG, 0, IDENTITY, 0)]
+    machine = loaded(LOG, program, WEIGHTS, channels, X)
+    machine.run()
+    # (0 + 40) / 32 = 1.25 -> 1; (392 + 3192) / 32 = 112
+    assert result(machine, (2, 1, 2), signed=True) == [[[1, 112]], [[20, 28]]]
+
+
+def test_signed_activations_and_clip():
+    channels = [channel(LOG, 1, IDENTITY, 0), channel(LOG, 0, IDENTITY, 0)]
+    x = [[[-3, 100]], [[-128, 7]]]
+    program = [window(2, 1, 2, 1), tile(signed=1), drain(low=-100, high=50), END]
+    machine = loaded(LOG, program, WEIGHTS, channels, x)
+    machine.run()
+    assert result(machine, (2, 1, 2), signed=True) == [[[50, 50]], [[-100, 28]]]  # 122, 193; -512, 28
+
+
+def test_windows_stride_and_padding():
+    # A 3x3 map, every second position of it shifted up and left by one: reads (-1,-1) (-1,1) (1,-1) (1,1).
+    x = np.arange(1, 10).reshape(1, 3, 3)
+    program = [window(2, 2, 3, 3, 2, 2), tile(address=(0 - 3 - 1) % 32, x=-1, y=-1, row_mask=1), drain(groups=0), END]
+    machine = loaded(LOG, program, [column(LOG, ONE, ZERO), 0], [channel(LOG, 0, IDENTITY, 0)], x)
+    machine.run()
+    assert result(machine, (1, 2, 2)) == [[[0, 0], [0, 5]]]
+
+
+def test_a_maximum_ignores_what_is_out_of_bounds():
+    x = [[[-3, -7, -5]], [[-1, -2, -90]]]
+    weights = [column(LOG, TWO, ZERO), column(LOG, ZERO, MINUS_TWO)]
+    program = [
+        window(3, 1, 3, 1),
+        tile(address=31, x=-1, signed=1, maximum=1),
+        tile(address=0, x=0, signed=1, maximum=1, first=0),
+        drain(low=-128, high=127),
+        END,
+    ]
+    channels = [channel(LOG, 0, IDENTITY, 0), channel(LOG, 1, IDENTITY, 0)]
+    machine = loaded(LOG, program, weights, channels, x)
+    machine.run()
+    # Column 0: 2 * max(-3), max(-3, -7), max(-7, -5); column 1: -2 * min(-1), min(-1, -2), min(-2, -90) clipped.
+    assert result(machine, (2, 1, 3), signed=True) == [[[-6, -6, -10]], [[2, 4, 127]]]
+
+
+def test_accumulators_wrap():
+    config = ArrayConfig(
+        name="wrap", pe="log", rows=2, cols=2, word_bits=3, acc_width=12, acc_depth=8, feature_depth=32
+    )
+    weights = [column(config, FOUR, ZERO), 0]
+    channels = [channel(config, 0, IDENTITY, 4), channel(config, 0, IDENTITY, 0)]
+    program = [window(1, 1, 1, 1), tile(), tile(first=0, shift=1), drain(low=-128, high=127), END]
+    machine = loaded(config, program, weights, channels, [[[255]]])
+    machine.run()
+    assert result(machine, (1, 1, 1), signed=True) == [[[-65]]]  # 3 * 1020 - 4096 = -1036; / 16 = -64.75 -> -65
+
+
+def test_drain_fills_planes_and_output_sends_them():
+    # Output channels 1 to 2 of 4: lane 1 of the first plane, which is not the tile's, stays.
+    config = LOG
+    weights = [column(config, ONE, ZERO), column(config, ZERO, ONE)]
+    channels = [channel(config, 0, IDENTITY, 0), channel(config, 0, IDENTITY, 0)]
+    program = [
+        window(2, 2, 2, 2),
+        tile(),
+        drain(lane=1, plane=4, address=8),
+        (Opcode.OUTPUT, {"address": 8, "count": 7}),
+        END,
+    ]
+    x = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    machine = loaded(config, program, weights, channels, x)
+    run = machine.run()
+    assert run.frames == ((0x0100, 0x0200, 0x0300, 0x0400, 0x05, 0x06, 0x07, 0x08),)
+
+
+def test_parts_of_rows_land_where_they_belong():
+    weights = [column(LOG, ONE, ZERO), 0]
+    part = {"address": 1, "x": 1}
+    program = [window(2, 2, 3, 2), tile(**part), drain(address=17, row_step=2, groups=0), END]
+    machine = loaded(LOG, program, weights, [channel(LOG, 0, IDENTITY, 0)], np.arange(1, 7).reshape(1, 2, 3))
+    machine.run()
+    assert result(machine, (1, 2, 3)) == [[[0, 2, 3], [0, 5, 6]]]
+
+
+def test_a_pass_names_its_point_set():
+    # Universal set 5: A = 16, 8, 2, off; B = 16, 4, 1, off. A row is select A in the two low bits, B above.
+    rows = [0b1111, 0b1011, 0b1101, 0b0010, 0b0000, 0b1010, 0b1100, 0b0111]  # 0, 1, 8, 18 and 32, 3, 16, 4
+    weights = [column(SUBSET, 1, 2), column(SUBSET, 3, 4 | 0)]
+    channels = [channel(SUBSET, 0, IDENTITY, 0), channel(SUBSET, 1, IDENTITY, 0)]
+    expected = [[[[2 * 1 + 3 * 8]], [[2 * 18 - 3 * 0]]], [[[2 * 3 + 3 * 16]], [[2 * 4 - 3 * 32]]]]
+    for number in (0, 1):
+        program = [window(1, 1, 1, 1), tile(set=number), drain(low=-128, high=127), END]
+        machine = loaded(SUBSET, program, weights, channels, [[[2]], [[3]]], rows)
+        machine.run()
+        assert result(machine, (2, 1, 1), signed=True) == expected[number]
+
+
+def test_memories_and_error_live_on_and_the_second_inference_is_the_same():
+    channels = [channel(LOG, 1, IDENTITY, 0), channel(LOG, 11, IDENTITY, 0)]
+    machine = loaded(LOG, [window(2, 1, 2, 1), tile(), drain(), END], WEIGHTS, channels, X)
+    machine.run()
+    before = machine.feature.copy()
+    machine.run()
+    np.testing.assert_array_equal(machine.feature, before)
+    with pytest.raises(FrameError):
+        machine.write([1])
+    assert machine.error is Error.MAGIC
+    assert machine.loaded
+    machine.run()
+    assert machine.error is Error.NONE
+
+
+def test_a_broken_image_unloads_the_machine_and_a_broken_input_does_not():
+    machine = loaded(LOG, [END], [], [])
+    image = frame(LOG, [(Section.WEIGHT, 0, [1, 2])])
+    with pytest.raises(FrameError):
+        machine.write([*image[:-1], image[-1] ^ 1])
+    assert not machine.loaded
+    machine.write(frame(LOG, [(Section.PROGRAM, 0, [Opcode.END])]))
+    assert machine.loaded
+    features = frame(LOG, [(Section.FEATURE, 0, [7, 8])])
+    with pytest.raises(FrameError):
+        machine.write(features[:-2])
+    assert machine.loaded
+    assert machine.feature[:2, 0].tolist() == [7, 8]
+
+
+def stops(program, weights=(), channels=()):
+    machine = loaded(LOG, program, list(weights), list(channels))
+    with pytest.raises(MachineError) as caught:
+        machine.run()
+    assert machine.error is caught.value.code
+    return caught.value.code, str(caught.value)
+
+
+def test_a_machine_that_is_not_loaded_does_not_start():
+    machine = Machine(LOG)
+    with pytest.raises(MachineError) as caught:
+        machine.run()
+    assert (caught.value.code, str(caught.value)) == (
+        Error.NOT_LOADED,
+        "Machine must be loaded before it is started",
+    )
+
+
+@pytest.mark.parametrize("number", [0, 6, 7])
+def test_illegal_opcodes_stop_it(number):
+    machine = loaded(LOG, [window(1, 1, 1, 1)], [], [])
+    machine.write(frame(LOG, [(Section.PROGRAM, 1, [number])]))
+    with pytest.raises(MachineError) as caught:
+        machine.run()
+    assert caught.value.code is Error.INSTRUCTION
+    assert str(caught.value) == f"Line 1: Opcode must be 1 to 5, not {number}"
+
+
+def test_a_program_that_does_not_end_stops_it():
+    code, message = stops([window(1, 1, 1, 1)] * LOG.program_depth)
+    assert (code, message) == (Error.INSTRUCTION, "Program must end within 1024 lines")
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ([tile()], "Line 0: chunk must be 1 to 8 positions, not 0"),
+        ([window(3, 3, 3, 3), tile()], "Line 1: chunk must be 1 to 8 positions, not 9"),
+        ([window(1, 1, 1, 1), tile(weights=15)], "Line 1: weight line must be below 16, not 16"),
+        ([window(1, 1, 1, 1), tile(), drain(channels=255)], "Line 2: channel line must be below 256, not 256"),
+        ([(Opcode.OUTPUT, {"address": 31, "count": 1})], "Line 0: feature line must be below 32, not 32"),
+    ],
+)
+def test_reaching_beyond_a_memory_stops_it(program, message):
+    assert stops([*program, END]) == (Error.RANGE, message)
+
+
+def test_feature_lines_beyond_an_odd_depth_stop_it():
+    config = ArrayConfig(name="odd", pe="log", rows=2, cols=2, word_bits=3, feature_depth=20)
+    machine = loaded(config, [window(1, 1, 1, 1), tile(address=20), END], [], [])
+    with pytest.raises(MachineError) as caught:
+        machine.run()
+    assert (caught.value.code, str(caught.value)) == (
+        Error.RANGE,
+        "Line 1: feature line must be below 20, not 20",
+    )
+
+
+def test_wide_builds_requantise_beyond_64_bits():
+    config = ArrayConfig(
+        name="wide", pe="log", rows=2, cols=2, word_bits=3, acc_width=48, acc_depth=8, feature_depth=32, digit_span=31
+    )
+    weights = [column(config, FOUR, ZERO), 0]
+    bias = (1 << 46) + (1 << 45)
+    channels = [channel(config, bias, [(1, 31), (1, 29)], 63), channel(config, -(1 << 31), [(1, 31)], 63)]
+    program = [window(1, 1, 1, 1), tile(row_mask=0), drain(low=-128, high=127), END]
+    machine = loaded(config, program, weights, channels, [[[0]]])
+    machine.run()
+    # 1.5 * 2**46 * 1.25 * 2**31 * 2**-63 is clipped; -(2**62) * 2**-63 = -0.5 -> 0
+    assert result(machine, (2, 1, 1), signed=True) == [[[127]], [[0]]]
