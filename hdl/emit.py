@@ -80,7 +80,12 @@ def emit_component(name: str, config: ArrayConfig) -> str:
 
 def _verilog(component: wiring.Component, name: str) -> str:
     text = share_modules(rtlil.convert(component, name=name, emit_src=False), name)
-    return _convert_rtlil_text(text, strip_internal_attrs=True)
+    verilog = _convert_rtlil_text(text, strip_internal_attrs=True)
+    # Yosys wakes its `always @*` blocks with registers declared "= 0". In SystemVerilog that is no event: Icarus would
+    # leave their outputs X until an input changes.
+    return re.sub(
+        r"^( *reg )(\\\$auto\$verilog_backend\S+) +=( 0;)$", r"\1\2 ;\n  initial \2 =\3", verilog, flags=re.MULTILINE
+    )
 
 
 def share_modules(text: str, top: str) -> str:

@@ -1,4 +1,4 @@
-"""Bad frames, bad programs and bad register accesses: the right error code, no hang, and a good image runs after each."""
+"""Bad frames, programs and register accesses: the right error code, no hang, and a good image runs after each."""
 
 import random
 
@@ -72,7 +72,7 @@ def bad_frames() -> dict[str, tuple[list[int], Error]]:
 @cocotb.test(**TIMEOUT)
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def bad_frames_are_refused(dut, pause):
-    """Every kind of bad frame gives its code, leaves a machine that cannot be started on half an image, and recovers."""
+    """Every kind of bad frame gives its code, half an image cannot be started, and a good one runs after it."""
     host = Host(dut, pause=pause, seed=SEED)
     await host.reset()
     for name, (beats, error) in bad_frames().items():

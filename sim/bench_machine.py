@@ -1,4 +1,4 @@
-"""The whole machine through its AXI ports: every layer's integers, exact cycles, nothing left over between inferences."""
+"""The whole machine through its AXI ports: every layer, exact cycles, nothing left over between inferences."""
 
 import random
 
