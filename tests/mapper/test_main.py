@@ -1,0 +1,55 @@
+import pytest
+
+from golden import container, image_folder
+from mapper.__main__ import main
+from mapper.compiler import compile_network
+from tests.mapper.small import build, pointwise
+
+TOML = 'name = "small"\npe = "log"\nrows = 4\ncols = 4\nword_bits = 3\nmax_side = 32\n'
+
+
+@pytest.fixture
+def files(tmp_path):
+    container.save(pointwise(), tmp_path / "net")
+    (tmp_path / "small.toml").write_text(TOML)
+    return [str(tmp_path / "net"), "--config", str(tmp_path / "small.toml"), "--out", str(tmp_path / "image")]
+
+
+def test_a_network_becomes_an_image(files, tmp_path, capsys):
+    assert main(files) == 0
+    image = image_folder.load(tmp_path / "image")
+    assert image == compile_network(pointwise(), build())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["layer", "kind", "passes", "cycles"]
+    assert lines[1].split()[:4] == ["conv", "conv2d", "1", str(image.layers[0].cycles)]
+    assert lines[-1].split()[:3] == ["total", "1", str(image.cycles)]
+
+
+def failure(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        raise SystemExit(main(arguments))
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("python -m mapper: error: ")
+    return err.removeprefix("python -m mapper: error: ").rstrip("\n")
+
+
+def test_a_network_that_does_not_fit_leaves_nothing(files, tmp_path, capsys):
+    (tmp_path / "small.toml").write_text(TOML + "feature_depth = 20\n")
+    message = "Network 'net' does not fit build 'small': feature memory must have 32 lines, not 20 (12 short)"
+    assert failure(capsys, files) == message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "small.toml"]
+
+
+def test_bad_files_and_options_are_named(files, tmp_path, capsys):
+    (tmp_path / "small.toml").write_text(TOML + "wings = 2\n")
+    assert failure(capsys, files).endswith("not 'wings'")
+    (tmp_path / "small.toml").unlink()
+    assert "small.toml" in failure(capsys, files)
+    assert failure(capsys, files[:1]) == "the following arguments are required: --config, --out"
+    (tmp_path / "small.toml").write_text(TOML)
+    (tmp_path / "net" / "network.json").write_text("{")
+    assert "network.json: file must be JSON" in failure(capsys, files)
+    assert not (tmp_path / "image").exists()

@@ -1,0 +1,40 @@
+from golden.network import INPUT
+from mapper.memory import allocate, feature_lines, lifetimes, tensor_lines
+from tests.mapper.small import build, layer, network, term
+
+EYE = [[[[[1]] if n == m else [[0]] for m in range(4)] for n in range(4)]]
+
+
+def chain(*sources):
+    """Layers of one 4x4x4 tensor each, named by their number, with these sources."""
+    layers = [
+        layer(f"l{n}", [term(EYE, source=source) for source in names], (4, 4, 4)) for n, names in enumerate(sources)
+    ]
+    return network(layers)
+
+
+def test_lines_of_ragged_tensors():
+    assert tensor_lines(build(), (5, 3, 2)) == 12
+
+
+def test_a_tensor_lives_until_it_is_read_last():
+    net = chain([INPUT], ["l0"], ["l1", INPUT], ["l1"])
+    assert lifetimes(net) == {INPUT: (0, 2), "l0": (0, 1), "l1": (1, 3), "l2": (2, 2), "l3": (3, 4)}
+
+
+def test_a_chain_takes_two_tensors():
+    net = chain([INPUT], ["l0"], ["l1"], ["l2"])
+    places = allocate(build(), net)
+    assert feature_lines(build(), net, places) == 32
+    assert [places[name] for name in (INPUT, "l0", "l1", "l2", "l3")] == [0, 16, 0, 16, 0]
+
+
+def test_a_residual_keeps_its_source():
+    net = chain([INPUT], ["l0"], ["l1"], ["l2", "l0"])
+    places = allocate(build(), net)
+    assert feature_lines(build(), net, places) == 48
+    lives = lifetimes(net)
+    for one in lives:
+        for other in lives:
+            if one != other and lives[one][0] <= lives[other][1] and lives[other][0] <= lives[one][1]:
+                assert abs(places[one] - places[other]) >= 16

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from golden.isa import Opcode
+from golden.machine import execute
+from golden.timing import timing
+from mapper import compile_network
+from tests.mapper import networks
+from tests.mapper.small import DENSE, build, layer, network, pointwise, term
+
+
+def names(image):
+    return [opcode.name for opcode, _ in image.instructions]
+
+
+def passes(image):
+    return [operands for opcode, operands in image.instructions if opcode is Opcode.PASS]
+
+
+def test_one_window_serves_the_tiles_of_a_chunk():
+    image = compile_network(pointwise(channels=8, size=(7, 1)), build(acc_depth=4))
+    tiles = ["PASS", "DRAIN"] * 2
+    # Chunks of 4 and 3 rows, each with a window of its own.
+    assert names(image) == ["WINDOW", *tiles, "WINDOW", *tiles, "OUTPUT", "END"]
+
+
+def test_identical_tiles_share_weight_and_channel_lines():
+    image = compile_network(pointwise(channels=8), build())
+    assert len(image.weight) == 4
+    assert len(image.channel) == 4
+
+
+def test_columns_that_no_weight_reaches_are_cleared():
+    codes = np.zeros((1, 8, 4, 1, 1))
+    codes[0, :2] = 1
+    bias = np.arange(8)
+    net = network([layer("conv", [term(codes[:, :2])], (8, 4, 4), bias=bias)])
+    image = compile_network(net, build())
+    assert [(one["first"], one["row_mask"], one["col_mask"]) for one in passes(image)] == [
+        (1, 0b1111, 0b0011),
+        (1, 0, 0b1100),
+        (1, 0, 0b1111),
+    ]
+    result = execute(image, np.full((4, 4, 4), 3))
+    assert result.output[:, 0, 0].tolist() == [12, 13, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_term_that_meets_fresh_and_started_columns_is_split():
+    terms = [term(np.ones((1, 3, 4, 1, 1)), channel=0), term(np.ones((1, 3, 4, 1, 1)), channel=1)]
+    image = compile_network(network([layer("conv", terms, (4, 4, 4))]), build())
+    assert [(one["first"], one["col_mask"]) for one in passes(image)][:3] == [(1, 0b0111), (1, 0b1000), (0, 0b0110)]
+    assert execute(image, np.ones((4, 4, 4), dtype=int)).output[:, 0, 0].tolist() == [4, 8, 8, 4]
+
+
+def test_wide_terms_start_the_columns_of_narrow_ones():
+    terms = [term(np.ones((1, 2, 4, 1, 1)), channel=1), term(np.ones((1, 4, 4, 1, 1)))]
+    image = compile_network(network([layer("conv", terms, (4, 4, 4))]), build())
+    assert [(one["first"], one["col_mask"]) for one in passes(image)][:2] == [(1, 0b1111), (0, 0b0110)]
+
+
+def test_groups_without_a_zero_each_start_their_columns():
+    codes = np.arange(8).reshape(1, 4, 2, 1, 1)
+    net = network([layer("grouped", [term(codes, groups=2, points="d")], (4, 4, 4))], points={"d": DENSE})
+    image = compile_network(net, build(pe="subset"))
+    assert [(one["first"], one["row_mask"], one["col_mask"]) for one in passes(image)] == [
+        (1, 0b0011, 0b0011),
+        (1, 0b1100, 0b1100),
+    ]
+
+
+def test_a_layer_waits_for_what_was_written_last_and_only_for_that():
+    first = layer("first", [term(np.ones((1, 8, 4, 1, 1)))], (8, 4, 4))
+    second = layer("second", [term(np.ones((1, 4, 8, 1, 1)), source="first")], (4, 4, 4))
+    image = compile_network(network([first, second]), build(acc_depth=16))
+    # The second layer reads channels 0 to 3, done long ago, before channels 4 to 7.
+    assert [one["wait"] for one in passes(image)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_pass_reads_what_is_still_being_written(seed):
+    rng = np.random.default_rng(seed)
+    config = networks.build(rng)
+    image = compile_network(networks.network(rng, config), config)
+    steps = timing(config, image.instructions)
+    window: dict[str, int] = {}
+    writing: set[int] = set()
+    idle = waits = 0
+    for (opcode, operands), step in zip(image.instructions, steps, strict=True):
+        if opcode is Opcode.WINDOW:
+            window = operands
+        elif opcode is Opcode.PASS:
+            waits += operands["wait"]
+            if step.accepted < idle and operands["row_mask"]:
+                assert not writing & set(reads(config, window, operands))
+        elif opcode is Opcode.DRAIN:
+            positions = window["width"] * window["height"]
+            work = positions * (operands["groups"] + 1)
+            idle = step.accepted + config.array_latency + work + config.requant_latency
+            writing = set(writes(config, window, operands))
+    assert waits <= len(image.layers)
+
+
+def reads(config, window, operands):
+    for i in range(window["height"]):
+        for j in range(window["width"]):
+            y, x = operands["y"] + i * window["step_y"], operands["x"] + j * window["step_x"]
+            if 0 <= y < window["in_height"] and 0 <= x < window["in_width"]:
+                yield (operands["address"] + i * window["row_step"] + j * window["step_x"]) % config.feature_depth
+
+
+def writes(config, window, operands):
+    for i in range(window["height"]):
+        for j in range(window["width"]):
+            for column in range((operands["groups"] + 1) * config.requant_units):
+                plane = (operands["lane"] + column) // config.rows * operands["plane"]
+                yield operands["address"] + plane + i * (window["width"] - 1 + operands["row_step"]) + j
