@@ -19,7 +19,7 @@ from sim.inference import error_of
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
-TIMEOUT = {"timeout_time": 200, "timeout_unit": "ms"}
+timed = cocotb.test(timeout_time=200, timeout_unit="ms")
 OKAY, SLVERR = 0, 2
 
 NETWORK = random_network(SEED, CONFIG, layers=1, max_side=4)
@@ -69,7 +69,7 @@ def bad_frames() -> dict[str, tuple[list[int], Error]]:
     return cases
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def bad_frames_are_refused(dut, pause):
     """Every kind of bad frame gives its code, half an image cannot be started, and a good one runs after it."""
@@ -96,7 +96,7 @@ async def bad_frames_are_refused(dut, pause):
     await good_run(host)
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 async def damaged_frames_give_what_the_reader_says(dut):
     """Random damage to short frames: hardware and `golden.frame.parse` find the same first error."""
     host = Host(dut)
@@ -127,7 +127,7 @@ async def damaged_frames_give_what_the_reader_says(dut):
     await good_run(host)
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 async def bad_programs_stop(dut):
     """Illegal opcodes and a program that runs off its memory stop with INSTRUCTION."""
     host = Host(dut)
@@ -142,7 +142,7 @@ async def bad_programs_stop(dut):
         await good_run(host)
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 async def start_out_of_turn(dut):
     """Starting without a program or twice is an error; the inference under way is not disturbed."""
     host = Host(dut)
@@ -171,7 +171,7 @@ async def start_out_of_turn(dut):
     await good_run(host)
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def inputs_start_by_themselves(dut, pause):
     """With MODE set, a host that only streams inputs gets all outputs in order, and an image starts nothing."""
@@ -195,7 +195,7 @@ async def inputs_start_by_themselves(dut, pause):
     await good_run(host)
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def registers_answer(dut, pause):
     """Every byte address: registers give their value, everything else SLVERR, and nothing changes by it."""

@@ -19,7 +19,7 @@ from sim.random_program import random_frame
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
-TIMEOUT = {"timeout_time": 1000, "timeout_unit": "ms"}
+timed = cocotb.test(timeout_time=1000, timeout_unit="ms")
 
 
 def random_case(seed: int, inputs: int) -> tuple[Network, Image, np.ndarray]:
@@ -34,7 +34,7 @@ def check_counters(image: Image, result: Inference) -> None:
     assert (result.cycles, result.passes) == (image.cycles, image.passes)
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def every_layer_equals_golden_and_model(dut, pause):
     """Random networks, one after the other without reset; golden, model and hardware agree at every layer."""
@@ -67,7 +67,7 @@ async def every_layer_equals_golden_and_model(dut, pause):
                     )
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def random_programs_equal_model(dut, pause):
     """Programs that no compiler emits: every beat of the output stream, cycles and passes equal the model's."""
@@ -85,7 +85,7 @@ async def random_programs_equal_model(dut, pause):
         assert result.frames == expected.frames, f"program {SEED + number}"
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 async def inferences_leave_nothing_behind(dut):
     """An input gives the same beats and cycles after reset, after another input, and after another network."""
     host = Host(dut)
@@ -107,7 +107,7 @@ async def inferences_leave_nothing_behind(dut):
             np.testing.assert_array_equal(read_output(image, result.frames[-1]), first[number, n])
 
 
-@cocotb.test(**TIMEOUT)
+@timed
 async def output_waits_for_the_host(dut):
     """A host that takes nothing for long stops the output, not the counters, and loses no beat."""
     network, image, inputs = random_case(SEED, 1)

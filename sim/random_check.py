@@ -1,0 +1,109 @@
+"""Random networks and programs on the C++ host: golden, model and hardware give the same integers and cycles."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden import layers
+from golden.config import ArrayConfig
+from golden.image import input_frame, read_output
+from golden.machine import Machine, infer
+from golden.network import Network
+from golden.random_network import random_inputs, random_network
+from mapper.compiler import compile_network
+from sim.fast import Job, build_machine, run
+from sim.inference import Inference
+from sim.probe import probed, read_layers
+from sim.random_program import random_frame
+from sim.runner import Result
+
+Tensors = Mapping[str, NDArray[np.int64]]
+#: A further opinion: every layer's output (B, C, H, W) of a network on inputs; in `tests/`, PyTorch's integer mode.
+Reference = Callable[[Network, NDArray[np.int64]], Tensors]
+INPUTS = 3
+
+
+def check_networks(
+    config: ArrayConfig, count: int, seed: int, *, reference: Reference | None = None
+) -> Iterator[Result]:
+    """Runs random networks through one build, without reset between them; yields a result each.
+
+    Parameters
+    ----------
+    config
+        The build; one Verilator build serves all networks.
+    count
+        Number of networks.
+    seed
+        Seed of the first one; the next has the next number.
+    reference
+        A further opinion to compare with golden.
+    """
+    program, machine = build_machine(config), Machine(config)
+    for number in range(seed, seed + count):
+        started = time.monotonic()
+        cycles = 0
+        try:
+            cycles = _check_network(config, program, machine, number, reference)
+            message = ""
+        except (AssertionError, ValueError, RuntimeError) as error:
+            message = f"{type(error).__name__}: {error}"
+        seconds = round(time.monotonic() - started, 3)
+        yield Result("random", f"{config.name} network {number}", not message, cycles, seconds, message)
+
+
+def _check_network(config: ArrayConfig, program: Path, machine: Machine, seed: int, reference: Reference | None) -> int:
+    network = random_network(seed, config, layers=2 + seed % 4)
+    image = compile_network(network, config)
+    probe = probed(image)
+    inputs = random_inputs(seed, network, INPUTS)
+    expected = layers.run(network, inputs)
+    if reference is not None:
+        _compare("reference", reference(network, inputs), expected)
+    job = Job()
+    for variant in (image, probe):
+        job.send(variant.beats)
+        for x in inputs:
+            job.send(input_frame(variant, x)).run()
+    results = [r for r in run(program, job, pause=seed % 3 * 60, seed=seed) if isinstance(r, Inference)]
+    machine.write(image.beats)
+    for n, (x, plain, full) in enumerate(zip(inputs, results[:INPUTS], results[INPUTS:], strict=True)):
+        wanted = {name: tensor[n] for name, tensor in expected.items()}
+        model = infer(machine, image, x)
+        _compare("model", model.tensors, wanted)
+        _compare("hardware", read_layers(probe, full.frames), wanted)
+        name = network.output.name
+        _compare("output stream", {name: read_output(image, plain.frames[-1])}, {name: wanted[name]})
+        for what, predicted, result in (("image", image, plain), ("probed image", probe, full)):
+            got = (result.error, result.cycles, result.passes)
+            assert got == (0, predicted.cycles, predicted.passes), (
+                f"{what}: error, cycles and passes must be {(0, predicted.cycles, predicted.passes)}, not {got}"
+            )
+        assert (model.run.cycles, model.run.passes) == (image.cycles, image.passes), "model: cycles or passes differ"
+    return sum(result.cycles for result in results)
+
+
+def _compare(what: str, got: Tensors, expected: Tensors) -> None:
+    assert list(got) == list(expected), f"{what}: layers must be {list(expected)}, not {list(got)}"
+    for name, tensor in got.items():
+        np.testing.assert_array_equal(tensor, expected[name], f"{what}, layer {name}")
+
+
+def check_programs(config: ArrayConfig, count: int, seed: int) -> Iterator[Result]:
+    """Runs random programs (`sim.random_program`) through one build; yields a result each."""
+    program, machine = build_machine(config), Machine(config)
+    for number in range(seed, seed + count):
+        started = time.monotonic()
+        beats = random_frame(config, number)
+        machine.write(beats)
+        expected = machine.run()
+        result = run(program, Job().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
+        assert isinstance(result, Inference)
+        same = result.frames == expected.frames and not result.error
+        exact = (result.cycles, result.passes) == (expected.cycles, expected.passes)
+        message = "" if same and exact else "cycles or passes differ" if same else "output differs"
+        seconds = round(time.monotonic() - started, 3)
+        yield Result("random", f"{config.name} program {number}", not message, result.cycles, seconds, message)
