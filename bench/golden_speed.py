@@ -42,7 +42,12 @@ def resnet20(seed: int = 0) -> Network:
         network = Network("resnet20", network.input, (*built, draft), points)
         acc = layers.accumulate(network, draft, sample)
         pairs = [
-            scale_multiplier(tensor.high / (2 * sums.std() + 1), digits=3, span=12, max_right=40)
+            scale_multiplier(
+                tensor.high / (2 * float(np.sqrt(np.mean(sums.astype(float) ** 2))) + 1),
+                digits=3,
+                span=12,
+                max_right=40,
+            )
             for sums in acc.swapaxes(0, 1)
         ]
         multiplier, right = np.array(pairs, dtype=np.int64).T

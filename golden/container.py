@@ -56,7 +56,12 @@ def save(network: Network, folder: Path | str) -> None:
         if folder.exists():
             # A folder cannot be renamed over a full one: the old network steps aside first.
             os.rename(folder, old)
-        os.rename(draft, folder)
+        try:
+            os.rename(draft, folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -97,7 +102,7 @@ def load(folder: Path | str) -> Network:
         )
     try:
         return _network(structure, safetensors.numpy.load(data))
-    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: file must describe a network, not this: {error}") from error
 
 

@@ -261,9 +261,7 @@ class Network:
                         f"{where}: code must be below {2 * self.points[term.points].fmt.points}, not {term.codes.max()}"
                     )
                 if layer.maximum and not term.windows_touch(height, width):
-                    raise ValueError(
-                        f"{where}: padding of a maximum must leave each window a value, not {term.padding!r}"
-                    )
+                    raise ValueError(f"{where}: padding must leave every window an input, not {term.padding!r}")
             tensors[layer.name] = layer.output
 
     @cached_property

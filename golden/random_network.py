@@ -134,6 +134,8 @@ class _Draw:
         """Draws layer n of `count` until one fits."""
         for attempt in range(TRIES):
             size = 1 - attempt / TRIES
+            if 2 * attempt > TRIES:
+                self.live = self.live[-1:]
             kinds = ("conv2d", "residual", "add", "maxpool", "avgpool", "linear")
             weights = (0.35, 0.2, 0.12, 0.13, 0.1, 0.1) if n + 1 < count else (0.3, 0.1, 0.1, 0.1, 0.1, 0.3)
             kind = str(self.rng.choice(kinds, p=weights)) if attempt + 5 < TRIES else "maxpool"
@@ -312,11 +314,12 @@ class _Draw:
             return 1, min(max_right, max(0, round(-math.log2(scale))))
 
     def book(self, layer: Layer, share: float) -> bool:
-        """Adds the layer if the memories have room for it, with `share` of weight and program memory used so far."""
+        """Adds the layer if the memories have room for it, using at most `share` of each so far."""
         config = self.config
         lines = self.lines(layer.output)
         live = sum(self.lines(self.tensor(name)) for name in self.live) + lines
-        if self.feature_lines + lines > config.feature_depth and 2 * live > config.feature_depth:
+        # Either no line need be used twice, or so few tensors live at once that fragments do not matter.
+        if self.feature_lines + lines > share * config.feature_depth and 2 * live > config.feature_depth:
             return False
         height, width = layer.output.shape[1:]
         chunks = math.ceil(height / max(1, config.acc_depth // width)) * math.ceil(width / config.acc_depth)
@@ -325,7 +328,7 @@ class _Draw:
         program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.terms)))
         weights = self.weight_lines + passes * config.cols
         channel = self.channel_lines + tiles * (config.cols // config.requant_units)
-        if channel > config.channel_depth:
+        if channel > share * config.channel_depth:
             return False
         if weights > share * config.weight_depth or program > share * config.program_depth:
             return False

@@ -1,0 +1,111 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from golden.config import ArrayConfig, bits_for, load_config
+
+LOG = ArrayConfig(name="a", pe="log", rows=8, cols=4, word_bits=3)
+SUBSET = ArrayConfig(name="b", pe="subset", rows=4, cols=16, word_bits=4, act_bits=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"name": 3}, TypeError, "name must be a string, not 3"),
+        ({"rows": 8.0}, TypeError, "rows must be an integer, not 8.0"),
+        ({"rows": True}, TypeError, "rows must be an integer, not True"),
+        ({"asymmetric": 1}, TypeError, "asymmetric must be true or false, not 1"),
+        ({"name": "a-b"}, ValueError, "name must be letters, digits and underscores, not 'a-b'"),
+        ({"pe": "mac"}, ValueError, "pe must be one of ('log', 'subset'), not 'mac'"),
+        ({"rows": 1}, ValueError, "rows must be 2 to 64, not 1"),
+        ({"cols": 128}, ValueError, "cols must be 2 to 64, not 128"),
+        ({"rows": 6}, ValueError, "rows must be a power of two, not 6"),
+        ({"word_bits": 6}, ValueError, "word_bits must be 2 to 5, not 6"),
+        ({"pe": "subset", "word_bits": 5}, ValueError, "word_bits must be 2 to 4 for the subset PE, not 5"),
+        ({"act_bits": 9}, ValueError, "act_bits must be 2 to 8, not 9"),
+        ({"acc_width": 49}, ValueError, "acc_width must be 8 to 48, not 49"),
+        ({"acc_width": 13}, ValueError, "acc_width must be at least 14 (one column sum), not 13"),
+        ({"requant_units": 8}, ValueError, "requant_units must be at most 4 (the smaller of rows and cols), not 8"),
+        ({"requant_units": 3}, ValueError, "requant_units must be a power of two, not 3"),
+        ({"universal_set": 6}, ValueError, "universal_set must be one of (1, 2, 3, 4, 5), not 6"),
+        ({"acc_depth": 3}, ValueError, "acc_depth must be 4 to 65536, not 3"),
+        ({"max_pass_shift": 32}, ValueError, "max_pass_shift must be 0 to 31, not 32"),
+        ({"digits": 0}, ValueError, "digits must be 1 to 8, not 0"),
+        ({"digit_span": -1}, ValueError, "digit_span must be 0 to 31, not -1"),
+        ({"max_side": 4097}, ValueError, "max_side must be 2 to 4096, not 4097"),
+    ],
+)
+def test_impossible_values_are_refused(change, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        replace(LOG, **change)
+
+
+def test_widths_by_hand():
+    # 255 * 4 = 1020, one's complement -1021: 11 bits; 8 of them: 8168, 14 bits.
+    assert (LOG.operand_bits, LOG.product_bits, LOG.sum_bits) == (9, 11, 14)
+    # 15 * 32 = 480 and -481: 10 bits; 4 of them: -1924, 12 bits.
+    assert (SUBSET.operand_bits, SUBSET.product_bits, SUBSET.sum_bits) == (5, 10, 12)
+    assert (LOG.feature_bits, SUBSET.feature_bits) == (64, 16)
+    assert (LOG.scaled_bits, LOG.coord_bits) == (42, 10)
+    assert (LOG.sets, SUBSET.sets) == (1, 4)
+
+
+@pytest.mark.parametrize("config", [LOG, SUBSET])
+def test_widths_hold_the_extremes_and_no_narrower_one_does(config):
+    most = ((1 << config.act_bits) - 1) * config.fmt.max_level
+    for bits, extreme in ((config.product_bits, -most - 1), (config.sum_bits, config.rows * (-most - 1))):
+        assert -(1 << (bits - 1)) <= extreme < -(1 << (bits - 2))
+
+
+def test_adder_tree_stages_by_hand():
+    stages = {(2, 2): 1, (8, 1): 3, (8, 2): 2, (16, 2): 2, (64, 3): 2, (64, 8): 1}
+    for (rows, step), count in stages.items():
+        assert replace(LOG, rows=rows, tree_step=step, cols=4).tree_stages == count
+
+
+def test_bits_for_by_hand():
+    assert [bits_for(count) for count in (1, 2, 3, 4, 5, 256, 257)] == [1, 1, 2, 2, 3, 8, 9]
+
+
+def test_the_build_hash_names_everything_but_the_name():
+    assert replace(LOG, name="other").build_hash == LOG.build_hash
+    changes = ({"rows": 4}, {"asymmetric": True}, {"acc_width": 30}, {"tree_step": 1}, {"digits": 2})
+    hashes = {replace(LOG, **change).build_hash for change in changes} | {LOG.build_hash}
+    assert len(hashes) == 6
+    assert all(0 <= number < 1 << 32 for number in hashes)
+
+
+def test_a_file_gives_the_build(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "a"\npe = "log"\nrows = 8\ncols = 4\nword_bits = 3\n', encoding="utf-8")
+    assert load_config(path) == LOG
+    assert load_config(str(path)) == LOG
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("pe = \n", ValueError, "file must be TOML, not this: Invalid value (at line 1, column 6)"),
+        ('pe = "log"\n', ValueError, "key 'name' must be given, not left out"),
+        ('name="a"\npe="log"\nrows=7\ncols=4\nword_bits=3\n', ValueError, "rows must be a power of two, not 7"),
+        ('name="a"\npe="log"\nrows="8"\ncols=4\nword_bits=3\n', TypeError, "rows must be an integer, not '8'"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, text, error, message):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(error, match=f"^{re.escape(f'{path}: {message}')}$"):
+        load_config(path)
+
+
+def test_an_unknown_key_is_named(tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text("row = 8\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: key must be one of \('name', .*\), not 'row'$"):
+        load_config(path)
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_config(tmp_path / "none.toml")

@@ -1,0 +1,226 @@
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from golden import container
+from golden.config import ArrayConfig
+from golden.layers import run
+from golden.random_network import random_inputs, random_network
+
+CONFIGS = [
+    ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3, asymmetric=True),
+    ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4),
+]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    network = random_network(0, CONFIGS[0])
+    container.save(network, tmp_path / "net")
+    return tmp_path / "net"
+
+
+def refuses(folder, file, rule):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(folder / file))}: {rule}$"):
+        container.load(folder)
+
+
+def rewrite(folder, change, *, resign=True):
+    """Changes the structure, its checksum made right again if `resign`."""
+    path = folder / "network.json"
+    structure = json.loads(path.read_text(encoding="utf-8"))
+    change(structure)
+    if resign:
+        structure.pop("sha256")
+        structure["sha256"] = container._digest(structure)
+    path.write_text(json.dumps(structure), encoding="utf-8")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_network_comes_back_exactly(tmp_path, config, seed):
+    network = replace(
+        random_network(seed, config), meta={"recipe": "a", "accuracy": 0.1 + 0.2, "ratio": None, "tags": [1, "é"]}
+    )
+    container.save(network, tmp_path / "net")
+    back = container.load(tmp_path / "net")
+    assert (back.name, back.input, back.points, back.meta) == (
+        network.name,
+        network.input,
+        network.points,
+        network.meta,
+    )
+    assert len(back.layers) == len(network.layers)
+    for ours, theirs in zip(network.layers, back.layers, strict=True):
+        for key in ("name", "kind", "output", "low", "high", "maximum"):
+            assert getattr(ours, key) == getattr(theirs, key)
+        for key in ("bias", "multiplier", "right"):
+            assert getattr(theirs, key).dtype == np.int64
+            np.testing.assert_array_equal(getattr(ours, key), getattr(theirs, key))
+        assert len(ours.terms) == len(theirs.terms)
+        for one, other in zip(ours.terms, theirs.terms, strict=True):
+            for key in ("source", "points", "shifts", "stride", "padding", "dilation", "groups", "channel"):
+                assert getattr(one, key) == getattr(other, key)
+            np.testing.assert_array_equal(one.codes, other.codes)
+    x = random_inputs(seed, network, 2)
+    for name, values in run(network, x).items():
+        np.testing.assert_array_equal(run(back, x)[name], values)
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        container.save(random_network(3, CONFIGS[1]), tmp_path / name)
+    for file in ("network.json", "tensors.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_saving_replaces_a_network_and_leaves_nothing_else(saved):
+    other = random_network(1, CONFIGS[1])
+    container.save(other, saved)
+    assert container.load(saved).points == other.points
+    assert os.listdir(saved.parent) == ["net"]
+    assert sorted(os.listdir(saved)) == ["network.json", "tensors.safetensors"]
+
+
+def test_other_files_are_never_overwritten(saved):
+    (saved / "notes.txt").write_text("mine", encoding="utf-8")
+    message = f"{saved}: folder must be new or hold only a network, not other files"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        container.save(random_network(1, CONFIGS[0]), saved)
+    with pytest.raises(ValueError, match="folder must be new"):
+        container.save(random_network(1, CONFIGS[0]), saved / "notes.txt")
+    assert sorted(os.listdir(saved)) == ["network.json", "notes.txt", "tensors.safetensors"]
+    assert os.listdir(saved.parent) == ["net"]
+
+
+@pytest.mark.parametrize("value", [object(), float("nan")])
+def test_meta_that_is_not_json_is_refused_and_nothing_written(tmp_path, value):
+    network = replace(random_network(0, CONFIGS[0]), meta={"x": value})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(tmp_path / 'net'))}: meta must be JSON, not this: .+$"):
+        container.save(network, tmp_path / "net")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_write_keeps_the_old_network(saved, monkeypatch):
+    before = (saved / "network.json").read_bytes()
+    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        container.save(random_network(1, CONFIGS[0]), saved)
+    assert (saved / "network.json").read_bytes() == before
+    assert os.listdir(saved.parent) == ["net"]
+
+
+def test_an_interrupted_swap_puts_the_old_network_back(saved, monkeypatch):
+    before = (saved / "network.json").read_bytes()
+    rename, calls = os.rename, []
+
+    def failing(source, target):
+        calls.append(source)
+        if len(calls) == 2:
+            raise OSError("disk")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match="disk"):
+        container.save(random_network(1, CONFIGS[0]), saved)
+    assert (saved / "network.json").read_bytes() == before
+    assert os.listdir(saved.parent) == ["net"]
+
+
+@pytest.mark.parametrize("file", ["network.json", "tensors.safetensors"])
+def test_a_missing_file_is_named(saved, file):
+    (saved / file).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"^{re.escape(str(saved / file))}: file of a quantized network must exist$"
+    ):
+        container.load(saved)
+
+
+def test_truncated_files_are_refused(saved, tmp_path):
+    for file, rule in (
+        ("network.json", "file must be JSON, not this: .+"),
+        ("tensors.safetensors", "checksum must be .+"),
+    ):
+        data = (saved / file).read_bytes()
+        for keep in (0, 1, len(data) // 2, len(data) - 3):
+            shutil.copytree(saved, tmp_path / "cut", dirs_exist_ok=True)
+            (tmp_path / "cut" / file).write_bytes(data[:keep])
+            refuses(tmp_path / "cut", file, rule)
+
+
+def test_every_damaged_byte_of_the_tensors_is_noticed(saved):
+    path = saved / "tensors.safetensors"
+    data = bytearray(path.read_bytes())
+    digest = json.loads((saved / "network.json").read_text(encoding="utf-8"))["tensors_sha256"]
+    for place in (0, 8, len(data) // 2, len(data) - 1):
+        data[place] ^= 1
+        path.write_bytes(data)
+        refuses(saved, path.name, f"checksum must be '{digest}', not '[0-9a-f]{{64}}': the file is damaged")
+        data[place] ^= 1
+    path.write_bytes(data)
+    container.load(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda structure: structure["layers"][0].update(low=structure["layers"][0]["low"] + 1),
+        lambda structure: structure["layers"][0]["terms"][0].update(channel=0, stride=[2, 2]),
+        lambda structure: structure["points"]["log"]["levels"].reverse(),
+        lambda structure: structure.update(name="other"),
+        lambda structure: structure.pop("sha256"),
+    ],
+)
+def test_a_changed_structure_is_noticed(saved, change):
+    rewrite(saved, change, resign=False)
+    refuses(saved, "network.json", "checksum must be '[0-9a-f]{64}', not .+: the file is damaged")
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "1"])
+def test_other_versions_are_refused(saved, version):
+    rewrite(saved, lambda structure: structure.update(version=version))
+    refuses(saved, "network.json", re.escape(f"version must be 1, not {version!r}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("[]", "format must be 'twofold-network', not None"),
+        ("{}", "format must be 'twofold-network', not None"),
+        ('{"format": "onnx"}', "format must be 'twofold-network', not 'onnx'"),
+        ('{"format": NaN}', "file must be JSON, not this: NaN is not a number"),
+        ("\x00", "file must be JSON, not this: .+"),
+    ],
+)
+def test_foreign_files_are_refused(saved, text, rule):
+    (saved / "network.json").write_text(text, encoding="utf-8")
+    refuses(saved, "network.json", rule)
+
+
+def test_bytes_that_are_no_text_are_refused(saved):
+    (saved / "network.json").write_bytes(b"\xff\xfe")
+    refuses(saved, "network.json", "file must be JSON, not this: .+")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda structure: structure.pop("layers"),
+        lambda structure: structure["layers"][0].update(kind="pool"),
+        lambda structure: structure["layers"][0].update(terms=3),
+        lambda structure: structure["layers"].append(structure["layers"][0]),
+        lambda structure: structure["input"].update(shape=[0, 1, 1]),
+        lambda structure: structure["layers"][0]["terms"][0].pop("groups"),
+        lambda structure: structure["layers"][0]["terms"][0].update(extra=1),
+        lambda structure: structure.update(points=[]),
+        lambda structure: structure.update(layers={"a": 1}),
+    ],
+)
+def test_a_signed_structure_that_describes_no_network_is_refused(saved, change):
+    rewrite(saved, change)
+    refuses(saved, "network.json", "file must describe a network, not this: .+")
