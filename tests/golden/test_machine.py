@@ -155,6 +155,18 @@ def test_accumulators_wrap():
     assert result(machine, (1, 1, 1), signed=True) == [[[-65]]]  # 3 * 1020 - 4096 = -1036; / 16 = -64.75 -> -65
 
 
+def test_a_drain_changes_banks_and_an_inference_begins_with_the_first():
+    channels = [channel(LOG, 0, IDENTITY, 0), channel(LOG, 0, IDENTITY, 0)]
+    program = [window(2, 1, 2, 1), tile(), drain(), tile(row_mask=1), drain(), tile(first=0), drain(), END]
+    machine = loaded(LOG, program, WEIGHTS, channels, X)
+    machine.run()
+    assert result(machine, (2, 1, 2))[1] == [[40, 56]]  # twice 4*5 and 4*7: the second tile went to the other bank
+    machine = loaded(LOG, [window(2, 1, 2, 1), tile(first=0), drain(), END], WEIGHTS, channels, X)
+    for expected in ([20, 28], [40, 56]):
+        machine.run()
+        assert result(machine, (2, 1, 2))[1] == [expected]
+
+
 def test_drain_fills_planes_and_output_sends_them():
     # Output channels 1 to 2 of 4: lane 1 of the first plane, which is not the tile's, stays.
     config = LOG
