@@ -191,15 +191,15 @@ def term_features(config, network, layer, term):
 
 
 def tile_zeros(config, word):
-    """Which tiles of a word are zero."""
-    outputs, inputs = range(0, word.shape[0], config.cols), range(0, word.shape[1], config.rows)
-    return [
-        not word[m : m + config.cols, n : n + config.rows, y, x].any()
-        for m in outputs
-        for n in inputs
+    """Which tiles of a word are zero, tiles too small to be so by chance left out."""
+    tiles = [
+        word[m : m + config.cols, n : n + config.rows, y, x]
+        for m in range(0, word.shape[0], config.cols)
+        for n in range(0, word.shape[1], config.rows)
         for y in range(word.shape[2])
         for x in range(word.shape[3])
     ]
+    return [not tile.any() for tile in tiles if tile.size >= 6]
 
 
 def test_inputs_begin_with_noise_then_extremes():
