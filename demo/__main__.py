@@ -1,0 +1,73 @@
+"""``python -m demo``: train, quantize, export, emit, simulate, verify, on real images; one table at the end."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from demo import report
+from demo.variants import VARIANTS, run_variant
+from train import pipelines
+from train.data import digits
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; exit code 1 if any integer, cycle count or multiplier is not as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description="The main job on real images.")
+    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder to write to")
+    parser.add_argument("--rtl-seconds", type=float, default=40.0, help="RTL simulation a variant, at least 100 images")
+    parser.add_argument("--rtl-images", type=int, help="most held-out images for the RTL (all)")
+    options = parser.parse_args(arguments)
+    console = Console()
+    began = time.monotonic()
+    torch.set_num_threads(2)
+
+    def say(what: str) -> None:
+        console.print(f"[{time.monotonic() - began:5.0f} s] {what}", highlight=False, markup=False)
+
+    try:
+        data = digits()
+        say(f"train the float network on {len(data.train_x)} images")
+        with Progress(console=console, transient=True) as progress:
+            model, accuracy = pipelines.float_model(data, progress=progress)
+        say(f"float accuracy {100 * accuracy:.2f} % on {len(data.test_x)} held-out images")
+        outcomes = []
+        for variant in VARIANTS:
+
+            def step(what: str, name: str = variant.name) -> None:
+                say(f"{name}: {what}")
+
+            outcomes.append(
+                run_variant(
+                    variant,
+                    model,
+                    data,
+                    options.out,
+                    limit=options.rtl_seconds,
+                    images=options.rtl_images,
+                    say=step,
+                )
+            )
+        results = report.write(outcomes, data, options.out, seconds=time.monotonic() - began)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console.print(report.terminal_table(results))
+    say(f"written: {options.out}/report.html, report.json, verilog/, networks/, images/")
+    wrong = [
+        str(row["name"])
+        for row in results
+        if row["mismatches"] or row["multipliers"] or row["cycles_predicted"] != row["cycles_simulated"]
+    ]
+    if wrong:
+        print(f"error: hardware must agree with the golden model, but does not: {', '.join(wrong)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
