@@ -1,15 +1,18 @@
 """``python -m sim``: cocotb benches of the components and of the whole machine; ``--random N`` for random networks."""
 
 import argparse
+import importlib
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from golden import container
 from golden.config import ArrayConfig, load_config
 from hdl.emit import emit, emit_component
 from sim import runner, settings, tools
-from sim.random_check import check_networks, check_programs
+from sim.random_check import Reference, check_network, check_networks, check_programs
 
 DEFAULT_CONFIGS = (Path("configs/log_4x4.toml"), Path("configs/subset_4x4.toml"))
 #: Benches of the whole machine; every other `bench_<component>` is of that component alone.
@@ -30,21 +33,30 @@ def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> li
         text, top = emit_component(name, config), name
     design = runner.build(text, top, simulator=options.sim, waves=options.waves)
     values = settings.write(config, seed=options.seed, networks=options.networks, programs=5, damaged=200)
-    return runner.run(design, f"sim.bench_{name}", settings=values, seed=options.seed)
+    results = runner.run(design, f"sim.bench_{name}", settings=values, seed=options.seed)
+    return [replace(result, test=f"{config.name} {result.test}") for result in results]
 
 
-def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterator[tuple[str, runner.Result]]:
-    if options.random:
+def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterator[runner.Result]:
+    reference = _function(options.reference) if options.reference else None
+    if options.network:
+        network = container.load(options.network)
+        for config in configs:
+            yield check_network(config, network, options.seed, reference=reference)
+    elif options.random:
         for number, config in enumerate(configs):
             share = options.random // len(configs) + (number < options.random % len(configs))
-            for check in (check_networks, check_programs):
-                for result in check(config, share, options.seed):
-                    yield config.name, result
-        return
-    for config in configs:
-        for name in options.benches or bench_names():
-            for result in run_bench(name, config, options):
-                yield config.name, result
+            yield from check_networks(config, share, options.seed, reference=reference)
+            yield from check_programs(config, share, options.seed)
+    else:
+        for config in configs:
+            for name in options.benches or bench_names():
+                yield from run_bench(name, config, options)
+
+
+def _function(path: str) -> Reference:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -55,13 +67,17 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--waves", action="store_true", help="record waveforms")
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
+    parser.add_argument("--network", type=Path, help="a quantized network's folder, to be run on random inputs")
+    parser.add_argument("--reference", metavar="MODULE:FUNCTION", help="a further opinion on the networks' layers")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
-    if options.random and (options.benches or options.waves or options.sim != "verilator"):
-        parser.error("--random must be given without benches, --waves and --sim icarus: it runs on a C++ host")
+    if (options.random or options.network) and (options.benches or options.waves or options.sim != "verilator"):
+        parser.error(
+            "--random and --network must be given without benches, --waves and --sim icarus: a C++ host runs them"
+        )
     return options
 
 
@@ -74,13 +90,11 @@ def main(arguments: list[str] | None = None) -> int:
         configs = [load_config(path) for path in options.config or DEFAULT_CONFIGS]
         tool = tools.find(options.sim)
         print(f"{tool.version}, builds {', '.join(config.name for config in configs)}", flush=True)
-        for name, result in _results(options, configs):
+        for result in _results(options, configs):
             results.append(result)
             mark = "ok  " if result.passed else "FAIL"
-            line = (
-                f"{mark} {name:12} {result.bench:20} {result.test:55} {result.cycles:9} cycles {result.seconds:7.2f} s"
-            )
-            print(line, flush=True)
+            name = f"{result.bench}.{result.test}"
+            print(f"{mark} {name:70} {result.cycles:9} cycles {result.seconds:7.2f} s", flush=True)
             if not result.passed:
                 print(result.message, flush=True)
     except (OSError, TypeError, ValueError, tools.ToolError) as error:
@@ -88,6 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     facts = {"simulator": tool.version, "configs": [config.name for config in configs], "seed": options.seed}
     runner.report(results, **facts)
+    for path in sorted({result.waves for result in results if result.waves}):
+        print(f"waves: {path}")
     failed = sum(not result.passed for result in results)
     cycles = sum(result.cycles for result in results)
     print(

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,7 @@ def run_images(
     )
 
 
+@cache
 def build_machine(config: ArrayConfig) -> Path:
     """Emits a build's Verilog and builds it with its C++ host: what `run` takes."""
     return build(emit(config), f"twofold_{config.name}")

@@ -29,7 +29,7 @@ INPUTS = 3
 def check_networks(
     config: ArrayConfig, count: int, seed: int, *, reference: Reference | None = None
 ) -> Iterator[Result]:
-    """Runs random networks through one build, without reset between them; yields a result each.
+    """Runs random networks through one build, without reset between their inferences; yields a result each.
 
     Parameters
     ----------
@@ -42,23 +42,28 @@ def check_networks(
     reference
         A further opinion to compare with golden.
     """
-    program, machine = build_machine(config), Machine(config)
     for number in range(seed, seed + count):
-        started = time.monotonic()
-        cycles = 0
-        try:
-            cycles = _check_network(config, program, machine, number, reference)
-            message = ""
-        except (AssertionError, ValueError, RuntimeError) as error:
-            message = f"{type(error).__name__}: {error}"
-        seconds = round(time.monotonic() - started, 3)
-        yield Result("random", f"{config.name} network {number}", not message, cycles, seconds, message)
+        network = random_network(number, config, layers=2 + number % 4, name=f"random_{number}")
+        yield check_network(config, network, number, reference=reference)
 
 
-def _check_network(config: ArrayConfig, program: Path, machine: Machine, seed: int, reference: Reference | None) -> int:
-    network = random_network(seed, config, layers=2 + seed % 4)
+def check_network(config: ArrayConfig, network: Network, seed: int, *, reference: Reference | None = None) -> Result:
+    """Runs one network on random inputs and compares every layer."""
+    program = build_machine(config)
+    started = time.monotonic()
+    cycles, message = 0, ""
+    try:
+        cycles = _check(config, program, network, seed, reference)
+    except (AssertionError, ValueError, RuntimeError) as error:
+        message = f"{type(error).__name__}: {error}"
+    seconds = round(time.monotonic() - started, 3)
+    return Result("networks", f"{config.name} {network.name}", not message, cycles, seconds, message)
+
+
+def _check(config: ArrayConfig, program: Path, network: Network, seed: int, reference: Reference | None) -> int:
     image = compile_network(network, config)
     probe = probed(image)
+    machine = Machine(config)
     inputs = random_inputs(seed, network, INPUTS)
     expected = layers.run(network, inputs)
     if reference is not None:
@@ -106,4 +111,4 @@ def check_programs(config: ArrayConfig, count: int, seed: int) -> Iterator[Resul
         exact = (result.cycles, result.passes) == (expected.cycles, expected.passes)
         message = "" if same and exact else "cycles or passes differ" if same else "output differs"
         seconds = round(time.monotonic() - started, 3)
-        yield Result("random", f"{config.name} program {number}", not message, result.cycles, seconds, message)
+        yield Result("programs", f"{config.name} program_{number}", not message, result.cycles, seconds, message)

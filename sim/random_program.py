@@ -5,15 +5,35 @@ no line that a drain under way may write, and only accumulates into columns that
 """
 
 import random
+from dataclasses import dataclass
 
 from golden import isa
 from golden.config import ArrayConfig
 from golden.frame import frame, section_kinds
 from golden.isa import Opcode, Section, encode
 
+#: Lines of a memory that a random program uses, at a random place.
+MOST_LINES = 256
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Lines `base` to ``base + count - 1`` of a memory."""
+
+    base: int
+    count: int
+
+    def draw(self, numbers: random.Random, length: int = 1) -> int:
+        """First of `length` lines within the span."""
+        return self.base + numbers.randrange(self.count - length + 1)
+
+    def half(self, upper: bool) -> "_Span":
+        """Lower or upper half."""
+        return _Span(self.base + upper * (self.count // 2), self.count // 2)
+
 
 def random_frame(config: ArrayConfig, seed: int, *, chunks: int = 8) -> list[int]:
-    """Frame with all memories: random features, weights, channels and point sets, and a random program.
+    """Frame with random features, weights, channels and point sets, and a random program.
 
     Parameters
     ----------
@@ -25,18 +45,23 @@ def random_frame(config: ArrayConfig, seed: int, *, chunks: int = 8) -> list[int
         Chunks of positions (WINDOW, some PASS, DRAIN, perhaps OUTPUT) in the program, as far as its memory goes.
     """
     numbers = random.Random(seed)
+    spans = {}
+    for kind in (Section.FEATURE, Section.WEIGHT, Section.CHANNEL):
+        depth = isa.line_count(config, kind)
+        count = min(depth, MOST_LINES)
+        spans[kind] = _Span(numbers.randrange(depth - count + 1), count)
     sections = []
     for kind in section_kinds(config):
-        depth = isa.line_count(config, kind)
+        span = spans.get(kind, _Span(0, isa.line_count(config, kind)))
         if kind is Section.PROGRAM:
-            lines = _program(config, numbers, chunks)
+            lines = _program(config, numbers, chunks, spans)
         elif kind is Section.CHANNEL:
-            lines = [_channel_line(config, numbers) for _ in range(depth)]
+            lines = [_channel_line(config, numbers) for _ in range(span.count)]
         elif kind is Section.POINTS:
-            lines = [_points_line(config, numbers) for _ in range(depth)]
+            lines = [_points_line(config, numbers) for _ in range(span.count)]
         else:
-            lines = [numbers.getrandbits(isa.line_bits(config, kind)) for _ in range(depth)]
-        sections.append((kind, 0, lines))
+            lines = [numbers.getrandbits(isa.line_bits(config, kind)) for _ in range(span.count)]
+        sections.append((kind, span.base, lines))
     return frame(config, sections)
 
 
@@ -59,20 +84,21 @@ def _points_line(config: ArrayConfig, numbers: random.Random) -> int:
     return isa.pack(fields, {f"term{n}": numbers.randrange(len(menu)) for n, menu in enumerate(config.fmt.menus)})
 
 
-def _program(config: ArrayConfig, numbers: random.Random, chunks: int) -> list[int]:
+def _program(config: ArrayConfig, numbers: random.Random, chunks: int, spans: dict[Section, _Span]) -> list[int]:
     lines: list[int] = []
     for _ in range(chunks):
-        chunk = _chunk(config, numbers)
+        chunk = _chunk(config, numbers, spans)
         if len(lines) + len(chunk) >= config.program_depth:
             break
         lines += chunk
     return [*lines, encode(config, Opcode.END)]
 
 
-def _chunk(config: ArrayConfig, numbers: random.Random) -> list[int]:
+def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Span]) -> list[int]:
     """One chunk. Drains write the upper half of feature memory, passes that have not waited read the lower."""
-    width, height = _rectangle(config, numbers)
-    half = config.feature_depth // 2
+    features = spans[Section.FEATURE]
+    width, height = _rectangle(config, numbers, features.count // 8)
+    half = features.count // 2
     window = {
         "width": width,
         "height": height,
@@ -91,8 +117,9 @@ def _chunk(config: ArrayConfig, numbers: random.Random) -> list[int]:
     for n in range(numbers.randint(1, 5)):
         wait = numbers.random() < 0.3
         waited |= wait
-        depth = config.feature_depth if waited else half
-        lines.append(_pass(config, numbers, depth - reach, wait, start=n == 0))
+        address = (features if waited else features.half(False)).draw(numbers, reach + 1)
+        weights = spans[Section.WEIGHT]
+        lines.append(_pass(config, numbers, address, weights, wait, start=n == 0))
     groups = numbers.randint(1, config.cols // config.requant_units)
     planes = -(-groups * config.requant_units // config.rows) + 1
     row_step = numbers.randint(1, 3)
@@ -103,41 +130,40 @@ def _chunk(config: ArrayConfig, numbers: random.Random) -> list[int]:
         encode(
             config,
             Opcode.DRAIN,
-            address=half + numbers.randrange(half - extent - planes * plane + plane),
+            address=features.half(True).draw(numbers, extent + (planes - 1) * plane),
             row_step=row_step,
             plane=plane,
             lane=numbers.randrange(0, config.rows, config.requant_units),
             groups=groups - 1,
-            channels=numbers.randrange(config.channel_depth - groups + 1),
+            channels=spans[Section.CHANNEL].draw(numbers, groups),
             low=low,
             high=high,
         )
     )
     if numbers.random() < 0.7:
-        address = numbers.randrange(config.feature_depth)
-        count = numbers.randint(1, min(config.feature_depth - address, half))
-        lines.append(encode(config, Opcode.OUTPUT, address=address, count=count - 1))
+        count = numbers.randint(1, half)
+        lines.append(encode(config, Opcode.OUTPUT, address=features.draw(numbers, count), count=count - 1))
     return lines
 
 
-def _rectangle(config: ArrayConfig, numbers: random.Random) -> tuple[int, int]:
-    most = min(config.acc_depth, config.feature_depth // 8)
+def _rectangle(config: ArrayConfig, numbers: random.Random, most: int) -> tuple[int, int]:
+    most = min(config.acc_depth, most)
     positions = numbers.choice((1, 2, 3, 5, numbers.randint(1, most), most))
     width = numbers.randint(1, min(positions, config.max_side))
     return width, max(1, min(positions // width, config.max_side))
 
 
-def _pass(config: ArrayConfig, numbers: random.Random, lines: int, wait: bool, *, start: bool) -> int:
+def _pass(config: ArrayConfig, numbers: random.Random, address: int, weights: _Span, wait: bool, *, start: bool) -> int:
     # The first pass of a chunk starts all accumulators, so that nothing depends on earlier programs.
     columns = config.cols if start else numbers.randint(1, config.cols)
     edge = min(8, (1 << (config.coord_bits - 1)) - 1)
     return encode(
         config,
         Opcode.PASS,
-        address=numbers.randrange(lines),
+        address=address,
         x=numbers.randint(-edge, edge),
         y=numbers.randint(-edge, edge),
-        weights=numbers.randrange(config.weight_depth - columns + 1),
+        weights=weights.draw(numbers, columns),
         columns=columns - 1,
         set=numbers.randrange(config.sets),
         shift=numbers.randrange(config.max_pass_shift + 1),

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -47,6 +47,8 @@ class Result:
         Wall-clock time (s).
     message
         Why it failed, or nothing.
+    waves
+        Path of the waveforms of the whole bench, or nothing.
     """
 
     bench: str
@@ -55,6 +57,7 @@ class Result:
     cycles: int
     seconds: float
     message: str = ""
+    waves: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,15 @@ def run(design: Design, bench: str, *, settings: Mapping[str, object], tests: st
             test_filter=tests or None,
             seed=seed,
             waves=design.waves,
+            plusargs=[f"+dumpfile_path={folder.resolve() / 'dump.fst'}"] if design.simulator == "icarus" else [],
             log_file=log,
             timescale=("1ns", "1ns"),
         )
     found = _read(results, name) if results.is_file() else []
     if not found:
         return [Result(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tail(log)}")]
-    return found
+    recorded = next((str(path) for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)), "")
+    return [replace(result, waves=recorded) for result in found]
 
 
 def report(results: list[Result], path: Path = OUTPUT / "report.json", **facts: object) -> None:

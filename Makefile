@@ -1,0 +1,71 @@
+# The user's face of Twofold. Every target sets up what it needs in build/ and reuses it the next time.
+
+PYTHON ?= python3
+CONFIG ?=
+NETWORK ?=
+SIM ?=
+WAVES ?=
+RANDOM ?=
+SEED ?=
+BENCH ?=
+
+VENV := build/venv
+RUN := $(VENV)/bin/python
+BASE := $(VENV)/.base
+TRAIN := $(VENV)/.train
+BENCHES := $(or $(BENCH),$(filter-out __init__,$(basename $(notdir $(wildcard bench/[a-z]*.py)))))
+PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo verilog sim test lint synth bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name PYTHON=python3"
+
+demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
+	$(RUN) -m demo
+
+verilog: $(BASE) ## emit one build (CONFIG); build/verilog
+	$(RUN) -m hdl --config $(or $(CONFIG),configs/log_8x8.toml) --out build/verilog
+
+sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one network (NETWORK)
+	$(RUN) -m sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(addprefix --config ,$(CONFIG)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(NETWORK)) \
+	  $(if $(RANDOM)$(NETWORK),--reference tests.torch_reference:run,$(BENCH))
+
+test: lint $(TRAIN) ## check style and types, then run every test
+	$(RUN) -m pytest -n 2 --dist worksteal
+
+lint: $(TRAIN) ## check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+synth: $(BASE) ## synthesise for ECP5 and count multipliers (CONFIG); build/synth/report.json
+	$(RUN) -m synth --config $(or $(CONFIG),$(wildcard configs/*_8x8.toml))
+
+bench: $(TRAIN) ## run the benchmarks, or one (BENCH); build/bench
+	@set -e; for name in $(BENCHES); do echo "== $$name"; $(RUN) -m bench.$$name; done
+
+clean: ## remove what was built, not the set-up
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name tools -exec rm -rf {} +; fi
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: Python must be 3.11 or newer, not $$($(PYTHON) --version 2>&1); set PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+	  || { echo "error: Python must have its venv module (Debian: python3-venv)" >&2; exit 2; }
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(BASE): requirements/base.txt | $(VENV)/bin/python
+	@echo "Installing $< (about 500 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(TRAIN): requirements/train.txt $(BASE)
+	@echo "Installing $< (PyTorch; about 900 MB or more, once)"
+	@$(PIP) -r $<
+	@touch $@

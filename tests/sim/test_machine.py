@@ -1,0 +1,127 @@
+"""The whole machine's benches and the C++ host, on the smallest builds of both PEs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden import isa, layers
+from golden.config import load_config
+from golden.frame import frame
+from golden.image import input_frame, read_output
+from golden.isa import Error, Opcode, Section, encode
+from golden.random_network import random_inputs, random_network
+from hdl.emit import emit, top_name
+from mapper.compiler import compile_network
+from sim import fast, runner, settings
+from sim.probe import probed, read_layers
+from sim.random_check import check_networks, check_programs
+from tests.torch_reference import run as torch_reference
+
+BUILDS = ("log_4x4", "subset_4x4")
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def config(request):
+    return load_config(Path("configs") / f"{request.param}.toml")
+
+
+@pytest.fixture(scope="module")
+def log_config():
+    return load_config("configs/log_4x4.toml")
+
+
+@pytest.mark.parametrize("bench", ["machine", "host"])
+@pytest.mark.parametrize("build", BUILDS)
+def test_whole_machine_bench(build, bench):
+    config = load_config(Path("configs") / f"{build}.toml")
+    design = runner.build(emit(config), top_name(config))
+    values = settings.write(config, seed=11, networks=2, programs=2, damaged=100)
+    results = runner.run(design, f"sim.bench_{bench}", settings=values)
+    assert len(results) >= 6
+    assert {result.test: result.message for result in results if not result.passed} == {}
+    assert all(result.cycles > 100 for result in results)
+
+
+def test_pytorch_golden_model_and_hardware_agree(config):
+    results = list(check_networks(config, 6, 100, reference=torch_reference))
+    assert [result.message for result in results] == [""] * 6
+
+
+def test_programs_of_no_compiler_agree(config):
+    assert [result.message for result in check_programs(config, 10, 200)] == [""] * 10
+
+
+def test_a_reference_that_differs_is_found(log_config):
+    def wrong(network, x):
+        tensors = torch_reference(network, x)
+        name = network.layers[0].name
+        tensors[name] = tensors[name].copy()
+        tensors[name][0, 0, 0, 0] ^= 1
+        return tensors
+
+    (result,) = check_networks(log_config, 1, 100, reference=wrong)
+    assert not result.passed
+    assert "reference, layer" in result.message
+
+
+def test_a_batch_equals_golden_at_every_layer(config):
+    network = random_network(5, config, layers=3)
+    inputs = random_inputs(6, network, 7)
+    image = compile_network(network, config)
+    batch = fast.run_images(image, inputs, every_layer=True, pause=40)
+    expected = layers.run(network, inputs)
+    np.testing.assert_array_equal(batch.outputs, expected[network.output.name])
+    assert list(batch.layers) == list(expected)
+    for name, tensor in batch.layers.items():
+        np.testing.assert_array_equal(tensor, expected[name])
+    assert batch.cycles.tolist() == [image.cycles] * 7
+    assert batch.passes.tolist() == [image.passes] * 7
+
+
+def test_a_batch_must_have_an_input(log_config):
+    network = random_network(5, log_config, layers=1)
+    image = compile_network(network, log_config)
+    with pytest.raises(ValueError, match=r"^Batch must have at least one input, not 0$"):
+        fast.run_images(image, random_inputs(1, network, 1)[:0])
+
+
+def test_the_host_reports_what_the_machine_reports(log_config):
+    program = fast.build_machine(log_config)
+    network = random_network(5, log_config, layers=1)
+    image, x = compile_network(network, log_config), random_inputs(1, network, 1)[0]
+    illegal = [isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": 99})]
+    job = fast.Job().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
+    job.send(image.beats).send(input_frame(image, x)).run()
+    started, magic, loaded, again, after_reset, *rest = fast.run(program, job)
+    assert isinstance(started, fast.Inference) and started.error is Error.NOT_LOADED
+    assert (magic, loaded, again) == (Error.MAGIC, Error.NONE, Error.MAGIC)
+    assert isinstance(after_reset, fast.Inference) and after_reset.error is Error.NOT_LOADED
+    assert rest[:2] == [Error.NONE, Error.NONE]
+    expected = layers.run(network, x[None])[network.output.name][0]
+    np.testing.assert_array_equal(read_output(image, rest[2].frames[-1]), expected)
+
+
+def test_a_machine_that_takes_too_long_is_an_error(log_config):
+    window = dict.fromkeys(isa.window_fields(log_config), 1) | {"width": 8, "height": 8}
+    tile = dict.fromkeys(isa.pass_fields(log_config), 0)
+    lines = [encode(log_config, Opcode.WINDOW, **window), *[encode(log_config, Opcode.PASS, **tile)] * 60]
+    job = fast.Job().send(frame(log_config, [(Section.PROGRAM, 0, [*lines, Opcode.END])])).run()
+    program = fast.build_machine(log_config)
+    message = r"^Machine must do the job, not this: inference was not done within the cycle limit$"
+    with pytest.raises(fast.MachineError, match=message):
+        fast.run(program, job, limit=3000)
+    assert fast.run(program, job, limit=5000)[1].passes == 60
+
+
+def test_a_probed_image_sends_every_layer(config):
+    network = random_network(9, config, layers=4)
+    image = compile_network(network, config)
+    probe = probed(image)
+    sends = [opcode for opcode, _ in probe.instructions if opcode is Opcode.OUTPUT]
+    assert len(sends) == len(network.layers)
+    assert [pair for pair in probe.instructions if pair[0] is not Opcode.OUTPUT] == [
+        pair for pair in image.instructions if pair[0] is not Opcode.OUTPUT
+    ]
+    with pytest.raises(ValueError, match=rf"^Output must be {len(network.layers)} frames, not 1$"):
+        read_layers(probe, [()])

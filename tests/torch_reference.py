@@ -1,0 +1,13 @@
+"""PyTorch's integer mode as a further opinion for `python -m sim --reference`."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from golden.network import Network
+from train import integer
+
+
+def run(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Every layer's output, shape (B, C, H, W)."""
+    return {name: tensor.numpy() for name, tensor in integer.run(network, torch.from_numpy(x)).items()}
