@@ -15,8 +15,8 @@ from train.data import DataSet
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Twofold demo</title><style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a202c; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9em; }
-th, td { border-bottom: 1px solid #cbd5e0; padding: 0.3rem 0.7rem; text-align: right; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 0.8em; }
+th, td { white-space: nowrap; border-bottom: 1px solid #cbd5e0; padding: 0.3rem 0.7rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; } h2 { margin-top: 2.2rem; } p { max-width: 48rem; }
 </style></head><body>
