@@ -88,9 +88,9 @@ def apply(
         fit(quantized, data, recipe.train, report=report, progress=progress, title=recipe.name)
         snap(quantized, config)
     else:
-        quantize(quantized, data.train_x, recipe.ptq)
+        wanted = quantize(quantized, data.train_x, recipe.ptq)
         snap(quantized, config)
         if recipe.ptq.reconstruct:
-            correct_bias(quantized, data.train_x[: recipe.ptq.images])
+            correct_bias(quantized, data.train_x[: recipe.ptq.images], wanted)
     before = accuracy(copy.deepcopy(model), data.test_x, data.test_y)
     return Quantized(quantized, recipe, before, accuracy(quantized, data.test_x, data.test_y))

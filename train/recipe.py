@@ -115,11 +115,7 @@ class TrainRule:
     settle: float = 0.2
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            kinds = (int, float) if spec.type is float else (spec.type,)
-            if type(value) not in kinds:
-                raise ValueError(f"train.{spec.name} must be {_KINDS[spec.type]}, not {value!r}")
+        _check_types(self, "train")
         for key in ("epochs", "batch"):
             if getattr(self, key) < 1:
                 raise ValueError(f"train.{key} must be at least 1, not {getattr(self, key)!r}")
@@ -142,19 +138,32 @@ class PostRule:
         Calibration images, from the training set.
     reconstruct
         Fit each layer's per-channel gain and bias to the float layer's output (least squares).
+    steps, lr, seed
+        Steps of learned rounding a layer (0: none), rate (a part of the root mean square of the weights) and seed.
     """
 
     images: int = 512
     reconstruct: bool = True
+    steps: int = 0
+    lr: float = 0.01
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if type(self.images) is not int or self.images < 1:
-            raise ValueError(f"ptq.images must be an integer of at least 1, not {self.images!r}")
-        if type(self.reconstruct) is not bool:
-            raise ValueError(f"ptq.reconstruct must be true or false, not {self.reconstruct!r}")
+        _check_types(self, "ptq")
+        for key, least in (("images", 1), ("steps", 0), ("lr", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"ptq.{key} must be at least {least}, not {getattr(self, key)!r}")
 
 
-_KINDS = {int: "an integer", float: "a number", str: "a string"}
+_KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+
+
+def _check_types(rule: Any, prefix: str) -> None:
+    for spec in fields(rule):
+        value = getattr(rule, spec.name)
+        kinds = (int, float) if spec.type is float else (spec.type,)
+        if type(value) not in kinds:
+            raise ValueError(f"{prefix}.{spec.name} must be {_KINDS[spec.type]}, not {value!r}")
 
 
 @dataclass(frozen=True)
