@@ -66,7 +66,7 @@ def emit(config: ArrayConfig) -> str:
 
 
 def emit_component(name: str, config: ArrayConfig) -> str:
-    """Verilog of one component by itself; the top module is called `name`.
+    """Verilog of one component by itself; the top module is called ``twofold_<name>``.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def emit_component(name: str, config: ArrayConfig) -> str:
     """
     if name not in COMPONENTS:
         raise ValueError(f"Component must be one of {tuple(COMPONENTS)}, not {name!r}")
-    return _header(config) + _verilog(COMPONENTS[name](config), name)
+    return _header(config) + _verilog(COMPONENTS[name](config), f"twofold_{name}")
 
 
 def _verilog(component: wiring.Component, name: str) -> str:

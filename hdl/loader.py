@@ -94,12 +94,7 @@ class Loader(wiring.Component):
             with m.State("MAGIC"):
                 m.d.comb += self.between.eq(1)
                 with m.If(taken):
-                    m.d.sync += [
-                        checksum.eq(beat),
-                        self.has_program.eq(0),
-                        self.has_input.eq(0),
-                        self.touched.eq(0),
-                    ]
+                    m.d.sync += checksum.eq(beat)
                     with m.If(beat != isa.FRAME_MAGIC):
                         m.d.comb += fault.eq(Error.MAGIC)
                     m.next = "BUILD"
@@ -169,6 +164,9 @@ class Loader(wiring.Component):
             with m.State("DROP"):
                 with m.If(taken & last):
                     m.next = "MAGIC"
+        # Not at the next frame's first beat, which can itself be an error.
+        with m.If(self.finished | self.error_valid):
+            m.d.sync += [self.has_program.eq(0), self.has_input.eq(0), self.touched.eq(0)]
         return m
 
     def _fail(self, code):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from golden import container
 from golden.config import ArrayConfig, load_config
-from hdl.emit import emit, emit_component
+from hdl.emit import emit, emit_component, top_name
 from sim import runner, settings, tools
 from sim.random_check import Reference, check_network, check_networks, check_programs
 
@@ -28,9 +28,9 @@ def bench_names() -> list[str]:
 def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> list[runner.Result]:
     """Builds what a bench needs and runs it."""
     if name in MACHINE_BENCHES:
-        text, top = emit(config), f"twofold_{config.name}"
+        text, top = emit(config), top_name(config)
     else:
-        text, top = emit_component(name, config), name
+        text, top = emit_component(name, config), f"twofold_{name}"
     design = runner.build(text, top, simulator=options.sim, waves=options.waves)
     values = settings.write(config, seed=options.seed, networks=options.networks, programs=5, damaged=200)
     results = runner.run(design, f"sim.bench_{name}", settings=values, seed=options.seed)

@@ -77,9 +77,11 @@ async def bad_frames_are_refused(dut, pause):
     await host.reset()
     for name, (beats, error) in bad_frames().items():
         model = Machine(CONFIG)
-        for _ in range(2):
+        for after_input in (True, False):
             await good_run(host)
             model.write(IMAGE.beats)
+            if not after_input:
+                assert not await host.send(IMAGE.beats)
             got = await host.send(beats)
             assert got is error, f"{name}: {got.name} must be {error.name}"
             try:

@@ -77,7 +77,7 @@ def test_every_waiver_has_its_reason():
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_component_is_emitted_by_itself(name):
-    assert f"module {name}(" in emit_component(name, SUBSET)
+    assert f"module twofold_{name}(" in emit_component(name, SUBSET)
 
 
 def test_unknown_component_is_refused():

@@ -1,0 +1,85 @@
+"""The loader against `golden.frame.parse`: the same lines written, the same first error, damaged frames too."""
+
+import random
+
+import cocotb
+
+from golden import isa
+from golden.frame import FrameError, frame, parse, section_kinds
+from golden.isa import Section
+from sim import settings
+from sim.component import Driver
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+timed = cocotb.test(timeout_time=50, timeout_unit="ms")
+
+
+def draw(numbers: random.Random) -> list[int]:
+    """A frame with random sections, perhaps damaged."""
+    sections = []
+    for kind in numbers.choices(section_kinds(CONFIG), k=numbers.randint(0, 3)):
+        depth, bits = isa.line_count(CONFIG, kind), isa.line_bits(CONFIG, kind)
+        count = min(numbers.randint(1, 4), depth)
+        address = numbers.choice((0, depth - count, numbers.randrange(depth - count + 1)))
+        sections.append((kind, address, [numbers.getrandbits(bits) for _ in range(count)]))
+    beats = frame(CONFIG, sections)
+    if numbers.random() < 0.6:
+        place = numbers.randrange(len(beats))
+        damage = numbers.randrange(4)
+        if damage == 0:
+            beats[place] ^= 1 << numbers.randrange(32)
+        elif damage == 1:
+            beats = beats[: place + 1]
+        elif damage == 2:
+            beats.insert(place, numbers.getrandbits(32))
+        else:
+            beats.append(0)
+        if numbers.random() < 0.5:
+            beats[-1] = sum(beats[:-1]) & 0xFFFFFFFF
+    return beats
+
+
+def reader(beats: list[int]) -> tuple[list[tuple[int, int, int]], int, tuple[bool, bool, bool]]:
+    """Writes, error, and (touched, has_program, has_input) as golden has them."""
+    try:
+        sections, error = parse(CONFIG, beats), 0
+    except FrameError as fault:
+        sections, error = fault.sections, int(fault.code)
+    writes = [(int(kind), address + n, line) for kind, address, lines in sections for n, line in enumerate(lines)]
+    kinds = [section.kind for section in sections]
+    touched = any(kind is not Section.FEATURE for kind in kinds)
+    return writes, error, (touched, Section.PROGRAM in kinds, Section.FEATURE in kinds)
+
+
+@timed
+@cocotb.parametrize(pause=[0.0, 0.5])
+async def frames_are_read_as_golden_reads_them(dut, pause):
+    numbers = random.Random(SEED)
+    loader = Driver(dut)
+    await loader.start("i__valid", "i__payload", "enable")
+    for number in range(SETTINGS["damaged"] * 2):
+        beats = draw(numbers)
+        expected, error, (touched, program, feature) = reader(beats)
+        writes, ends = [], []
+        at, drain = 0, 0
+        while drain < 3:
+            valid, enable = at < len(beats) and numbers.random() >= pause, numbers.random() >= pause
+            last = at == len(beats) - 1
+            loader.set(i__valid=valid, enable=enable, i__payload=(beats[at] if at < len(beats) else 0) | last << 32)
+            await loader.settle()
+            if loader.get("finished"):
+                ends.append((0, False, bool(loader.get("has_program")), bool(loader.get("has_input"))))
+            if loader.get("error_valid"):
+                ends.append((loader.get("error"), bool(loader.get("touched")), program, feature))
+            at += valid and enable
+            drain += at == len(beats)
+            await loader.step()
+            if loader.get("write_valid"):
+                writes.append(loader.get("write"))
+        kinds = [(w & 0xFF, w >> 8 & 0xFFFFFF, w >> 32) for w in writes]
+        lines = [(k, a, d & ((1 << isa.line_bits(CONFIG, Section(k))) - 1)) for k, a, d in kinds]
+        text = f"frame {number}: {[hex(beat) for beat in beats]}"
+        assert lines == expected, text
+        assert ends == [(error, touched and error > 0, program, feature)], text
+        assert loader.get("between"), text

@@ -1,0 +1,57 @@
+"""The requantising unit: bias, digits, ties to even, clip; extremes before noise."""
+
+import random
+from fractions import Fraction
+
+import cocotb
+
+from golden import isa
+from sim import settings
+from sim.component import Driver, struct
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+timed = cocotb.test(timeout_time=10, timeout_unit="ms")
+CHANNEL = isa.channel_fields(CONFIG)
+LATENCY = 4 + CONFIG.digits
+HALF = 1 << (CONFIG.acc_width - 1)
+
+
+def expected(acc: int, channel: dict[str, int], low: int, high: int) -> int:
+    """The activation, by exact fractions: Python rounds them to nearest, ties to even."""
+    biased = (acc + channel["bias"] + HALF) % (2 * HALF) - HALF
+    digits = [(channel[f"on{n}"], channel[f"minus{n}"], channel[f"shift{n}"]) for n in range(CONFIG.digits)]
+    multiplier = sum((-1 if minus else 1) << shift for on, minus, shift in digits if on)
+    scaled = round(Fraction(biased * multiplier, 1 << channel["right"]))
+    return min(max(scaled, low), high) & ((1 << CONFIG.act_bits) - 1)
+
+
+def draw(numbers: random.Random) -> tuple[int, dict[str, int]]:
+    """An accumulator and a channel: ties, extremes, or noise."""
+    channel = {f"shift{n}": numbers.randrange(CONFIG.digit_span + 1) for n in range(CONFIG.digits)}
+    channel |= {f"{name}{n}": numbers.getrandbits(1) for name in ("on", "minus") for n in range(CONFIG.digits)}
+    channel |= {"bias": numbers.randrange(-HALF, HALF), "right": numbers.randrange(CONFIG.scaled_bits + 1)}
+    acc = numbers.choice((-HALF, HALF - 1, 0, -1, numbers.randrange(-HALF, HALF), numbers.randrange(-999, 999)))
+    if numbers.random() < 0.5:
+        # Multiplier 1 and a small sum: half of all results lie midway between two integers when the right shift is 1.
+        channel |= {f"on{n}": int(n == 0) for n in range(CONFIG.digits)}
+        channel |= {"shift0": 0, "minus0": 0, "bias": 0, "right": numbers.randrange(4)}
+        acc = numbers.randint(-600, 600)
+    return acc, channel
+
+
+@timed
+async def results_are_exact(dut):
+    numbers = random.Random(SEED)
+    unit = Driver(dut)
+    await unit.start("acc", "channel", "low", "high")
+    top = 1 << CONFIG.act_bits
+    for low, high in ((-top // 2, top // 2 - 1), (0, top - 1), (0, 3), (-2, 5)):
+        unit.set(low=low, high=high)
+        cases = [draw(numbers) for _ in range(600)]
+        got = []
+        for acc, channel in cases + cases[:LATENCY]:
+            unit.set(acc=acc, channel=struct(CHANNEL, **channel))
+            await unit.step()
+            got.append(unit.get("activation"))
+        assert got[LATENCY - 1 : LATENCY - 1 + len(cases)] == [expected(*case, low, high) for case in cases]

@@ -1,0 +1,100 @@
+"""The requantiser: reads a bank in order, writes each activation to its line and lane, in the specified time."""
+
+import random
+
+import cocotb
+import numpy as np
+
+from golden import isa
+from golden.config import bits_for
+from golden.rounding import rne
+from sim import settings
+from sim.component import Driver, join, split, struct
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+timed = cocotb.test(timeout_time=10, timeout_unit="ms")
+CHANNEL, DRAIN = isa.channel_fields(CONFIG), isa.drain_fields(CONFIG)
+CHANNEL_BITS = sum(CHANNEL.values())
+UNITS = CONFIG.requant_units
+
+
+def draw(numbers: random.Random) -> dict[str, int]:
+    """A drain of a random rectangle."""
+    width = numbers.randint(1, 6)
+    low = numbers.choice((0, -(1 << (CONFIG.act_bits - 1))))
+    return {
+        "width": width,
+        "height": numbers.randint(1, min(4, CONFIG.acc_depth // width)),
+        "bank": numbers.getrandbits(1),
+        "address": numbers.randrange(CONFIG.feature_depth),
+        "row_step": numbers.randrange(1, 9),
+        "plane": numbers.randrange(64, 99),
+        "lane": numbers.randrange(0, CONFIG.rows, UNITS),
+        "groups": numbers.randrange(CONFIG.cols // UNITS),
+        "channels": numbers.randrange(CONFIG.channel_depth - CONFIG.cols // UNITS + 1),
+        "low": low,
+        "high": low + (1 << CONFIG.act_bits) - 1,
+    }
+
+
+def expected(drain: dict[str, int], banks, channels) -> list[tuple[int, int, int]]:
+    """(line, lane, activation) of every write, in any order within a position."""
+    writes = []
+    for position in range(drain["width"] * drain["height"]):
+        i, j = divmod(position, drain["width"])
+        for column in range((drain["groups"] + 1) * UNITS):
+            group, unit = divmod(column, UNITS)
+            bias, shift, right = channels[drain["channels"] + group][unit]
+            value = np.array([banks[drain["bank"]][position][column] + bias]) << shift
+            result = int(np.clip(rne(value, right), drain["low"], drain["high"])[0]) % (1 << CONFIG.act_bits)
+            plane, lane = divmod(drain["lane"] + column, CONFIG.rows)
+            line = drain["address"] + plane * drain["plane"] + i * (drain["width"] - 1 + drain["row_step"]) + j
+            writes.append((line % (1 << DRAIN["address"]), lane, result))
+    return writes
+
+
+@timed
+async def drains_write_what_and_when_specified(dut):
+    numbers = random.Random(SEED)
+    unit = Driver(dut)
+    await unit.start("start", "drain", "bank", "width", "height", "read_data", "channel_data")
+    half = 1 << (CONFIG.acc_width - 2)
+    banks = [
+        [[numbers.randrange(-half, half) for _ in range(CONFIG.cols)] for _ in range(CONFIG.acc_depth)]
+        for _ in range(2)
+    ]
+    channels = [
+        [(numbers.randrange(-999, 999), numbers.randrange(4), numbers.randrange(8, 25)) for _ in range(UNITS)]
+        for _ in range(CONFIG.channel_depth)
+    ]
+    lines = [
+        join(
+            [struct(CHANNEL, bias=bias, shift0=shift, on0=1, right=right) for bias, shift, right in channel],
+            CHANNEL_BITS,
+        )
+        for channel in channels
+    ]
+    for _ in range(12):
+        drain = draw(numbers)
+        assert unit.get("idle")
+        operands = {name: value for name, value in drain.items() if name in DRAIN}
+        unit.set(start=1, drain=struct(DRAIN, **operands), **{k: drain[k] for k in ("bank", "width", "height")})
+        writes, cycles = [], 0
+        while True:
+            await unit.settle()
+            bank, position = unit.get("read_bank"), unit.get("read_position")
+            channel = unit.get("channel_address")
+            await unit.step()
+            cycles += 1
+            unit.set(start=0, read_data=join(banks[bank][position % CONFIG.acc_depth], CONFIG.acc_width))
+            unit.set(channel_data=lines[channel % CONFIG.channel_depth])
+            enable = unit.get("write_enable")
+            data = split(unit.get("write_data"), CONFIG.act_bits, CONFIG.rows, signed=False)
+            writes += [(unit.get("write_address"), n, data[n]) for n in range(CONFIG.rows) if enable >> n & 1]
+            if unit.get("idle"):
+                break
+        count = drain["width"] * drain["height"] * (drain["groups"] + 1)
+        assert cycles == CONFIG.array_latency + count + CONFIG.requant_latency
+        assert writes == expected(drain, banks, channels)
+    assert bits_for(CONFIG.feature_depth) == DRAIN["address"]

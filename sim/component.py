@@ -1,0 +1,105 @@
+"""What the benches of single components share: a clock, inputs set on its falling edge, flat vectors of lanes."""
+
+from collections.abc import Iterable, Mapping
+
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, Timer
+
+from golden.config import ArrayConfig
+from sim.runner import PERIOD_NS
+
+
+class Driver:
+    """Steps a component from falling edge to falling edge: what is set before a step is registered within it.
+
+    Parameters
+    ----------
+    dut
+        The component; purely combinational ones have no clock.
+    """
+
+    def __init__(self, dut):
+        self.dut = dut
+        self.clocked = hasattr(dut, "clk")
+
+    async def start(self, *inputs: str) -> None:
+        """Zeroes the inputs named, starts the clock and resets."""
+        self.set(**dict.fromkeys(inputs, 0))
+        if self.clocked:
+            self.dut.rst.value = 1
+            Clock(self.dut.clk, PERIOD_NS, unit="ns").start()
+            await self.step(3)
+            self.dut.rst.value = 0
+        await self.step()
+
+    async def step(self, cycles: int = 1) -> None:
+        """Lets cycles pass."""
+        for _ in range(cycles):
+            await (FallingEdge(self.dut.clk) if self.clocked else Timer(PERIOD_NS, unit="ns"))
+
+    async def settle(self) -> None:
+        """Lets combinational outputs follow the inputs within this half cycle."""
+        await Timer(1, unit="ns")
+
+    def set(self, **values: int) -> None:
+        """Drives inputs; a negative value as two's complement."""
+        for name, value in values.items():
+            port = self.dut[name]
+            port.value = value & ((1 << len(port)) - 1)
+
+    def get(self, name: str) -> int:
+        """An output, unsigned."""
+        return int(self.dut[name].value)
+
+
+def join(values: Iterable[int], width: int) -> int:
+    """A flat vector: lane 0 in the low bits, negative values as two's complement."""
+    word = 0
+    for lane, value in enumerate(values):
+        word |= (value & ((1 << width) - 1)) << (lane * width)
+    return word
+
+
+def split(word: int, width: int, count: int, *, signed: bool = True) -> list[int]:
+    """The lanes of a flat vector."""
+    lanes = [word >> (lane * width) & ((1 << width) - 1) for lane in range(count)]
+    return [lane - (lane >> (width - 1) << width) for lane in lanes] if signed else lanes
+
+
+def struct(fields: Mapping[str, int], **values: int) -> int:
+    """A flat structure of fields (name to width, least significant first); what is not given is zero."""
+    assert set(values) <= set(fields), f"Fields must be {tuple(fields)}, not {tuple(values)}"
+    word, position = 0, 0
+    for name, width in fields.items():
+        word |= (values.get(name, 0) & ((1 << width) - 1)) << position
+        position += width
+    return word
+
+
+def word_fields(config: ArrayConfig) -> dict[str, int]:
+    """Fields of a decoded word: a select for each term, and the sign."""
+    return {**config.fmt.row_fields, "sign": 1}
+
+
+def word_bits(config: ArrayConfig) -> int:
+    """Bits of a decoded word."""
+    return sum(word_fields(config).values())
+
+
+def all_words(config: ArrayConfig) -> list[tuple[int, int, int]]:
+    """Every decoded word: its bits, its level (LSBs) and its sign bit."""
+    words = [(0, 0)]
+    position = 0
+    for (_, width), menu in zip(config.fmt.row_fields.items(), config.fmt.menus, strict=True):
+        words = [
+            (bits | select << position, level + (0 if shift is None else 1 << shift))
+            for bits, level in words
+            for select, shift in enumerate(menu)
+        ]
+        position += width
+    return [(bits | sign << position, level, sign) for bits, level in words for sign in (0, 1)]
+
+
+def product(level: int, sign: int, activation: int) -> int:
+    """What a PE gives: a negative product is the one's complement of the positive one."""
+    return ~(level * activation) if sign else level * activation
