@@ -44,7 +44,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Value:
-    """What a node of the graph stands for: a draft's result (``None``: the input), perhaps flattened, strided or padded."""
+    """What a node stands for: a draft's result (``None``: the input), perhaps flattened, strided or padded."""
 
     draft: Draft | None
     shape: tuple[int, int, int]

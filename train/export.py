@@ -117,7 +117,7 @@ class _Exporter:
         source = self.formats[layer.source]
         unit = coded.scale * source.scale
         self._count(layer, coded)
-        bits, terms = 0, []
+        bits, terms = 0, list[Term]()
         if layer.skips:
             bits, terms = self._addends(layer, coded, unit)
         unit = unit * 2.0**-bits

@@ -73,7 +73,8 @@ def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Te
 
 
 def round_shift(value: Tensor, right: Tensor) -> Tensor:
-    """``value / 2**right`` to the nearest integer, ties to even: half an LSB, less one unless the quotient is odd, is added."""
+    """``value / 2**right`` to the nearest integer, ties to even."""
+    # Adding just under a half rounds ties down; where the quotient is odd, a whole half rounds them up.
     odd = torch.bitwise_and(torch.bitwise_right_shift(value, right), 1)
     half = torch.bitwise_left_shift(torch.ones_like(right), (right - 1).clamp(min=0))
     rounded = torch.bitwise_right_shift(value + half - 1 + odd, right)
@@ -83,7 +84,9 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
 def _weights(network: Network, term: Term) -> Tensor:
     values = torch.tensor(network.points[term.points].values, dtype=torch.int64)
     words = values[torch.as_tensor(term.codes.astype("int64"))]
-    return sum((word << shift for word, shift in zip(words, term.shifts, strict=True)), start=torch.zeros_like(words[0]))
+    return sum(
+        (word << shift for word, shift in zip(words, term.shifts, strict=True)), start=torch.zeros_like(words[0])
+    )
 
 
 def _maximum(network: Network, term: Term, tensors: dict[str, Tensor]) -> Tensor:

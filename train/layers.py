@@ -1,4 +1,4 @@
-"""The quantized model: layers of the exported network's form, computed on real numbers that sit on the integer grids."""
+"""The quantized model: layers of the exported network's form, on real numbers that sit on the integer grids."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from golden.network import INPUT, Pair
 from train.quantizers import ActivationQuantizer, WeightQuantizer
@@ -118,14 +119,18 @@ class ConvLayer(QuantLayer):
         return (self.source, *(skip.source for skip in self.skips))
 
     @property
+    def _parametrization(self) -> ParametrizationList:
+        return self.parametrizations["weight"]  # type: ignore[index,return-value]
+
+    @property
     def weight_quantizer(self) -> WeightQuantizer:
         """The weights' parametrization."""
-        return self.parametrizations["weight"][0]  # type: ignore[index,return-value]
+        return self._parametrization[0]  # type: ignore[return-value]
 
     @property
     def float_weight(self) -> Tensor:
         """The weights before quantization."""
-        return self.parametrizations["weight"].original  # type: ignore[index,return-value]
+        return self._parametrization.original
 
     def convolve(self, tensors: Tensors) -> Tensor:
         """The convolution alone, without bias and residuals."""

@@ -23,15 +23,22 @@ def fit(
     data: DataSet,
     settings: TrainRule,
     *,
+    teacher: nn.Module | None = None,
     report: Report | None = None,
     progress: Progress | None = None,
     title: str = "training",
 ) -> None:
     """Train in place; deterministic for a seed, a machine and a number of threads.
 
-    A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and in
-    the last part of the training (`TrainRule.settle`) they are gone and the scales stand still.
+    A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
+    in the last part of the training (`TrainRule.settle`) they are gone and the scales stand still. With a teacher, a
+    part `TrainRule.distill` of the loss is the cross-entropy to its soft labels.
     """
+    guide = None
+    if teacher is not None and settings.distill:
+        teacher.eval()
+        with torch.no_grad():
+            guide = torch.cat([teacher(part) for part in data.train_x.split(1024)]).softmax(1)
     quantized = model if isinstance(model, QuantModel) else None
     optimizers = _optimizers(model, settings)
     steps = max(1, len(data.train_x) // settings.batch)
@@ -50,6 +57,8 @@ def fit(
             batch = order[step * settings.batch : (step + 1) * settings.batch]
             logits = model(data.train_x[batch])
             loss = F.cross_entropy(logits, data.train_y[batch])
+            if guide is not None:
+                loss = (1 - settings.distill) * loss + settings.distill * F.cross_entropy(logits, guide[batch])
             (loss + settings.penalty * quantized.penalty() if quantized else loss).backward()
             for optimizer in optimizers:
                 optimizer.step()

@@ -1,6 +1,7 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +11,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from golden.network import INPUT, Pair
 from train.draft import Draft, Value
+from train.graph import BATCH, MODULES, OPERATIONS, arguments, chw, is_shared, pair, result_shape
 from train.layers import QuantLayer
-
-MODULES = (
-    "Conv2d", "Linear", "BatchNorm2d", "ReLU", "ReLU6", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten",
-    "Dropout", "Dropout2d", "Identity",
-)  # fmt: skip
-OPERATIONS = (
-    "add", "relu", "relu6", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean over height and width",
-    "flatten", "view or reshape to (batch, -1)", "dropout", "slice with steps", "pad of channels with zeros",
-)  # fmt: skip
 
 
 class Lowering:
@@ -31,7 +24,14 @@ class Lowering:
             self.graph = fx.symbolic_trace(model)
         except Exception as error:
             raise ValueError(f"Model must be traceable by torch.fx, not fail with {error!r}") from error
-        ShapeProp(self.graph).propagate(torch.zeros(1, *shape))
+        example = torch.zeros(BATCH, *shape)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            try:
+                self.graph(example)
+            except RuntimeError as error:
+                raise ValueError(f"Model must take inputs of shape {tuple(shape)!r}, not fail with: {error}") from error
+            ShapeProp(self.graph).propagate(example)
         self.input_shape: tuple[int, int, int] = (shape[0], 1, 1) if len(shape) == 1 else tuple(shape)  # type: ignore[assignment]
         self.signed = signed
         self.drafts: list[Draft] = []
@@ -44,18 +44,18 @@ class Lowering:
             if node.op == "placeholder":
                 if self.values:
                     raise ValueError(f"Model must have one input, not {node.target!r} too")
-                shared = len(node.users) > 1
-                self.values[node] = Value(None, self.input_shape, shared=shared, flat=len(_shape(node)) == 2)
+                shared = is_shared(node)
+                self.values[node] = Value(None, self.input_shape, shared=shared, flat=len(result_shape(node)) == 2)
             elif node.op == "output":
                 return self._end(node.args[0])
             elif node.op == "get_attr":
                 raise ValueError(f"{self._where(node)} must not read a tensor of its own, not {node.target!r}")
-            else:
+            elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
                 self.values[node] = self._lower(node)
         raise ValueError("Model must have an output, not none")
 
     def _end(self, output: Any) -> list[QuantLayer]:
-        if not isinstance(output, fx.Node):
+        if not isinstance(output, fx.Node) or output not in self.values:
             raise ValueError(f"Model must return one tensor, not {type(output).__name__}")
         last = self.values[output].draft
         if last is None or not self.values[output].plain:
@@ -143,17 +143,22 @@ class Lowering:
 
     def _operand(self, node: fx.Node, position: int) -> Value:
         argument = node.args[position] if position < len(node.args) else None
-        if not isinstance(argument, fx.Node):
+        if not isinstance(argument, fx.Node) or argument not in self.values:
             raise ValueError(f"{self._where(node)} must take a tensor as argument {position + 1}, not {argument!r}")
         return self.values[argument]
 
     def _result(self, node: fx.Node, draft: Draft, *, flat: bool = False) -> Value:
-        return Value(draft, draft.shape, shared=len(node.users) > 1, flat=flat)
+        return Value(draft, draft.shape, shared=is_shared(node), flat=flat)
 
     def _alias(self, node: fx.Node, **changes: Any) -> Value:
         source = self._operand(node, 0)
-        keep = {"stride": source.stride, "channel": source.channel, "flat": source.flat, "shape": source.shape}
-        return Value(source.draft, shared=source.shared or len(node.users) > 1, **(keep | changes))
+        keep: dict[str, Any] = {
+            "stride": source.stride,
+            "channel": source.channel,
+            "flat": source.flat,
+            "shape": source.shape,
+        }
+        return Value(source.draft, shared=source.shared or is_shared(node), **(keep | changes))
 
     def _nonnegative(self, value: Value) -> bool:
         return not self.signed if value.draft is None else value.draft.nonnegative or value.draft.relu
@@ -162,18 +167,20 @@ class Lowering:
         source = self._input(node)
         if conv.padding_mode != "zeros":
             raise ValueError(f"{self._where(node)}: padding_mode must be 'zeros', not {conv.padding_mode!r}")
-        kernel, dilation = _pair(conv.kernel_size), _pair(conv.dilation)
+        kernel, dilation = pair(conv.kernel_size), pair(conv.dilation)
         if conv.padding == "same":
             if any((k - 1) * d % 2 for k, d in zip(kernel, dilation, strict=True)):
-                raise ValueError(f"{self._where(node)}: padding must be the same on both sides, not 'same' for {kernel!r}")
+                raise ValueError(
+                    f"{self._where(node)}: padding must be the same on both sides, not 'same' for {kernel!r}"
+                )
             padding: Pair = ((kernel[0] - 1) * dilation[0] // 2, (kernel[1] - 1) * dilation[1] // 2)
         else:
-            padding = (0, 0) if conv.padding == "valid" else _pair(conv.padding)
+            padding = (0, 0) if conv.padding == "valid" else pair(conv.padding)
         draft = Draft(
-            self._name(node), "conv2d", _chw(node), weight=conv.weight.detach().clone(),
+            self._name(node), "conv2d", chw(node), weight=conv.weight.detach().clone(),
             bias=torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone(),
             source=source.name,
-            geometry={"stride": _pair(conv.stride), "padding": padding, "dilation": dilation, "groups": conv.groups},
+            geometry={"stride": pair(conv.stride), "padding": padding, "dilation": dilation, "groups": conv.groups},
         )  # fmt: skip
         self.drafts.append(draft)
         return self._result(node, draft)
@@ -232,9 +239,10 @@ class Lowering:
         left, right = self._operand(node, 0), self._operand(node, 1)
         if node.kwargs.get("alpha", 1) != 1:
             raise ValueError(f"{self._where(node)}: alpha must be 1, not {node.kwargs['alpha']!r}")
-        if _shape(node.args[0]) != _shape(node.args[1]):
+        if result_shape(node.args[0]) != result_shape(node.args[1]):
             raise ValueError(
-                f"{self._where(node)}: operands must have the same shape, not {_shape(node.args[0])} and {_shape(node.args[1])}"
+                f"{self._where(node)}: operands must have the same shape, "
+                f"not {result_shape(node.args[0])} and {result_shape(node.args[1])}"
             )
         order = sorted(
             ((a, b) for a, b in ((left, right), (right, left)) if self._open(a) and a.draft is not b.draft),
@@ -242,7 +250,7 @@ class Lowering:
         )
         if not order:
             draft = Draft(
-                self._name(node), "add", _chw(node), [left.skip, right.skip],
+                self._name(node), "add", chw(node), [left.skip, right.skip],
                 nonnegative=self._nonnegative(left) and self._nonnegative(right),
             )  # fmt: skip
             self.drafts.append(draft)
@@ -254,7 +262,7 @@ class Lowering:
         # Its result is first needed here, so it may wait for the other operand.
         self.drafts.remove(fused.draft)
         self.drafts.append(fused.draft)
-        return Value(fused.draft, fused.shape, shared=len(node.users) > 1, flat=fused.flat)
+        return Value(fused.draft, fused.shape, shared=is_shared(node), flat=fused.flat)
 
     def _pool(
         self, node: fx.Node, kind: str, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
@@ -263,27 +271,27 @@ class Lowering:
         if ceil_mode:
             raise ValueError(f"{self._where(node)}: ceil_mode must be False, not True")
         geometry = {
-            "kernel": _pair(kernel), "stride": _pair(kernel if stride is None else stride), "padding": _pair(padding),
-            "dilation": _pair(dilation),
+            "kernel": pair(kernel), "stride": pair(kernel if stride is None else stride), "padding": pair(padding),
+            "dilation": pair(dilation),
         }  # fmt: skip
         draft = Draft(
-            self._name(node), kind, _chw(node), source=source.name,
+            self._name(node), kind, chw(node), source=source.name,
             nonnegative=self._nonnegative(source), geometry=geometry,
         )  # fmt: skip
         self.drafts.append(draft)
-        return self._result(node, draft, flat=len(_shape(node)) == 2)
+        return self._result(node, draft, flat=len(result_shape(node)) == 2)
 
     def _average(
         self, node: fx.Node, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_pad: bool, divisor: Any
     ) -> Value:
-        if max(_pair(padding)) and not count_pad:
+        if max(pair(padding)) and not count_pad:
             raise ValueError(f"{self._where(node)}: count_include_pad must be True where there is padding, not False")
         if divisor is not None:
             raise ValueError(f"{self._where(node)}: divisor_override must be None, not {divisor!r}")
         return self._pool(node, "avgpool", kernel, stride, padding, 1, ceil_mode)
 
     def _adaptive(self, node: fx.Node) -> Value:
-        source, (_, height, width) = self._input(node), _chw(node)
+        source, (_, height, width) = self._input(node), chw(node)
         if source.shape[1] % height or source.shape[2] % width:
             raise ValueError(
                 f"{self._where(node)}: output size must divide {source.shape[1:]!r}, not {(height, width)!r}"
@@ -309,20 +317,20 @@ class Lowering:
     # Functions and methods
 
     def _call_flatten(self, node: fx.Node) -> Value:
-        start, end = _arguments(node, start_dim=0, end_dim=-1)
+        start, end = arguments(node, start_dim=0, end_dim=-1)
         return self._flatten(node, start, end)
 
     def _call_view(self, node: fx.Node) -> Value:
         self._input(node)
-        if len(_shape(node)) != 2 or _shape(node)[0] != 1:
-            raise ValueError(f"{self._where(node)}: view must be to (batch, -1), not to {tuple(_shape(node))!r}")
+        if len(result_shape(node)) != 2 or result_shape(node)[0] != BATCH:
+            raise ValueError(f"{self._where(node)}: view must be to (batch, -1), not to {tuple(result_shape(node))!r}")
         return self._alias(node, flat=True)
 
     def _call_relu6(self, node: fx.Node) -> Value:
         return self._relu(node, limit=6.0)
 
     def _call_max_pool(self, node: fx.Node) -> Value:
-        kernel, stride, padding, dilation, ceil_mode, indices = _arguments(
+        kernel, stride, padding, dilation, ceil_mode, indices = arguments(
             node, kernel_size=None, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
         )
         if indices:
@@ -330,11 +338,11 @@ class Lowering:
         return self._pool(node, "maxpool", kernel, stride, padding, dilation, ceil_mode)
 
     def _call_average(self, node: fx.Node) -> Value:
-        arguments = _arguments(
+        given = arguments(
             node, kernel_size=None, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
             divisor_override=None,
         )  # fmt: skip
-        return self._average(node, *arguments)
+        return self._average(node, *given)
 
     def _call_slice(self, node: fx.Node) -> Value:
         source, index = self._operand(node, 0), node.args[1]
@@ -347,15 +355,15 @@ class Lowering:
         if not good or steps[:2] != [1, 1] or source.flat or source.channel:
             raise ValueError(f"{self._where(node)}: slice must be [:, :, ::step, ::step], not {index!r}")
         stride = (source.stride[0] * steps[2], source.stride[1] * steps[3])
-        return self._alias(node, stride=stride, shape=_chw(node))
+        return self._alias(node, stride=stride, shape=chw(node))
 
     def _call_pad(self, node: fx.Node) -> Value:
         source = self._operand(node, 0)
-        pads, mode, value = _arguments(node, pad=(), mode="constant", value=0)
+        pads, mode, value = arguments(node, pad=(), mode="constant", value=0)
         pads = tuple(pads) + (0,) * (8 - len(pads))
         if mode != "constant" or value or any(pads[:4]) or any(pads[6:]) or min(pads) < 0 or source.flat:
             raise ValueError(f"{self._where(node)}: pad must be of channels with zeros, not {pads!r} with {value!r}")
-        return self._alias(node, channel=source.channel + pads[4], shape=_chw(node))
+        return self._alias(node, channel=source.channel + pads[4], shape=chw(node))
 
 
 _POOLS = ("maxpool", "avgpool")
@@ -376,24 +384,3 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     "getitem": Lowering._call_slice,
     "pad": Lowering._call_pad,
 }
-
-
-def _shape(node: Any) -> tuple[int, ...]:
-    """Shape of a node's result, the batch of one included; () for a number."""
-    meta = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None
-    return tuple(meta.shape) if meta is not None else ()
-
-
-def _chw(node: fx.Node) -> tuple[int, int, int]:
-    shape = _shape(node)
-    return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[1], 1, 1)
-
-
-def _pair(value: Any) -> Pair:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def _arguments(node: fx.Node, **defaults: Any) -> list[Any]:
-    """A call's arguments after the tensor, in the order of `defaults`."""
-    given = dict(zip(defaults, node.args[1:], strict=False)) | dict(node.kwargs)
-    return [given.get(name, default) for name, default in defaults.items()]

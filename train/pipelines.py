@@ -19,7 +19,7 @@ from train.recipe import Recipe, TrainRule, load_recipe
 from train.snap import snap
 
 #: Float training of the demo's network.
-FLOAT = TrainRule(epochs=100, batch=64, lr=1e-2, weight_decay=1e-4, settle=0.0)
+FLOAT = TrainRule(epochs=100, batch=64, lr=1e-2, weight_decay=1e-3, settle=0.0)
 #: Images that calibration looks at in quantization-aware training.
 CALIBRATION = 512
 
@@ -85,7 +85,10 @@ def apply(
     quantized = convert(model, recipe, data.input)
     if recipe.method == "qat":
         calibrate(quantized, data.train_x[:CALIBRATION])
-        fit(quantized, data, recipe.train, report=report, progress=progress, title=recipe.name)
+        fit(
+            quantized, data, recipe.train,
+            teacher=copy.deepcopy(model), report=report, progress=progress, title=recipe.name,
+        )  # fmt: skip
         snap(quantized, config)
     else:
         wanted = quantize(quantized, data.train_x, recipe.ptq)

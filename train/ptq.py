@@ -1,7 +1,7 @@
 """Post-training quantization: calibrate, then make each layer's sums nearest to what the float layer gave.
 
-A layer's sums are its results before activation and quantization. The float layers see float inputs and the quantized ones
-quantized inputs, so each layer makes good, as far as it can, what earlier ones did wrong.
+A layer's sums are its results before activation and quantization. The float layers see float inputs and the quantized
+ones quantized inputs, so each layer makes good, as far as it can, what earlier ones did wrong.
 """
 
 import torch
@@ -44,7 +44,7 @@ def float_sums(model: QuantModel, images: Tensor) -> Tensors:
 
 
 def reconstruct(model: QuantModel, images: Tensor, wanted: Tensors, settings: PostRule) -> None:
-    """Fit gain and bias of each channel in closed form, learn the rounding, and calibrate the output, layer by layer."""
+    """Fit gains and biases in closed form, learn the rounding, and calibrate the output, layer by layer."""
     generator = torch.Generator().manual_seed(settings.seed)
     with torch.no_grad():
         tensors = model.read(images)
@@ -76,7 +76,7 @@ def correct_bias(model: QuantModel, images: Tensor, wanted: Tensors) -> None:
     tensors = model.read(images)
     for layer in model.quant_layers:
         if isinstance(layer, ConvLayer):
-            layer.bias += (wanted[layer.name] - layer.compute(tensors)).mean(dim=(0, 2, 3))
+            layer.bias.add_((wanted[layer.name] - layer.compute(tensors)).mean(dim=(0, 2, 3)))
         tensors[layer.name] = layer(tensors)
 
 

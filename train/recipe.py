@@ -100,6 +100,8 @@ class TrainRule:
         Lambda of the quantizers' own losses (paper 000: of ``sum(v**2)``).
     v_lr
         Learning rate (plain SGD) of auxiliary values.
+    distill
+        Part of the loss that is the cross-entropy to the float model's soft labels.
     settle
         Part of the training, at its end, in which auxiliary values are gone and scales stand still.
     """
@@ -112,6 +114,7 @@ class TrainRule:
     seed: int = 0
     penalty: float = 0.0
     v_lr: float = 0.0
+    distill: float = 0.0
     settle: float = 0.2
 
     def __post_init__(self) -> None:
@@ -122,6 +125,8 @@ class TrainRule:
         for key in ("lr", "weight_decay", "penalty", "v_lr"):
             if getattr(self, key) < 0:
                 raise ValueError(f"train.{key} must be at least 0, not {getattr(self, key)!r}")
+        if not 0 <= self.distill <= 1:
+            raise ValueError(f"train.distill must be 0 to 1, not {self.distill!r}")
         if not 0 <= self.settle < 1:
             raise ValueError(f"train.settle must be 0 to below 1, not {self.settle!r}")
         if self.optimizer not in ("adam", "sgd"):
@@ -155,7 +160,7 @@ class PostRule:
                 raise ValueError(f"ptq.{key} must be at least {least}, not {getattr(self, key)!r}")
 
 
-_KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+_KINDS: dict[Any, str] = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 
 
 def _check_types(rule: Any, prefix: str) -> None:
@@ -247,7 +252,7 @@ def _weight(table: dict[str, Any] | None) -> WeightRule | None:
         return None
     if "quantizer" not in table:
         raise ValueError("key 'weight.quantizer' must be given, not left out")
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    options: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     return WeightRule(options.pop("quantizer"), options.pop("learn", False), options)
 
 

@@ -1,7 +1,7 @@
 """Learned rounding: each layer's weights, bias and gain move a little until its output is nearest to the float layer's.
 
-The quantized weights are a step function of the weights, with a straight-through gradient: a weight near a threshold may
-cross it where that makes the layer's output better, which is more than rounding each to its nearest point.
+The quantized weights are a step function of the weights, with a straight-through gradient: a weight near a threshold
+may cross it where that makes the layer's output better, which is more than rounding each to its nearest point.
 
 Source: the reconstruction of paper 003's published code (an elementwise and a per-channel multiplier, both learned),
 after Li et al., BRECQ, ICLR 2021.

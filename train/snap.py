@@ -1,7 +1,7 @@
 """Scales that requantisation can do exactly.
 
-A requantisation multiplier has few digits, so it is off by up to 2 % for an arbitrary ratio of scales. But the scales are
-free within a few percent: here each weight scale (or output scale, where there are no weights) moves to the nearest
+A requantisation multiplier has few digits, so it is off by up to 2 % for an arbitrary ratio of scales. But the scales
+are free within a few percent: here each weight scale (or output scale, where there are no weights) moves to the nearest
 value whose ratio the multiplier hits, and the weights are rounded anew. Then the quantized model and the exported
 network have the same scales, and only biases and residual constants are still rounded.
 """

@@ -117,7 +117,7 @@ class WeightQuantizer(nn.Module):
     @torch.no_grad()
     def rescale(self, factor: Tensor) -> None:
         """Multiply the scales of the output channels; the weights are rounded anew."""
-        self.scale *= factor.to(self.scale)
+        self.scale.mul_(factor.to(self.scale))
 
     def penalty(self) -> Tensor | None:
         """Term of the training loss, if the method has one."""

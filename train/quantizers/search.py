@@ -2,9 +2,10 @@
 
 For one scale a, the squared error of a subset p_0 < p_1 < ... is ``sum(w^2) - 2 a B + a^2 C`` with ``B = sum(|w| p)``,
 ``C = sum(p^2)`` over the weights' nearest points. Both are sums over neighbouring points of the subset:
-``B = p_last * sum(|w|) - sum((p_j - p_i) * S(a * (p_i + p_j) / 2))``, S(t) being the sum of the magnitudes up to t, and C
-likewise with counts and squares. So prefix sums at every pair's threshold, a table of pairs by scales, give all subsets by
-one matrix product. With its assignment held, a subset's best scale is B / C, and its error ``sum(w^2) - B^2 / C``.
+``B = p_last * sum(|w|) - sum((p_j - p_i) * S(a * (p_i + p_j) / 2))``, S(t) being the sum of the magnitudes up to t,
+and C likewise with counts and squares. So prefix sums at every pair's threshold, a table of pairs by scales, give all
+subsets by one matrix product. With its assignment held, a subset's best scale is B / C, and its error
+``sum(w^2) - B^2 / C``.
 """
 
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def search_points(weights: NDArray[np.floating], fmt: WeightFormat, *, by_channe
 def _grid(largest: float, low: float, high: float) -> NDArray[np.float64]:
     """Scales from a heavily clipped subset of the largest points to an unclipped one of the smallest."""
     first, end = 0.2 * largest / high, 1.2 * largest / low
-    return first * GRID_STEP ** np.arange(int(np.ceil(np.log(end / first) / np.log(GRID_STEP))) + 1)
+    return np.float64(first) * GRID_STEP ** np.arange(int(np.ceil(np.log(end / first) / np.log(GRID_STEP))) + 1)
 
 
 class _Row:
@@ -102,7 +103,7 @@ class _Row:
         high: NDArray[np.float64],
         last: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Least error on the grid of every subset, shape (subsets,); `has` says which pairs (low, high) are neighbours in it."""
+        """Least error on the grid, shape (subsets,); `has` says which pairs (low, high) are neighbours in a subset."""
         if self.energy == 0:
             return np.zeros(len(has))
         scales = _grid(self.largest, float(last[last > 0].min()), float(last.max()))

@@ -34,8 +34,8 @@ class STLQuantizer(WeightQuantizer):
     asymmetric
         The paper's word with one more negative level.
     rounding
-        ``linear``: to the nearest level. ``log``: ``round(log2|x|)``; then the symmetric word has a zero below 2**-0.5 LSB
-        (paper 002), the asymmetric one none but for exact zeros (paper 000).
+        ``linear``: to the nearest level. ``log``: ``round(log2|x|)``; then the symmetric word has a zero below
+        2**-0.5 LSB (paper 002), the asymmetric one none but for exact zeros (paper 000).
     ratio
         R: part of the units with two words.
     unit, tile
@@ -76,7 +76,7 @@ class STLQuantizer(WeightQuantizer):
         self.fmt = catalog.log_format(bits, asymmetric=asymmetric)
         self.points = catalog.log_points(self.fmt)
         self.rounding, self.ratio, self.granularity, self.literal = rounding, ratio, granularity, literal
-        self.units = UnitGrid(self.shape, unit, tuple(tile))
+        self.units = UnitGrid(self.shape, unit, tile)
         values = sorted(self.points.codes)
         self._above = torch.tensor([float(v) for v in values if v >= 0])
         self._below = torch.tensor([float(-v) for v in reversed(values) if v <= 0])

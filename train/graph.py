@@ -1,0 +1,44 @@
+"""What lowering knows, and small readings of a traced graph."""
+
+from typing import Any
+
+from torch import fx
+
+from golden.network import Pair
+
+MODULES = (
+    "Conv2d", "Linear", "BatchNorm2d", "ReLU", "ReLU6", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten",
+    "Dropout", "Dropout2d", "Identity",
+)  # fmt: skip
+#: Images of the example that shapes are read from; not 1, so that a batch size written into the model shows.
+BATCH = 2
+OPERATIONS = (
+    "add", "relu", "relu6", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean over height and width",
+    "flatten", "view or reshape to (batch, -1)", "dropout", "slice with steps", "pad of channels with zeros",
+)  # fmt: skip
+
+
+def result_shape(node: Any) -> tuple[int, ...]:
+    """Shape of a node's result, the batch of one included; () for a number."""
+    meta = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None
+    return tuple(meta.shape) if meta is not None else ()
+
+
+def is_shared(node: fx.Node) -> bool:
+    """Whether more than one operation takes the node's values; reading its size does not count."""
+    return sum("tensor_meta" in user.meta or user.op == "output" for user in node.users) > 1
+
+
+def chw(node: fx.Node) -> tuple[int, int, int]:
+    shape = result_shape(node)
+    return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[1], 1, 1)
+
+
+def pair(value: Any) -> Pair:
+    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def arguments(node: fx.Node, **defaults: Any) -> list[Any]:
+    """A call's arguments after the tensor, in the order of `defaults`."""
+    given = dict(zip(defaults, node.args[1:], strict=False)) | dict(node.kwargs)
+    return [given.get(name, default) for name, default in defaults.items()]

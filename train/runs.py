@@ -1,0 +1,112 @@
+"""A run's folder: weights as safetensors, what they are as JSON. Nothing is pickled."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from train.convert import convert
+from train.data import DataSet, load_data
+from train.layers import QuantModel
+from train.models import build_model
+from train.recipe import Recipe, parse_recipe
+
+#: Version of the folder's layout.
+RUN_VERSION = 1
+WEIGHTS, FACTS, METRICS = "model.safetensors", "run.json", "metrics.jsonl"
+
+
+def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe: Recipe | None = None) -> None:
+    """Write a float or quantized model.
+
+    Parameters
+    ----------
+    folder
+        Is made where it does not exist.
+    model
+        Its tensors are written.
+    facts
+        At least ``model`` and ``data``, the names that build them again.
+    recipe
+        Of a quantized model.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    part = folder / (WEIGHTS + ".part")
+    save_file(tensors, part)
+    part.replace(folder / WEIGHTS)
+    table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else asdict(recipe)}
+    part = folder / (FACTS + ".part")
+    part.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(folder / FACTS)
+
+
+def load_run(folder: Path | str) -> tuple[nn.Module, DataSet, dict[str, Any]]:
+    """Model, data and facts of a run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is no run's folder.
+    ValueError
+        If the files are damaged, do not belong together, or are of a newer version.
+    """
+    folder = Path(folder)
+    for name in (WEIGHTS, FACTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"Run must have a file {name!r}, not so {str(folder)!r}")
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        version = facts["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / FACTS}: file must be a run's JSON, not damaged: {error!r}") from error
+    if version != RUN_VERSION:
+        raise ValueError(f"{folder / FACTS}: version must be {RUN_VERSION}, not {version!r}")
+    data = load_data(facts["data"])
+    model = build_model(facts["model"])
+    if facts["recipe"] is not None:
+        model = convert(model, parse_recipe(_table(facts["recipe"])), data.input)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except Exception as error:
+        raise ValueError(f"{folder / WEIGHTS}: tensors must be those of the run's model, not these: {error}") from error
+    return model.eval(), data, facts
+
+
+def quantized_run(folder: Path | str) -> tuple[QuantModel, DataSet, dict[str, Any]]:
+    """Like `load_run`, for a quantized model.
+
+    Raises
+    ------
+    ValueError
+        If the model is a float model.
+    """
+    model, data, facts = load_run(folder)
+    if not isinstance(model, QuantModel):
+        raise ValueError(f"Run must be of a quantized model, not the float model in {str(folder)!r}")
+    return model, data, facts
+
+
+def use_threads(count: int) -> None:
+    """Threads of torch. One is as fast as two for small networks, and the result does not depend on the machine."""
+    torch.set_num_threads(count)
+
+
+def _table(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The TOML form of a recipe that `dataclasses.asdict` has flattened."""
+    rules = []
+    for rule in recipe["rules"]:
+        weight = rule["weight"]
+        if weight is not None:
+            weight = {"quantizer": weight["quantizer"], "learn": weight["learn"]} | weight["options"]
+        activation = rule["activation"]
+        if activation is not None:
+            activation = {key: value for key, value in activation.items() if value is not None}
+        table = {"match": rule["match"], "weight": weight, "activation": activation}
+        rules.append({key: value for key, value in table.items() if value is not None})
+    return {key: value for key, value in recipe.items() if key != "rules"} | {"layer": rules}
