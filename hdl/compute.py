@@ -105,7 +105,7 @@ class Compute(wiring.Component):
             operands.line.eq(self.feature_data),
             operands.outside.eq(tags[1].outside),
             operands.row_mask.eq(row_mask),
-            operands.signed.eq(is_signed),
+            operands.is_signed.eq(is_signed),
             array.activations.eq(operands.operands),
             array.load.eq(self.load),
             array.words.eq(self.words),

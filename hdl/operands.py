@@ -24,7 +24,7 @@ class Operands(wiring.Component):
         The position lies outside the input map: every lane is zero.
     row_mask : In(rows)
         Lanes not set are zero.
-    signed : In(1)
+    is_signed : In(1)
         Activations are two's complement.
     operands : Out(array of signed(operand_bits), one a row)
         In activation LSBs.
@@ -37,7 +37,7 @@ class Operands(wiring.Component):
                 "line": In(activations_layout(config)),
                 "outside": In(1),
                 "row_mask": In(config.rows),
-                "signed": In(1),
+                "is_signed": In(1),
                 "operands": Out(operands_layout(config)),
             }
         )
@@ -48,6 +48,6 @@ class Operands(wiring.Component):
         m.d.comb += self.operands.eq(operands)
         for row in range(self.config.rows):
             value = self.line[row]
-            operand = Cat(value, value[-1] & self.signed).as_signed()
+            operand = Cat(value, value[-1] & self.is_signed).as_signed()
             m.d.sync += operands[row].eq(Mux(self.row_mask[row] & ~self.outside, operand, 0))
         return m

@@ -16,12 +16,12 @@ timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 async def lanes_are_extended_and_masked(dut):
     numbers = random.Random(SEED)
     operands = Driver(dut)
-    await operands.start("line", "outside", "row_mask", "signed")
+    await operands.start("line", "outside", "row_mask", "is_signed")
     for _ in range(500):
         line = [numbers.getrandbits(CONFIG.act_bits) for _ in range(CONFIG.rows)]
         outside, signed = numbers.random() < 0.2, numbers.random() < 0.5
         mask = numbers.choice((0, -1, numbers.getrandbits(CONFIG.rows)))
-        operands.set(line=join(line, CONFIG.act_bits), outside=outside, row_mask=mask, signed=signed)
+        operands.set(line=join(line, CONFIG.act_bits), outside=outside, row_mask=mask, is_signed=signed)
         await operands.step()
         values = [lane - (lane >> (CONFIG.act_bits - 1) << CONFIG.act_bits) if signed else lane for lane in line]
         expected = [0 if outside or not mask >> lane & 1 else value for lane, value in enumerate(values)]

@@ -1,0 +1,114 @@
+"""The compute path: passes over a feature memory, tile after tile, against plain sums."""
+
+import random
+
+import cocotb
+
+from golden import isa
+from sim import settings
+from sim.bench_accumulators import wrap
+from sim.bench_window import draw as draw_window
+from sim.bench_window import positions
+from sim.component import Driver, all_words, join, product, split, struct, word_bits
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+timed = cocotb.test(timeout_time=10, timeout_unit="ms")
+WINDOW, PASS = isa.window_fields(CONFIG), isa.pass_fields(CONFIG)
+START = {**{f"window_{k}": v for k, v in WINDOW.items()}, **{f"pass_{k}": v for k, v in PASS.items()}, "bank": 1}
+
+
+class Path:
+    """The component with a feature memory beside it."""
+
+    def __init__(self, dut, memory: list[list[int]]):
+        self.driver, self.memory = Driver(dut), memory
+
+    async def step(self) -> None:
+        """One cycle; the memory answers in the next."""
+        await self.driver.settle()
+        address = self.driver.get("feature_address") % len(self.memory)
+        await self.driver.step()
+        self.driver.set(feature_data=join(self.memory[address], CONFIG.act_bits), load=0, start__valid=0)
+
+    async def load(self, tile: list[list[tuple[int, int, int]]]) -> None:
+        """Loads a tile, column by column, as soon after a pass as the sequencer can."""
+        for _ in range(CONFIG.fetch_cycles + CONFIG.load_latency):
+            await self.step()
+        for column, words in enumerate(tile):
+            self.driver.set(load=1 << column, words=join([bits for bits, _, _ in words], word_bits(CONFIG)))
+            await self.step()
+
+    async def take(self, payload: int) -> None:
+        """Offers a pass until it is taken; no sooner than the sequencer would."""
+        for _ in range(CONFIG.min_pass):
+            await self.step()
+        for _ in range(1000):
+            self.driver.set(start__valid=1, start__payload=payload)
+            await self.driver.settle()
+            ready = self.driver.get("start__ready")
+            await self.step()
+            if ready:
+                return
+        raise TimeoutError("Pass was not taken")
+
+
+def column_sum(words: list[tuple[int, int, int]], line: list[int], fields: dict[str, int], outside: int) -> int:
+    """Sum of a column over the rows for one position."""
+    total = 0
+    for lane, ((_, level, sign), raw) in enumerate(zip(words, line, strict=True)):
+        value = raw - (raw >> (CONFIG.act_bits - 1) << CONFIG.act_bits) if fields["signed"] else raw
+        total += product(level, sign, 0 if outside or not fields["row_mask"] >> lane & 1 else value)
+    return total
+
+
+@timed
+async def passes_add_up(dut):
+    numbers = random.Random(SEED)
+    memory = [[numbers.getrandbits(CONFIG.act_bits) for _ in range(CONFIG.rows)] for _ in range(CONFIG.feature_depth)]
+    path = Path(dut, memory)
+    await path.driver.start(
+        "start__valid", "start__payload", "load", "words", "feature_data", "read_bank", "read_position"
+    )
+    least = -(1 << (CONFIG.acc_width - 1))
+    for bank in (0, 1, 0):
+        geometry = draw_window(numbers)
+        count = geometry["width"] * geometry["height"]
+        state = [[0] * CONFIG.cols for _ in range(count)]
+        for number in range(4):
+            tile = [numbers.choices(all_words(CONFIG), k=CONFIG.rows) for _ in range(CONFIG.cols)]
+            moved = geometry | {"address": numbers.randrange(1 << PASS["address"]), "x": numbers.randint(-9, 9)}
+            fields = {
+                "shift": numbers.randrange(CONFIG.max_pass_shift + 1),
+                "signed": numbers.getrandbits(1),
+                "first": int(number == 0),
+                "maximum": numbers.getrandbits(1),
+                "row_mask": numbers.getrandbits(CONFIG.rows) | 1,
+                "col_mask": -1 if number == 0 else numbers.getrandbits(CONFIG.cols),
+            }
+            await path.load(tile)
+            window = {f"window_{name}": moved[name] for name in WINDOW}
+            operands = {f"pass_{name}": value for name, value in fields.items()}
+            operands |= {f"pass_{name}": moved[name] for name in ("address", "x", "y")}
+            await path.take(struct(START, **window, **operands, bank=bank))
+            for _, address, outside, position in positions(moved):
+                for column in range(CONFIG.cols):
+                    if not fields["col_mask"] >> column & 1:
+                        continue
+                    old = state[position][column]
+                    if fields["first"]:
+                        old = least if fields["maximum"] else 0
+                    line = memory[address % len(memory)]
+                    addend = wrap(column_sum(tile[column], line, fields, outside) << fields["shift"])
+                    if fields["maximum"]:
+                        state[position][column] = old if outside else max(old, addend)
+                    else:
+                        state[position][column] = wrap(old + addend)
+        for _ in range(count + CONFIG.array_latency):
+            await path.step()
+        got = []
+        for position in range(count):
+            path.driver.set(read_bank=bank, read_position=position)
+            await path.step()
+            got.append(split(path.driver.get("read_data"), CONFIG.acc_width, CONFIG.cols))
+        assert got == state

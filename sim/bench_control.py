@@ -1,0 +1,114 @@
+"""The registers on AXI4-Lite: a start, its refusals, errors and counters."""
+
+import cocotb
+from cocotb.triggers import FallingEdge
+
+from golden import isa
+from golden.isa import Error
+from sim import settings
+from sim.component import Driver
+from sim.drivers import AxiLiteBus, AxiLiteMaster, pauses
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+timed = cocotb.test(timeout_time=10, timeout_unit="ms")
+INPUTS = (
+    "busy",
+    "complete",
+    "failed",
+    "cycles",
+    "passes",
+    "between",
+    "finished",
+    "has_program",
+    "has_input",
+    "touched",
+    "error",
+    "error_valid",
+)
+
+
+class Registers:
+    """The component with an AXI4-Lite master; counts the starts that it gives."""
+
+    def __init__(self, dut, pause: float):
+        self.driver = Driver(dut)
+        self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "axi_"), dut.clk, dut.rst)
+        self.starts = 0
+        write, read = self.master.write_if, self.master.read_if
+        for number, port in enumerate((write.aw_channel, write.w_channel, write.b_channel, read.ar_channel)):
+            port.set_pause_generator(pauses(pause, SEED + number))
+
+    async def count(self) -> None:
+        while True:
+            await FallingEdge(self.driver.dut.clk)
+            self.starts += self.driver.get("run")
+
+    async def write(self, name: str, value: int) -> None:
+        answer = await self.master.write(isa.REGISTERS[name][0], value.to_bytes(4, "little"))
+        assert int(answer.resp) == 0
+        await self.driver.step(2)
+
+    async def read(self, name: str) -> int:
+        answer = await self.master.read(isa.REGISTERS[name][0], 4)
+        assert int(answer.resp) == 0
+        await self.driver.step()
+        return int.from_bytes(answer.data, "little")
+
+    async def status(self) -> tuple[int, int, int, Error]:
+        fields = isa.unpack(isa.STATUS_FIELDS, await self.read("STATUS"))
+        return fields["busy"], fields["done"], fields["loaded"], Error(fields["error"])
+
+    async def pulse(self, **values: int) -> None:
+        """Inputs that stand for one cycle."""
+        self.driver.set(**values)
+        await self.driver.step()
+        self.driver.set(**dict.fromkeys(values, 0))
+        await self.driver.step()
+
+
+@timed
+@cocotb.parametrize(pause=[0.0, 0.5])
+async def starts_errors_and_counters(dut, pause):
+    registers = Registers(dut, pause)
+    await registers.driver.start(*INPUTS)
+    registers.driver.set(between=1)
+    cocotb.start_soon(registers.count())
+    assert await registers.status() == (0, 0, 0, Error.NONE)
+    await registers.write("CONTROL", 1)
+    assert (registers.starts, await registers.status()) == (0, (0, 0, 0, Error.NOT_LOADED))
+    await registers.write("CONTROL", 2)
+    assert await registers.status() == (0, 0, 0, Error.NONE)
+
+    await registers.pulse(finished=1, has_program=1, touched=1)
+    assert await registers.status() == (0, 0, 1, Error.NONE)
+    await registers.write("CONTROL", 1)
+    assert registers.starts == 1
+    registers.driver.set(busy=1)
+    assert await registers.status() == (1, 0, 1, Error.NONE)
+    await registers.write("CONTROL", 1)
+    assert (registers.starts, await registers.status()) == (1, (1, 0, 1, Error.BUSY))
+    registers.driver.set(cycles=123456, passes=789)
+    await registers.pulse(complete=1)
+    registers.driver.set(busy=0)
+    assert await registers.status() == (0, 1, 1, Error.BUSY)
+    assert (await registers.read("CYCLES"), await registers.read("PASSES")) == (123456, 789)
+
+    registers.driver.set(between=0)
+    await registers.write("CONTROL", 1)
+    assert (registers.starts, (await registers.status())[3]) == (1, Error.BUSY)
+    registers.driver.set(between=1)
+    await registers.pulse(error_valid=1, error=int(Error.MAGIC))
+    assert await registers.status() == (0, 1, 1, Error.MAGIC)
+    await registers.pulse(finished=1, has_input=1)
+    assert (registers.starts, await registers.status()) == (1, (0, 1, 1, Error.NONE))
+    await registers.write("MODE", 1)
+    assert await registers.read("MODE") == 1
+    await registers.pulse(finished=1, has_input=1, has_program=1)
+    assert registers.starts == 1
+    await registers.pulse(finished=1, has_input=1)
+    assert registers.starts == 2
+    await registers.pulse(failed=1)
+    assert (await registers.status())[3] is Error.INSTRUCTION
+    await registers.pulse(error_valid=1, error=int(Error.CHECKSUM), touched=1)
+    assert await registers.status() == (0, 0, 0, Error.CHECKSUM)

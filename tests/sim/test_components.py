@@ -1,0 +1,29 @@
+"""Every component's bench on the smallest builds; Icarus where it is installed, since it builds in no time."""
+
+import pytest
+
+from golden.config import load_config
+from hdl.emit import COMPONENTS, emit_component
+from sim import runner, settings, tools
+from sim.__main__ import MACHINE_BENCHES, bench_names
+
+
+def simulator():
+    try:
+        tools.find("icarus")
+    except tools.ToolError:
+        return "verilator"
+    return "icarus"
+
+
+@pytest.mark.parametrize("build", ["log_4x4", "subset_4x4"])
+@pytest.mark.parametrize("name", [name for name in bench_names() if name not in MACHINE_BENCHES])
+def test_component_bench(name, build):
+    config = load_config(f"configs/{build}.toml")
+    design = runner.build(emit_component(name, config), f"twofold_{name}", simulator=simulator())
+    results = runner.run(design, f"sim.bench_{name}", settings=settings.write(config, seed=2, damaged=100))
+    assert {result.test: result.message for result in results if not result.passed} == {}
+
+
+def test_every_component_has_a_bench():
+    assert set(bench_names()) == {*COMPONENTS, *MACHINE_BENCHES}
