@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 from train.data import InputFormat
 from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
 from train.lower import Lowering
-from train.quantizers import ActivationQuantizer, build_quantizer
+from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
 from train.recipe import Recipe
 
 
@@ -35,6 +35,11 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat) -> QuantModel:
     weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
     for layer in layers:
         _quantize(layer, recipe, _roles(layer, weighted))
+    total = sum(layer.float_weight.numel() for layer in layers if isinstance(layer, ConvLayer))
+    for layer in layers:
+        for part in layer.modules():
+            if isinstance(part, WeightQuantizer):
+                part.network_weights = total
     quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
     quantized = QuantModel(
         layers, lowering.input_shape, quantizer, name=type(model).__name__.lower(), recipe=recipe.name
@@ -66,9 +71,13 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
     if isinstance(layer, PoolLayer) and layer.kind == "maxpool":
         return
     signed = not layer.nonnegative if activation.signed is None else activation.signed
-    layer.quantizer = ActivationQuantizer(
-        bits=activation.bits, signed=signed, calibration=activation.calibration, limit=layer.limit
-    )
+    try:
+        layer.quantizer = build_activation(
+            activation.quantizer, bits=activation.bits, signed=signed, calibration=activation.calibration,
+            limit=layer.limit, **activation.options,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
     layer.quantizer.learn = activation.learn
 
 

@@ -268,9 +268,29 @@ class QuantModel(nn.Module):
         for quantizer in self.quantizers():
             quantizer.enabled = on
 
+    def begin(self) -> None:
+        """To be called when training begins."""
+        for quantizer in self.quantizers():
+            quantizer.begin()
+
+    def on_step(self, step: int, steps: int, epoch: int) -> None:
+        """To be called before each training step, numbered from 0, of `steps` in all."""
+        for quantizer in self.quantizers():
+            quantizer.on_step(step, steps, epoch)
+
+    def metrics(self) -> dict[str, float]:
+        """What the quantizers report of themselves, over all layers."""
+        parts: dict[str, list[tuple[float, float]]] = {}
+        for quantizer in self.quantizers():
+            for name, pair in quantizer.metrics().items():
+                parts.setdefault(name, []).append(pair)
+        return {
+            name: sum(part for part, _ in pairs) / sum(whole for _, whole in pairs) for name, pairs in parts.items()
+        }
+
     def penalty(self) -> Tensor:
-        """Sum of the weight quantizers' own losses."""
-        terms = [layer.weight_quantizer.penalty() for layer in self.conv_layers]
+        """Sum of the quantizers' own losses."""
+        terms = [quantizer.penalty() for quantizer in self.quantizers()]
         return sum((term for term in terms if term is not None), start=torch.zeros(()))
 
     def after_step(self) -> None:
@@ -279,6 +299,6 @@ class QuantModel(nn.Module):
             quantizer.after_step()
 
     def finish(self) -> None:
-        """To be called when training ends."""
-        for layer in self.conv_layers:
-            layer.weight_quantizer.finish()
+        """To be called when training ends, or its settling begins."""
+        for quantizer in self.quantizers():
+            quantizer.finish()

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from train.data import DataSet
 from train.layers import QuantModel
-from train.quantizers import STLQuantizer
 from train.recipe import TrainRule
 
 #: Called after each epoch with what happened in it.
@@ -46,6 +45,8 @@ def fit(
     generator = torch.Generator().manual_seed(settings.seed)
     task = progress.add_task(title, total=settings.epochs) if progress else None
     settled = settings.epochs - round(settings.settle * settings.epochs)
+    if quantized:
+        quantized.begin()
     for epoch in range(settings.epochs):
         # A quantized model has no batch statistics left: there the mode makes no difference.
         model.train()
@@ -55,6 +56,8 @@ def fit(
         total = right = 0.0
         for step in range(steps):
             batch = order[step * settings.batch : (step + 1) * settings.batch]
+            if quantized:
+                quantized.on_step(epoch * steps + step, settings.epochs * steps, epoch)
             logits = model(data.train_x[batch])
             loss = F.cross_entropy(logits, data.train_y[batch])
             if guide is not None:
@@ -71,7 +74,8 @@ def fit(
             right += int((logits.argmax(1) == data.train_y[batch]).sum())
         if report:
             accuracy = right / (steps * settings.batch)
-            report({"epoch": epoch + 1, "loss": total / steps, "train_accuracy": accuracy} | _alive(quantized))
+            extra = quantized.metrics() if quantized else {}
+            report({"epoch": epoch + 1, "loss": total / steps, "train_accuracy": accuracy} | extra)
         if progress and task is not None:
             progress.advance(task)
     if quantized:
@@ -80,10 +84,11 @@ def fit(
 
 
 def settle(model: QuantModel) -> None:
-    """End of the phase-out: auxiliary values go, scales stand still."""
+    """Training aids go, scales stand still. Doing it again changes nothing."""
     model.finish()
     for quantizer in model.quantizers():
-        quantizer.scale.requires_grad_(False)
+        for parameter in (*quantizer.trained(), *quantizer.aids()):
+            parameter.requires_grad_(False)
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch: int = 1024) -> float:
@@ -110,18 +115,20 @@ def json_lines(path: Path) -> Report:
 
 
 def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optimizer]:
-    """Weights and biases first; then scales and auxiliary values, without weight decay."""
+    """Weights and biases first; then what quantizers train, decayed or not; then training aids."""
+    decayed: list[nn.Parameter] = []
     scales: list[nn.Parameter] = []
     aids: list[nn.Parameter] = []
+    special: set[int] = set()
     if isinstance(model, QuantModel):
         for quantizer in model.quantizers():
-            quantizer.scale.requires_grad_(quantizer.learn and not getattr(quantizer, "fixed", False))
-            scales.append(quantizer.scale)
-            if isinstance(quantizer, STLQuantizer):
-                aids.append(quantizer.v)
-    special = {id(parameter) for parameter in scales + aids}
+            (decayed if quantizer.decayed else scales).extend(quantizer.trained())
+            aids.extend(quantizer.aids())
+            special |= {id(parameter) for parameter in quantizer.parameters()}
+        for parameter in (*decayed, *scales, *aids):
+            parameter.requires_grad_(True)
     weights = [p for p in model.parameters() if id(p) not in special]
-    groups = [{"params": weights, "weight_decay": settings.weight_decay}]
+    groups = [{"params": weights + decayed, "weight_decay": settings.weight_decay}]
     if scales:
         groups.append({"params": scales, "weight_decay": 0.0})
     optimizers: list[torch.optim.Optimizer]
@@ -133,10 +140,3 @@ def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optim
         optimizers.append(torch.optim.SGD(aids, settings.v_lr))
     return optimizers
 
-
-def _alive(model: QuantModel | None) -> dict[str, float]:
-    """Part of the auxiliary values that are not yet 0."""
-    aids = [q for q in model.quantizers() if isinstance(q, STLQuantizer)] if model else []
-    if not aids:
-        return {}
-    return {"auxiliary": sum(int(q.live.sum()) for q in aids) / sum(q.units.size for q in aids)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from golden.network import KINDS
-from train.quantizers import QUANTIZERS
+from train.quantizers import ACTIVATIONS, QUANTIZERS
 from train.quantizers.activation import CALIBRATIONS
 
 METHODS = ("qat", "ptq")
@@ -29,14 +29,22 @@ class ActivationRule:
         ``mse`` or ``max`` (`ActivationQuantizer`).
     learn
         Train the scale in quantization-aware training.
+    quantizer
+        Name in `train.quantizers.ACTIVATIONS`.
+    options
+        The quantizer's own arguments.
     """
 
     bits: int = 8
     signed: bool | None = None
     calibration: str = "mse"
     learn: bool = True
+    quantizer: str = "lsq"
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.quantizer not in ACTIVATIONS:
+            raise ValueError(f"activation.quantizer must be one of {tuple(ACTIVATIONS)}, not {self.quantizer!r}")
         if type(self.bits) is not int or not 2 <= self.bits <= 8:
             raise ValueError(f"activation.bits must be 2 to 8, not {self.bits!r}")
         if self.calibration not in CALIBRATIONS:
@@ -259,8 +267,12 @@ def _weight(table: dict[str, Any] | None) -> WeightRule | None:
 def _activation(table: dict[str, Any] | None) -> ActivationRule | None:
     if table is None:
         return None
-    _check(table, tuple(spec.name for spec in fields(ActivationRule)), (), "activation.")
-    return ActivationRule(**table)
+    known = tuple(spec.name for spec in fields(ActivationRule) if spec.name != "options")
+    if table.get("quantizer", "lsq") == "lsq":
+        _check(table, known, (), "activation.")
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    common: dict[str, Any] = {key: options.pop(key) for key in known if key in options}
+    return ActivationRule(**common, options=options)
 
 
 def _check(table: dict[str, Any], known: tuple[str, ...], needed: tuple[str, ...], prefix: str = "") -> None:

@@ -106,7 +106,8 @@ def _table(recipe: dict[str, Any]) -> dict[str, Any]:
             weight = {"quantizer": weight["quantizer"], "learn": weight["learn"]} | weight["options"]
         activation = rule["activation"]
         if activation is not None:
-            activation = {key: value for key, value in activation.items() if value is not None}
+            options = activation.pop("options")
+            activation = {key: value for key, value in (activation | options).items() if value is not None}
         table = {"match": rule["match"], "weight": weight, "activation": activation}
         rules.append({key: value for key, value in table.items() if value is not None})
     return {key: value for key, value in recipe.items() if key != "rules"} | {"layer": rules}

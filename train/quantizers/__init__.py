@@ -15,7 +15,11 @@ QUANTIZERS: dict[str, type[WeightQuantizer]] = {
     "uniform": UniformQuantizer,
 }
 
+#: Activation quantizers by the name that recipes use.
+ACTIVATIONS: dict[str, type[ActivationQuantizer]] = {"lsq": ActivationQuantizer}
+
 __all__ = [
+    "ACTIVATIONS",
     "QUANTIZERS",
     "ActivationQuantizer",
     "CodedWeights",
@@ -23,6 +27,7 @@ __all__ = [
     "SubsetQuantizer",
     "UniformQuantizer",
     "WeightQuantizer",
+    "build_activation",
     "build_quantizer",
 ]
 
@@ -38,3 +43,16 @@ def build_quantizer(name: str, shape: tuple[int, ...], **options: Any) -> Weight
     if name not in QUANTIZERS:
         raise ValueError(f"Quantizer must be one of {tuple(QUANTIZERS)}, not {name!r}")
     return QUANTIZERS[name](shape, **options)
+
+
+def build_activation(name: str, **options: Any) -> ActivationQuantizer:
+    """Activation quantizer of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such quantizer, or an option is impossible.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"Activation quantizer must be one of {tuple(ACTIVATIONS)}, not {name!r}")
+    return ACTIVATIONS[name](**options)

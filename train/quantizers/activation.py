@@ -12,6 +12,8 @@ SAMPLE = 1 << 17
 class ActivationQuantizer(nn.Module):
     """``clip(rint(x / scale), low, high) * scale``, with the gradients of LSQ where the scale is trained.
 
+    Base of the other activation quantizers; they differ in where the scale comes from.
+
     Parameters
     ----------
     bits
@@ -27,6 +29,9 @@ class ActivationQuantizer(nn.Module):
 
     Source: Esser et al., Learned Step Size Quantization, ICLR 2020.
     """
+
+    #: Whether weight decay acts on what is trained.
+    decayed = False
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class ActivationQuantizer(nn.Module):
         self.bits, self.signed, self.calibration, self.limit = bits, signed, calibration, limit
         self.enabled = True
         self.learn = False
+        self.frozen = False
         self.fixed = scale is not None
         self.scale = nn.Parameter(torch.tensor([1.0 if scale is None else scale]), requires_grad=False)
 
@@ -94,10 +100,37 @@ class ActivationQuantizer(nn.Module):
             best = min(best, (error, scale))
         self.scale.fill_(best[1])
 
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters that training moves."""
+        return [self.scale] if self.learn and not self.fixed else []
+
+    def aids(self) -> list[nn.Parameter]:
+        """Training aids: see `WeightQuantizer.aids`."""
+        return []
+
+    def on_step(self, step: int, steps: int, epoch: int) -> None:
+        """To be called before each training step, numbered from 0, of `steps` in all."""
+
+    def penalty(self) -> Tensor | None:
+        """Term of the training loss, if the method has one."""
+        return None
+
+    def metrics(self) -> dict[str, tuple[float, float]]:
+        """What to report after an epoch: see `WeightQuantizer.metrics`."""
+        return {}
+
     @torch.no_grad()
     def after_step(self) -> None:
         """Keep a trained scale positive."""
         self.scale.clamp_(min=1e-8)
+
+    def begin(self) -> None:
+        """To be called when training begins."""
+        self.frozen = False
+
+    def finish(self) -> None:
+        """To be called when training ends, or its settling begins."""
+        self.frozen = True
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, signed={self.signed}, calibration={self.calibration!r}"

@@ -53,9 +53,20 @@ class WeightQuantizer(nn.Module):
         Real value of integer 1, one an output channel. Trained where `requires_grad` is switched on.
     gain : shape (M,)
         Factor of the quantized weights that leaves the codes alone (post-training reconstruction).
+    learn
+        Train what `trained` gives.
     enabled
         Off, the weights pass as they are.
+    frozen
+        The scale stands still; otherwise training lets `refresh` move it.
+    network_weights
+        Weights of the whole network, for penalties.
     """
+
+    #: Bits of a weight (0 where it is not said).
+    bits = 0
+    #: Whether weight decay acts on what is trained.
+    decayed = False
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -64,9 +75,14 @@ class WeightQuantizer(nn.Module):
         self.shape = tuple(shape)
         self.learn = False
         self.enabled = True
-        self.scale = nn.Parameter(torch.ones(shape[0]), requires_grad=False)
+        self.frozen = False
+        self.network_weights = 1
+        self._make_scale()
+
+    def _make_scale(self) -> None:
+        self.scale = nn.Parameter(torch.ones(self.shape[0]), requires_grad=False)
         self.gain: Tensor
-        self.register_buffer("gain", torch.ones(shape[0]))
+        self.register_buffer("gain", torch.ones(self.shape[0]))
 
     def integers(self, x: Tensor) -> Tensor:
         """Nearest sums of words (LSBs, as floats) of weights in LSBs."""
@@ -94,9 +110,10 @@ class WeightQuantizer(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         if not self.enabled:
             return weight
-        scale = per_channel(self.scale)
         with torch.no_grad():
-            x = weight / scale
+            if self.training and not self.frozen:
+                self.refresh(weight)
+            x = weight / per_channel(self.scale)
             q = self.integers(x)
         return self._through(weight, q, x)
 
@@ -119,15 +136,38 @@ class WeightQuantizer(nn.Module):
         """Multiply the scales of the output channels; the weights are rounded anew."""
         self.scale.mul_(factor.to(self.scale))
 
+    def refresh(self, weight: Tensor) -> None:
+        """In training, before each rounding: whatever follows from the weights as they are now."""
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters of its own that training moves at the rate of the weights."""
+        return [self.scale] if self.learn else []
+
+    def aids(self) -> list[nn.Parameter]:
+        """Training aids, which have a rate of their own (`TrainRule.v_lr`)."""
+        return []
+
+    def on_step(self, step: int, steps: int, epoch: int) -> None:
+        """To be called before each training step, numbered from 0, of `steps` in all."""
+
     def penalty(self) -> Tensor | None:
         """Term of the training loss, if the method has one."""
         return None
 
+    def metrics(self) -> dict[str, tuple[float, float]]:
+        """What to report after an epoch, as (part, whole); the parts and wholes of all layers are added up."""
+        return {}
+
     def after_step(self) -> None:
         """To be called after each optimizer step."""
 
+    def begin(self) -> None:
+        """To be called when training begins."""
+        self.frozen = False
+
     def finish(self) -> None:
-        """To be called when training ends: what is left of training aids goes."""
+        """To be called when training ends, or its settling begins: training aids go, the scale stands still."""
+        self.frozen = True
 
 
 def per_channel(values: Tensor) -> Tensor:

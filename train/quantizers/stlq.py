@@ -176,9 +176,17 @@ class STLQuantizer(WeightQuantizer):
         self.v[(self.v < LEAST_V) | (self.live == 0)] = 0
         self.live.copy_(self.v > 0)
 
+    def aids(self) -> list[nn.Parameter]:
+        return [self.v]
+
+    def metrics(self) -> dict[str, tuple[float, float]]:
+        """``auxiliary``: part of the auxiliary values that are not yet 0."""
+        return {"auxiliary": (float(self.live.sum()), float(self.units.size))}
+
     @torch.no_grad()
     def finish(self) -> None:
         """Force what is left of v to 0."""
+        super().finish()
         self.v.zero_()
         self.live.zero_()
 
