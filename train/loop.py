@@ -139,4 +139,3 @@ def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optim
     if aids:
         optimizers.append(torch.optim.SGD(aids, settings.v_lr))
     return optimizers
-
