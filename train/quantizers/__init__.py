@@ -4,19 +4,26 @@ from typing import Any
 
 from train.quantizers.activation import ActivationQuantizer
 from train.quantizers.base import CodedWeights, WeightQuantizer
+from train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
+from train.quantizers.po2_msqe import MSQEPowerQuantizer
 from train.quantizers.stlq import STLQuantizer
 from train.quantizers.subset import SubsetQuantizer
 from train.quantizers.uniform import UniformQuantizer
 
 #: Weight quantizers by the name that recipes use.
 QUANTIZERS: dict[str, type[WeightQuantizer]] = {
+    "po2_gradient": GradientPowerQuantizer,
+    "po2_msqe": MSQEPowerQuantizer,
     "stlq": STLQuantizer,
     "subset": SubsetQuantizer,
     "uniform": UniformQuantizer,
 }
 
 #: Activation quantizers by the name that recipes use.
-ACTIVATIONS: dict[str, type[ActivationQuantizer]] = {"lsq": ActivationQuantizer}
+ACTIVATIONS: dict[str, type[ActivationQuantizer]] = {
+    "lsq": ActivationQuantizer,
+    "po2": PowerActivation,
+}
 
 __all__ = [
     "ACTIVATIONS",

@@ -40,7 +40,7 @@ class WeightQuantizer(nn.Module):
     """Base of the weight quantizers; register it with `torch.nn.utils.parametrize`.
 
     The quantized weight is ``round(w / scale) * scale * gain``, "round" being what a subclass's `integers` does.
-    Straight-through: the gradient of the quantized weight reaches the weight unchanged.
+    Straight-through: the gradient of the quantized weight reaches the weight unchanged, where `inside` says so.
 
     Parameters
     ----------
@@ -88,6 +88,14 @@ class WeightQuantizer(nn.Module):
         """Nearest sums of words (LSBs, as floats) of weights in LSBs."""
         raise NotImplementedError
 
+    def prepare(self, weight: Tensor) -> Tensor:
+        """What is rounded: the weights as they are, but for methods that normalise them."""
+        return weight
+
+    def inside(self, x: Tensor) -> Tensor | None:
+        """Weights (given in LSBs) that the gradient reaches; ``None``: all of them."""
+        return None
+
     def calibrate(self, weight: Tensor) -> None:
         """Choose scale, and whatever else is not trained, for these weights."""
         raise NotImplementedError
@@ -113,14 +121,16 @@ class WeightQuantizer(nn.Module):
         with torch.no_grad():
             if self.training and not self.frozen:
                 self.refresh(weight)
-            x = weight / per_channel(self.scale)
+            x = self.prepare(weight) / per_channel(self.scale)
             q = self.integers(x)
         return self._through(weight, q, x)
 
     def _through(self, weight: Tensor, q: Tensor, x: Tensor) -> Tensor:
         """Value of ``q`` LSBs with the straight-through gradients of weight and scale."""
         scale, gain = per_channel(self.scale), per_channel(self.gain)
-        out = weight + (q * scale * gain - weight).detach()
+        inside = self.inside(x)
+        passed = weight if inside is None else torch.where(inside, weight, weight.detach())
+        out = passed + (q * scale * gain - weight).detach()
         if self.scale.requires_grad:
             slope = torch.where(x.abs() <= self.top, q - x, q)
             slope = slope / np.sqrt(weight[0].numel() * self.top)

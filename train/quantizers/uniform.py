@@ -1,17 +1,17 @@
-"""Uniform symmetric weights, which run on any array as signed digits."""
+"""Uniform symmetric weights: plain rounding with a scale from the range or of least squared error."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from golden import catalog
-from golden.digits import digit_codes
-from golden.formats import WeightFormat
-from train.quantizers.base import CodedWeights, WeightQuantizer, l2_scales, per_channel
+from train.quantizers.base import l2_scales
+from train.quantizers.digits import DigitQuantizer, weight_bits
+
+CALIBRATIONS = ("mse", "max")
+GRANULARITIES = ("channel", "layer")
 
 
-class UniformQuantizer(WeightQuantizer):
-    """Integers ``-(2**(bits-1) - 1)`` to ``2**(bits-1) - 1``, one scale an output channel; half to even.
+class UniformQuantizer(DigitQuantizer):
+    """Integers ``-(2**(bits-1) - 1)`` to ``2**(bits-1) - 1``; half to even.
 
     Parameters
     ----------
@@ -19,13 +19,20 @@ class UniformQuantizer(WeightQuantizer):
         (M, N / groups, Kh, Kw) of the weights.
     bits
         2 to 8.
+    calibration
+        ``mse``: the scale of least squared error. ``max``: the largest magnitude is the largest level.
+    granularity
+        ``channel`` or ``layer``: what shares a scale.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, bits: int):
+    def __init__(self, shape: tuple[int, ...], *, bits: int, calibration: str = "mse", granularity: str = "channel"):
         super().__init__(shape)
-        if not isinstance(bits, int) or not 2 <= bits <= 8:
-            raise ValueError(f"Uniform weight must be 2 to 8 bits, not {bits!r}")
-        self.bits = bits
+        if calibration not in CALIBRATIONS:
+            raise ValueError(f"Calibration must be one of {CALIBRATIONS}, not {calibration!r}")
+        if granularity not in GRANULARITIES:
+            raise ValueError(f"Granularity must be one of {GRANULARITIES}, not {granularity!r}")
+        self.bits = weight_bits(bits, "Uniform")
+        self.calibration, self.granularity = calibration, granularity
 
     @property
     def top(self) -> float:
@@ -36,13 +43,12 @@ class UniformQuantizer(WeightQuantizer):
 
     @torch.no_grad()
     def calibrate(self, weight: Tensor) -> None:
-        """Scales of least squared error."""
-        self.scale.copy_(l2_scales(weight, self.integers, self.top))
-
-    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
-        points = catalog.digit_points(fmt)
-        with torch.no_grad():
-            values = self.integers(weight / per_channel(self.scale)).numpy().astype(np.int64)
-        codes, shifts = digit_codes(values, points)
-        scale = (self.scale * self.gain).double().numpy() / (1 << fmt.digit_shift)
-        return CodedWeights(codes, shifts, points, scale)
+        """Choose the scales."""
+        by_channel = self.granularity == "channel"
+        if self.calibration == "max":
+            span, steps, polish = (1.0, 1.0), 1, 0
+        else:
+            span, steps, polish = (0.25, 1.4), 80, 8
+        self.scale.copy_(
+            l2_scales(weight, self.integers, self.top, by_channel=by_channel, span=span, steps=steps, polish=polish)
+        )
