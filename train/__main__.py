@@ -80,7 +80,7 @@ def _fit(options: argparse.Namespace) -> None:
     changes = {key: getattr(options, key) for key in ("epochs", "seed") if getattr(options, key) is not None}
     settings = replace(FLOAT, **changes)
     torch.manual_seed(settings.seed)
-    model = build_model(options.model)
+    model = build_model(options.model, classes=data.classes, inputs=data.input.shape[0])
     with Progress(console=Console(stderr=True)) as progress:
         report = json_lines(options.run_folder / METRICS)
         reached = train_float(model, data, settings, report=report, progress=progress)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from train.data import DataSet
+from train.data import DataSet, Images
 from train.layers import QuantModel
 from train.recipe import TrainRule
 
@@ -37,7 +37,7 @@ def fit(
     if teacher is not None and settings.distill:
         teacher.eval()
         with torch.no_grad():
-            guide = torch.cat([teacher(part) for part in data.train_x.split(1024)]).softmax(1)
+            guide = predict(teacher, data.train_x).softmax(1)
     quantized = model if isinstance(model, QuantModel) else None
     optimizers = _optimizers(model, settings)
     steps = max(1, len(data.train_x) // settings.batch)
@@ -91,15 +91,16 @@ def settle(model: QuantModel) -> None:
             parameter.requires_grad_(False)
 
 
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch: int = 1024) -> float:
-    """Part of the images that the model labels rightly."""
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor | Images, *, batch: int = 256) -> Tensor:
+    """Outputs for all images."""
     model.eval()
-    with torch.no_grad():
-        right = sum(
-            int((model(images[n : n + batch]).argmax(1) == labels[n : n + batch]).sum())
-            for n in range(0, len(images), batch)
-        )
-    return right / len(images)
+    return torch.cat([model(images[n : n + batch]) for n in range(0, len(images), batch)])
+
+
+def accuracy(model: nn.Module, images: Tensor | Images, labels: Tensor, *, batch: int = 256) -> float:
+    """Part of the images that the model labels rightly."""
+    return int((predict(model, images, batch=batch).argmax(1) == labels).sum()) / len(images)
 
 
 def json_lines(path: Path) -> Report:

@@ -62,7 +62,7 @@ def float_model(
 ) -> tuple[nn.Module, float]:
     """New trained network of that name, and its accuracy on the held-out images."""
     torch.manual_seed(settings.seed)
-    model = build_model(name)
+    model = build_model(name, classes=data.classes, inputs=data.input.shape[0])
     return model, train_float(model, data, settings, progress=progress)
 
 

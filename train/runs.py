@@ -30,7 +30,7 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
     model
         Its tensors are written.
     facts
-        At least ``model`` and ``data``, the names that build them again.
+        At least ``model`` and ``data``, the names that build them again, and ``data_path`` where the data have one.
     recipe
         Of a quantized model.
     """
@@ -67,8 +67,8 @@ def load_run(folder: Path | str) -> tuple[nn.Module, DataSet, dict[str, Any]]:
         raise ValueError(f"{folder / FACTS}: file must be a run's JSON, not damaged: {error!r}") from error
     if version != RUN_VERSION:
         raise ValueError(f"{folder / FACTS}: version must be {RUN_VERSION}, not {version!r}")
-    data = load_data(facts["data"])
-    model = build_model(facts["model"])
+    data = load_data(facts["data"], facts.get("data_path"))
+    model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
     if facts["recipe"] is not None:
         model = convert(model, parse_recipe(_table(facts["recipe"])), data.input)
     try:

@@ -28,16 +28,18 @@ class DemoNet(nn.Module):
         Width of the network.
     classes
         Outputs.
+    inputs
+        Channels of the input.
 
     Notes
     -----
-    Input is (batch, 1, 8, 8), the pixels 0 to 1.
+    Made for inputs of (batch, 1, 8, 8), the pixels 0 to 1; any size will do.
     """
 
-    def __init__(self, channels: int = 16, classes: int = 10):
+    def __init__(self, channels: int = 16, classes: int = 10, inputs: int = 1):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(1, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+            nn.Conv2d(inputs, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
         )
         self.block = Residual(channels)
         self.pool = nn.AdaptiveAvgPool2d(1)

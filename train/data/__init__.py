@@ -1,0 +1,54 @@
+"""Data sets by name: tensors or lazily read images, with the integer format that the machine takes them in."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from train.data.augment import Augment, shift_images
+from train.data.base import DataSet, Images, InputFormat, PixelImages
+from train.data.cifar import cifar10, cifar100
+from train.data.digits import digits
+from train.data.folders import imagenet
+from train.data.idx import fashion_mnist, mnist
+
+#: Data sets that need no files.
+BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": digits}
+#: Data sets read from a path.
+BY_PATH: dict[str, Callable[[Path], DataSet]] = {
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "fashion_mnist": fashion_mnist,
+    "imagenet": imagenet,
+    "mnist": mnist,
+}
+#: Names of all data sets.
+DATA = (*BUILT_IN, *BY_PATH)
+
+__all__ = ["DATA", "Augment", "DataSet", "Images", "InputFormat", "PixelImages", "digits", "load_data", "shift_images"]
+
+
+def load_data(name: str, path: Path | str | None = None) -> DataSet:
+    """Data set of that name.
+
+    Parameters
+    ----------
+    name
+        One of `DATA`.
+    path
+        File or folder that holds it; not for the built-in ones.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the path has no such files.
+    ValueError
+        If there is no such data set, a path is missing or not wanted, or the files are damaged.
+    """
+    if name in BUILT_IN:
+        if path is not None:
+            raise ValueError(f"Data {name!r} must be given no path, not {str(path)!r}")
+        return BUILT_IN[name]()
+    if name not in BY_PATH:
+        raise ValueError(f"Data must be one of {DATA}, not {name!r}")
+    if path is None:
+        raise ValueError(f"Data {name!r} must be given a path, not None")
+    return BY_PATH[name](Path(path))
