@@ -18,7 +18,11 @@ def test_tutorials_code_runs():
     assert len(names["expected"]) == 5
 
 
-def test_machine_page_names_every_register_instruction_and_error():
+def test_machine_page_states_every_register_error_and_instruction():
     page = Path("docs/machine.md").read_text()
-    for name in [*REGISTERS, *(o.name for o in Opcode if o), *(e.name for e in Error if e)]:
-        assert name in page, name
+    for name, (address, _, _) in REGISTERS.items():
+        assert f"| 0x{address:02X} | {name} |" in page
+    for error in list(Error)[1:]:
+        assert f"| {error.name} | {error.value} |" in page
+    for opcode in list(Opcode)[1:]:
+        assert f"`{opcode.name}`" in page
