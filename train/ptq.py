@@ -1,73 +1,140 @@
-"""Post-training quantization: calibrate, then make each layer's sums nearest to what the float layer gave.
+"""Post-training quantization: calibrate, then make each block's output nearest to what the float block gave.
 
 A layer's sums are its results before activation and quantization. The float layers see float inputs and the quantized
-ones quantized inputs, so each layer makes good, as far as it can, what earlier ones did wrong.
+ones quantized inputs, so each block makes good, as far as it can, what earlier ones did wrong.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from golden.network import INPUT
 from train.convert import calibrate
+from train.data.augment import Augment
 from train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
+from train.quantizers import SubsetQuantizer
 from train.recipe import PostRule
-from train.reconstruct import learn_rounding
+from train.reconstruct import learn_block
 
 #: Pull of the fitted gain towards 1, as a part of the output's energy.
 RIDGE = 1e-3
+#: Images of one pass where windows are unfolded.
+BATCH = 128
 
 
 def quantize(model: QuantModel, images: Tensor, settings: PostRule) -> Tensors:
-    """Calibrate a converted model on training images, and reconstruct it layer by layer.
+    """Calibrate a converted model on training images, and reconstruct it block by block.
 
     Returns
     -------
-    The float layers' sums on these images by name, for `correct_bias`.
+    The mean of the float layers' sums on these images by name, shape (channels,), for `correct_bias`.
     """
     images = images[: settings.images]
-    wanted = float_sums(model, images)
-    calibrate(model, images)
+    wanted = float_means(model, images)
     if settings.reconstruct:
-        reconstruct(model, images, wanted, settings)
+        reconstruct(model, images, settings)
+    else:
+        calibrate(model, images)
     return wanted
 
 
 @torch.no_grad()
-def float_sums(model: QuantModel, images: Tensor) -> Tensors:
-    """Sums of every layer in float. To be called before the model's weights and biases change."""
-    model.enable(False)
-    tensors, sums = model.read(images), {}
+def float_means(model: QuantModel, images: Tensor) -> Tensors:
+    """Mean of every layer's sums in float. To be called before the model's weights and biases change."""
+    tensors: Tensors = {INPUT: images.reshape(len(images), *model.input_shape)}
+    means: Tensors = {}
     for layer in model.quant_layers:
-        sums[layer.name] = layer.compute(tensors)
-        tensors[layer.name] = layer.activate(sums[layer.name])
-    model.enable(True)
+        sums = float_sums(layer, tensors)
+        means[layer.name] = sums.mean(dim=(0, 2, 3))
+        tensors[layer.name] = layer.activate(sums)
+    return means
+
+
+def float_sums(layer: QuantLayer, tensors: Tensors) -> Tensor:
+    """A layer's sums with float weights."""
+    if not isinstance(layer, ConvLayer):
+        return layer.compute(tensors)
+    quantizer = layer.weight_quantizer
+    quantizer.enabled = False
+    sums = layer.compute(tensors)
+    quantizer.enabled = True
     return sums
 
 
-def reconstruct(model: QuantModel, images: Tensor, wanted: Tensors, settings: PostRule) -> None:
-    """Fit gains and biases in closed form, learn the rounding, and calibrate the output, layer by layer."""
+def blocks(model: QuantModel, unit: str) -> list[list[QuantLayer]]:
+    """The layers in order, each alone or (``block``) grouped, cut where a single tensor goes on to the rest."""
+    layers = model.quant_layers
+    if unit == "layer":
+        return [[layer] for layer in layers]
+    groups: list[list[QuantLayer]] = [[]]
+    seen = {INPUT}
+    for n, layer in enumerate(layers):
+        groups[-1].append(layer)
+        if n + 1 < len(layers) and not any(seen & set(later.sources) for later in layers[n + 1 :]):
+            groups.append([])
+        seen.add(layer.name)
+    return groups
+
+
+def reconstruct(model: QuantModel, images: Tensor, settings: PostRule) -> None:
+    """Calibrate a block, reconstruct it, go on to the next."""
     generator = torch.Generator().manual_seed(settings.seed)
+    augment = Augment(shift=settings.shift, flip=settings.flip)
+    images = torch.cat([images] + [augment(images, generator) for _ in range(settings.copies - 1)])
+    model.input_quantizer.calibrate(images)
+    floats: Tensors = {INPUT: images.reshape(len(images), *model.input_shape)}
     with torch.no_grad():
         tensors = model.read(images)
-    for layer in model.quant_layers:
-        if isinstance(layer, ConvLayer):
-            fit_channels(layer, tensors, wanted[layer.name])
-            if settings.steps:
-                learn_rounding(
-                    layer, tensors, layer.activate(wanted[layer.name]),
-                    steps=settings.steps, lr=settings.lr, generator=generator,
-                )  # fmt: skip
-                fit_channels(layer, tensors, wanted[layer.name])
-        tensors[layer.name] = _settle(layer, tensors)
+    groups = blocks(model, settings.unit)
+    for n, group in enumerate(groups):
+        before = dict(tensors)
+        for layer in group:
+            with torch.no_grad():
+                sums = float_sums(layer, floats)
+                floats[layer.name] = layer.activate(sums)
+                _calibrate(layer, tensors, sums, settings)
+        if settings.steps and any(isinstance(layer, ConvLayer) for layer in group):
+            learn_block(group, before, floats[group[-1].name], settings, generator)
+            for layer in group:
+                _settle(layer, tensors, again=layer is group[-1] or not settings.act_lr)
+        needed = {source for later in groups[n + 1 :] for layer in later for source in layer.sources}
+        tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
+        floats = {name: tensor for name, tensor in floats.items() if name in needed}
+
+
+def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: PostRule) -> None:
+    """Weights, then gain and bias, then the output's scale; `sums` are the float layer's."""
+    if isinstance(layer, ConvLayer):
+        quantizer = layer.weight_quantizer
+        if settings.weighted and isinstance(quantizer, SubsetQuantizer):
+            quantizer.calibrate(layer.float_weight, second_moments(layer, tensors[layer.source]))
+        else:
+            quantizer.calibrate(layer.float_weight)
+        fit_channels(layer, tensors, sums)
+    _settle(layer, tensors)
 
 
 @torch.no_grad()
-def _settle(layer: QuantLayer, tensors: Tensors) -> Tensor:
-    """Output of a layer whose output scale is chosen for it."""
+def _settle(layer: QuantLayer, tensors: Tensors, *, again: bool = True) -> None:
+    """Output of a layer; its scale is chosen for it, unless it has been trained."""
     y = layer.activate(layer.compute(tensors))
-    if layer.quantizer is None:
-        return y
-    layer.quantizer.calibrate(y)
-    return layer.quantizer(y)
+    if layer.quantizer is not None:
+        if again:
+            layer.quantizer.calibrate(y)
+        y = layer.quantizer(y)
+    tensors[layer.name] = y
+
+
+@torch.no_grad()
+def second_moments(layer: ConvLayer, x: Tensor) -> Tensor:
+    """Mean square of what each weight is multiplied with, shape (M, N / groups, Kh, Kw)."""
+    shape = layer.weight_quantizer.shape
+    total = torch.zeros(x.shape[1] * shape[2] * shape[3], dtype=torch.float64)
+    for part in x.split(BATCH):
+        windows = F.unfold(part.square(), shape[2:], layer.dilation, layer.padding, layer.stride)
+        total += windows.mean(dim=2).sum(dim=0)
+    moments = (total / len(x)).reshape(layer.groups, *shape[1:])
+    return moments.repeat_interleave(shape[0] // layer.groups, dim=0)
 
 
 @torch.no_grad()
@@ -76,7 +143,7 @@ def correct_bias(model: QuantModel, images: Tensor, wanted: Tensors) -> None:
     tensors = model.read(images)
     for layer in model.quant_layers:
         if isinstance(layer, ConvLayer):
-            layer.bias.add_((wanted[layer.name] - layer.compute(tensors)).mean(dim=(0, 2, 3)))
+            layer.bias.add_(wanted[layer.name] - layer.compute(tensors).mean(dim=(0, 2, 3)))
         tensors[layer.name] = layer(tensors)
 
 

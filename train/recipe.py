@@ -11,6 +11,8 @@ from train.quantizers import ACTIVATIONS, QUANTIZERS
 from train.quantizers.activation import CALIBRATIONS
 
 METHODS = ("qat", "ptq")
+#: What learned rounding looks at as one, and its ways.
+UNITS, ROUNDINGS = ("layer", "block"), ("straight", "choose")
 #: What a pattern may be besides a path: the first and last layer with weights, and the kinds of layers.
 ROLES = ("@first", "@last", *(f"@{kind}" for kind in KINDS))
 
@@ -149,23 +151,51 @@ class PostRule:
     ----------
     images
         Calibration images, from the training set.
+    copies, shift, flip
+        The images and so many copies less one, each moved by up to so many pixels and mirrored or not, at random.
+    weighted
+        The search for point sets weights errors with the mean square of the inputs.
     reconstruct
         Fit each layer's per-channel gain and bias to the float layer's output (least squares).
-    steps, lr, seed
-        Steps of learned rounding a layer (0: none), rate (a part of the root mean square of the weights) and seed.
+    steps, batch, seed
+        Steps of learned rounding a unit (0: none), images of a step, and seed.
+    unit
+        ``layer``, or ``block``: as many layers as lie between two places where only one tensor goes on.
+    rounding
+        ``straight``: weights move; ``choose``: each weight takes one of its two neighbouring points
+        (`train.reconstruct`).
+    lr, scale_lr, act_lr
+        Rates: of the weights (``straight``: a part of their root mean square; ``choose``: of the choice's logit), of
+        gains and biases, and of the activations' scales (0: they stay as calibrated).
+    decide
+        Weight of the penalty of undecided choices.
     """
 
     images: int = 512
+    copies: int = 1
+    shift: int = 0
+    flip: bool = False
+    weighted: bool = False
     reconstruct: bool = True
     steps: int = 0
-    lr: float = 0.01
+    batch: int = 128
     seed: int = 0
+    unit: str = "layer"
+    rounding: str = "straight"
+    lr: float = 0.01
+    scale_lr: float = 0.01
+    act_lr: float = 0.0
+    decide: float = 0.01
 
     def __post_init__(self) -> None:
         _check_types(self, "ptq")
-        for key, least in (("images", 1), ("steps", 0), ("lr", 0)):
-            if getattr(self, key) < least:
-                raise ValueError(f"ptq.{key} must be at least {least}, not {getattr(self, key)!r}")
+        least = {"images": 1, "copies": 1, "batch": 1, "shift": 0, "steps": 0}
+        for key, value in (least | dict.fromkeys(("lr", "scale_lr", "act_lr", "decide"), 0)).items():
+            if getattr(self, key) < value:
+                raise ValueError(f"ptq.{key} must be at least {value}, not {getattr(self, key)!r}")
+        for key, names in (("unit", UNITS), ("rounding", ROUNDINGS)):
+            if getattr(self, key) not in names:
+                raise ValueError(f"ptq.{key} must be one of {names}, not {getattr(self, key)!r}")
 
 
 _KINDS: dict[Any, str] = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}

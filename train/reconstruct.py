@@ -1,62 +1,208 @@
-"""Learned rounding: each layer's weights, bias and gain move a little until its output is nearest to the float layer's.
+"""Learned rounding: the weights of a block of layers are chosen so that its output is nearest to the float block's.
 
-The quantized weights are a step function of the weights, with a straight-through gradient: a weight near a threshold
-may cross it where that makes the layer's output better, which is more than rounding each to its nearest point.
-
-Source: the reconstruction of paper 003's published code (an elementwise and a per-channel multiplier, both learned),
-after Li et al., BRECQ, ICLR 2021.
+Two ways. ``choose``: each weight takes one of the two points next to it; a soft choice is trained and made hard by
+and by (Nagel et al., AdaRound, ICML 2020), per block (Li et al., BRECQ, ICLR 2021), with the layer's own points as
+the grid. ``straight``: the weights move, with a straight-through gradient, and may cross several points (paper 003's
+published code has an elementwise multiplier instead). Both train biases and a gain a channel with them, and
+activation scales where asked.
 """
+
+import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.layers import ConvLayer, Tensors
+from train.layers import ConvLayer, QuantLayer, Tensors
+from train.quantizers import ActivationQuantizer, SubsetQuantizer, UniformQuantizer, WeightQuantizer
+from train.quantizers.base import per_channel
+from train.recipe import PostRule
 
-#: Images of one step.
-BATCH = 128
+#: Stretch of the sigmoid that makes choices (AdaRound's zeta and gamma), so that 0 and 1 are reached.
+ZETA, GAMMA = 1.1, -0.1
+#: Exponent of the penalty of undecided choices at first and at last, and the part of the steps before it acts.
+SHARP, WARM = (20.0, 2.0), 0.2
 
 
-def learn_rounding(
-    layer: ConvLayer, tensors: Tensors, wanted: Tensor, *, steps: int, lr: float, generator: torch.Generator
-) -> None:
-    """Reconstruct one layer.
+class SoftChoice(nn.Module):
+    """Stands in for a weight quantizer while it is learned which of its two neighbouring points each weight takes.
 
     Parameters
     ----------
-    layer
-        Calibrated.
+    weight
+        Weights before quantization.
+    quantizer
+        Calibrated, with a `grid`.
+
+    Attributes
+    ----------
+    logit : shape of the weights
+        The choice before the stretched sigmoid; begins where the soft weight is the weight itself.
+    stretch : shape (M,)
+        Logarithm of the channels' gains.
+    """
+
+    def __init__(self, weight: Tensor, quantizer: WeightQuantizer, grid: Tensor):
+        super().__init__()
+        with torch.no_grad():
+            x = weight / per_channel(quantizer.scale)
+            place = torch.bucketize(x, grid).clamp(1, len(grid) - 1)
+            self.low, self.high = grid[place - 1], grid[place]
+            part = ((x - self.low) / (self.high - self.low)).clamp(0.01, 0.99)
+            logit = torch.logit((part - GAMMA) / (ZETA - GAMMA))
+        self.logit = nn.Parameter(logit)
+        self.stretch = nn.Parameter(torch.zeros(len(weight)))
+        self.unit = quantizer.scale.detach() * quantizer.gain
+
+    def choice(self) -> Tensor:
+        """How much of the upper point each weight takes, 0 to 1."""
+        return (torch.sigmoid(self.logit) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+    def undecided(self, sharp: float) -> Tensor:
+        """Penalty of choices that are neither 0 nor 1."""
+        return (1 - (2 * self.choice() - 1).abs() ** sharp).sum()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        points = self.low + self.choice() * (self.high - self.low)
+        return points * per_channel(self.unit * torch.exp(self.stretch))
+
+    def chosen(self) -> Tensor:
+        """Integer weights (LSBs)."""
+        return torch.where(self.choice() >= 0.5, self.high, self.low)
+
+
+def grid_of(quantizer: WeightQuantizer) -> Tensor | None:
+    """Every integer weight of a quantizer of few points, ascending; ``None`` where rounding is not worth learning."""
+    if isinstance(quantizer, SubsetQuantizer):
+        levels = quantizer.levels.float()
+        return torch.unique(torch.cat((-levels, levels)))
+    if isinstance(quantizer, UniformQuantizer) and quantizer.bits < 8:
+        return torch.arange(-quantizer.top, quantizer.top + 1)
+    return None
+
+
+@dataclass(eq=False)
+class _Learner:
+    """One convolution of the block while it is learned."""
+
+    layer: ConvLayer
+    quantizer: WeightQuantizer
+    soft: SoftChoice | None = None
+    stretch: nn.Parameter | None = None
+
+    @classmethod
+    def of(cls, layer: ConvLayer, rounding: str) -> "_Learner":
+        quantizer = layer.weight_quantizer
+        grid = grid_of(quantizer)
+        if rounding == "choose" and grid is not None:
+            soft = SoftChoice(layer.float_weight.detach(), quantizer, grid)
+            _put(layer, soft)
+            return cls(layer, quantizer, soft)
+        return cls(layer, quantizer, stretch=nn.Parameter(torch.zeros(len(layer.bias))))
+
+    def groups(self, settings: PostRule, spread: float) -> list[dict[str, object]]:
+        """Parameters with their rates; `spread` is that of the block's output."""
+        groups: list[dict[str, object]] = [{"params": [self.layer.bias], "lr": settings.scale_lr * spread}]
+        if self.soft is not None:
+            groups.append({"params": [self.soft.logit], "lr": settings.lr})
+            groups.append({"params": [self.soft.stretch], "lr": settings.scale_lr})
+        else:
+            weight = self.layer.float_weight
+            groups.append({"params": [weight], "lr": settings.lr * float(weight.detach().square().mean().sqrt())})
+            groups.append({"params": [self.stretch], "lr": settings.scale_lr})
+        return groups
+
+    def compute(self, tensors: Tensors) -> Tensor:
+        """The layer's sums."""
+        y = self.layer.compute(tensors)
+        if self.stretch is not None:
+            y = y + self.layer.convolve(tensors) * (torch.exp(self.stretch) - 1).view(1, -1, 1, 1)
+        return y
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Make the choices hard, and put the quantizer back."""
+        if self.soft is not None:
+            _put(self.layer, self.quantizer)
+            self.layer.float_weight.copy_(self.soft.chosen() * per_channel(self.quantizer.scale))
+            self.quantizer.gain *= torch.exp(self.soft.stretch)
+        elif self.stretch is not None:
+            self.quantizer.gain *= torch.exp(self.stretch)
+
+
+def learn_block(
+    layers: list[QuantLayer], tensors: Tensors, wanted: Tensor, settings: PostRule, generator: torch.Generator
+) -> None:
+    """Reconstruct a block of layers.
+
+    Parameters
+    ----------
+    layers
+        Calibrated; the last one's output is the block's.
     tensors
         The quantized results of the layers before it, on the calibration images.
     wanted
-        The float layer's output on the same, activation included.
-    steps
-        Steps of Adam.
-    lr
-        Its rate, as a part of the root mean square of weights and outputs; cosine schedule to 0.
+        The float block's output on the same, activation included.
+    settings
+        Steps, rates, batch, way of rounding.
     generator
         Of the batches.
     """
-    weight, quantizer = layer.float_weight, layer.weight_quantizer
-    size = float(weight.detach().square().mean().sqrt())
-    stretch = nn.Parameter(torch.zeros(len(weight)))
-    optimizer = torch.optim.Adam(
-        [
-            {"params": [weight], "lr": lr * size},
-            {"params": [layer.bias], "lr": lr * float(wanted.std())},
-            {"params": [stretch], "lr": lr},
-        ]
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    sources = {name: tensors[name] for name in layer.sources}
-    for _ in range(steps):
-        batch = torch.randint(0, len(wanted), (min(BATCH, len(wanted)),), generator=generator)
-        part = {name: source[batch] for name, source in sources.items()}
-        y = layer.compute(part)
-        y = y + layer.convolve(part) * (torch.exp(stretch) - 1).view(1, -1, 1, 1)
-        F.mse_loss(layer.activate(y), wanted[batch]).backward()
-        optimizer.step()
+    learners = {
+        layer.name: _Learner.of(layer, settings.rounding) for layer in layers if isinstance(layer, ConvLayer)
+    }  # fmt: skip
+    spread = float(wanted.std())
+    groups = [group for learner in learners.values() for group in learner.groups(settings, spread)]
+    scales = _learned_scales(layers[:-1], settings)
+    groups += [{"params": [scale], "lr": settings.act_lr * float(scale)} for scale in scales]
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    inner = {layer.name for layer in layers}
+    names = {source for layer in layers for source in layer.sources} - inner
+    softs = [learner.soft for learner in learners.values() if learner.soft is not None]
+    for step in range(settings.steps):
+        batch = torch.randint(0, len(wanted), (min(settings.batch, len(wanted)),), generator=generator)
+        here = {name: tensors[name][batch] for name in names}
+        for layer in layers:
+            y = learners[layer.name].compute(here) if layer.name in learners else layer.compute(here)
+            y = layer.activate(y)
+            last = layer is layers[-1]
+            here[layer.name] = y if last or layer.quantizer is None else layer.quantizer(y)
+        loss = F.mse_loss(y, wanted[batch]) * wanted.shape[1]
+        if step >= WARM * settings.steps:
+            sharp = _sharpness(step, settings.steps)
+            loss = loss + settings.decide * sum(soft.undecided(sharp) for soft in softs)
         optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
         schedule.step()
-    with torch.no_grad():
-        quantizer.gain *= torch.exp(stretch)
+        for layer in layers:
+            if layer.quantizer is not None:
+                layer.quantizer.after_step()
+    for learner in learners.values():
+        learner.finish()
+    for scale in scales:
+        scale.requires_grad_(False)
+
+
+def _put(layer: ConvLayer, module: nn.Module) -> None:
+    """Let a module make the layer's weights, in the place of its quantizer."""
+    layer.parametrizations["weight"][0] = module  # type: ignore[index,assignment]
+
+
+def _sharpness(step: int, steps: int) -> float:
+    done = (step - WARM * steps) / max(1.0, (1 - WARM) * steps)
+    return SHARP[1] + (SHARP[0] - SHARP[1]) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _learned_scales(layers: list[QuantLayer], settings: PostRule) -> list[nn.Parameter]:
+    """Scales of the activations within the block, which are trained where a rate is given."""
+    if not settings.act_lr:
+        return []
+    found = []
+    for layer in layers:
+        if isinstance(layer.quantizer, ActivationQuantizer) and not layer.quantizer.fixed and layer.quantizer.learn:
+            layer.quantizer.scale.requires_grad_(True)
+            found.append(layer.quantizer.scale)
+    return found

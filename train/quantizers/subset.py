@@ -54,9 +54,14 @@ class SubsetQuantizer(WeightQuantizer):
         return torch.where(x < 0, -size, size)
 
     @torch.no_grad()
-    def calibrate(self, weight: Tensor) -> None:
-        """Search point set and scales of least squared error."""
-        found = search_points(weight.numpy(), self.fmt, by_channel=self.granularity == "channel")
+    def calibrate(self, weight: Tensor, importance: Tensor | None = None) -> None:
+        """Search point set and scales of least squared error, each weight's error multiplied with its importance."""
+        found = search_points(
+            weight.detach().numpy(),
+            self.fmt,
+            by_channel=self.granularity == "channel",
+            importance=None if importance is None else importance.numpy(),
+        )
         self.levels.copy_(torch.tensor(found.levels))
         largest = float(found.scales.max()) or 1.0
         scales = torch.tensor(found.scales).clamp(min=largest * LEAST_SCALE)
