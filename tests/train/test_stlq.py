@@ -58,6 +58,8 @@ def test_rounding(options, numbers, levels):
 def test_selection_counts_and_ties():
     assert select(torch.tensor([1.0, 3.0, 3.0, 2.0, 3.0]), 0.5).tolist() == [False, True, True, False, True]
     assert select(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0]), 0.3).tolist() == [True, True, False, False, False]
+    many = select(torch.ones(5000), 0.3)
+    assert many[:1500].all() and not many[1500:].any()
     assert not select(torch.ones(10), 0.04).any() and select(torch.ones(10), 0.05).sum() == 1
     assert auxiliary(torch.ones(2), torch.tensor([True, True])).tolist() == [0, 0]
 
@@ -67,8 +69,9 @@ def test_ragged_tiles_are_normalised_by_their_elements():
     assert grid.grid == (2, 2, 1, 2)
     assert grid.counts.flatten().tolist() == [8, 8, 2, 2, 4, 4, 1, 1]
     assert grid.spread(torch.arange(8).reshape(grid.grid))[2, 4].flatten().tolist() == [6, 7]
-    weight = torch.full((3, 5, 1, 1), 1.0)
-    weight[2, 4] = 1.4  # alone in its tile, and the largest residual an element has
+    # Residuals 0.2 everywhere but 0.4 in the tile of one element: the largest mean, not the largest sum.
+    weight = torch.full((3, 5, 1, 1), 1.2)
+    weight[2, 4] = 1.4
     quantizer = STLQuantizer((3, 5, 1, 1), bits=3, ratio=0.25, tile=(2, 4))
     quantizer.choose(weight)
     assert quantizer.chosen.flatten().tolist() == [0, 0, 0, 1]
