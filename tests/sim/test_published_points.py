@@ -1,0 +1,92 @@
+"""The 156 point sets published for ResNet-50 run bit-exactly: every code of each, on the model and on the hardware.
+
+Source: sogh5/SubsetQ, QPS_data/resnet50 (MIT). The data is not part of the project: `TWOFOLD_DATA` names its folder.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden import catalog, layers
+from golden.config import load_config
+from golden.formats import PointSet
+from golden.machine import Machine, infer
+from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.random_network import random_inputs
+from mapper.compiler import compile_network
+from sim.fast import run_images
+
+FILE = Path(os.environ.get("TWOFOLD_DATA", "../shared/data")) / "subset_points_resnet50" / "points.json"
+LANES = 4
+#: Input n is 1 at position n of channel n and 0 elsewhere, so that output position n is column n of the weights.
+ONE_HOT = np.eye(LANES, dtype=np.int64).reshape(1, LANES, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def published():
+    if not FILE.is_file():
+        pytest.skip(f"published point sets must be at {FILE} (TWOFOLD_DATA names the data folder), and are not")
+    return json.loads(FILE.read_text())
+
+
+def scalings(record):
+    """The levels of a published set, at each scaling at which it is a subset of the universal set."""
+    top = record["points"][-1]
+    for largest in record["largest"]:
+        assert all(point * largest % top == 0 for point in record["points"])
+        yield tuple(point * largest // top for point in record["points"])
+
+
+def network_of(sets):
+    """One 4x4 convolution a point set, whose 16 weights are all its codes in order, over and over."""
+    one = np.ones(LANES, dtype=np.int64)
+    output = Tensor((LANES, 2, 2), 8, True, 1.0)
+    built = []
+    for name, points in sets.items():
+        codes = np.resize(np.arange(2 * points.fmt.points, dtype=np.uint8), (1, LANES, LANES, 1, 1))
+        term = Term(INPUT, name, codes, (0,))
+        built.append(Layer(name, "conv2d", (term,), output, 0 * one, one, 0 * one, output.low, output.high))
+    return Network("published", Tensor((LANES, 2, 2), 8, True, 1.0), tuple(built), sets)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_every_code_of_every_published_set(published, bits):
+    records = published[f"w{bits}"]
+    assert [record["layer"] for record in records] == list(range(52))
+    fmt = catalog.subset_format(bits)
+    sets = {}
+    for record in records:
+        for levels in scalings(record):
+            sets["set_" + "_".join(map(str, levels))] = PointSet(fmt, levels)
+    config = replace(
+        load_config("configs/subset_4x4.toml"), name=f"subset{bits}_4x4", word_bits=bits, point_sets=len(sets) + 1
+    )
+    network = network_of(sets)
+    inputs = np.concatenate([ONE_HOT, -ONE_HOT, random_inputs(bits, network, 2)])
+    expected = layers.run(network, inputs)
+    for name, points in sets.items():
+        signed = [*points.levels, *(-level for level in points.levels)]
+        weights = np.resize(np.array(signed), (LANES, LANES))
+        assert (expected[name][0].reshape(LANES, LANES) == weights).all(), name
+    image = compile_network(network, config)
+    machine = Machine(config)
+    machine.write(image.beats)
+    for n, x in enumerate(inputs):
+        for name, tensor in infer(machine, image, x).tensors.items():
+            np.testing.assert_array_equal(tensor, expected[name][n], f"model, {name}")
+    hardware = run_images(image, inputs, every_layer=True, workers=1)
+    assert list(hardware.layers) == list(sets)
+    for name, tensor in hardware.layers.items():
+        np.testing.assert_array_equal(tensor, expected[name], f"hardware, {name}")
+    assert (hardware.cycles == image.cycles).all()
+
+
+def test_there_are_as_many_as_published(published):
+    assert sum(len(records) for records in published.values()) == 156
+    distinct = {bits: len({tuple(r["points"]) for r in published[f"w{bits}"]}) for bits in (2, 3, 4)}
+    assert distinct == {2: 13, 3: 15, 4: 17}
+    assert sum(0 in record["points"] for record in published["w4"]) == 18
