@@ -38,7 +38,7 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat) -> QuantModel:
     total = sum(layer.float_weight.numel() for layer in layers if isinstance(layer, ConvLayer))
     for layer in layers:
         for part in layer.modules():
-            if isinstance(part, WeightQuantizer):
+            if isinstance(part, (WeightQuantizer, ActivationQuantizer)):
                 part.network_weights = total
     quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
     quantized = QuantModel(

@@ -279,8 +279,15 @@ class QuantModel(nn.Module):
             quantizer.on_step(step, steps, epoch)
 
     def metrics(self) -> dict[str, float]:
-        """What the quantizers report of themselves, over all layers."""
-        parts: dict[str, list[tuple[float, float]]] = {}
+        """``pruned``, the part of all weights that are 0, and what the quantizers report of themselves."""
+        training = self.training
+        self.eval()  # so that looking changes nothing
+        weights = [layer.weight.detach() for layer in self.conv_layers]
+        self.train(training)
+        zeros = sum(int((weight == 0).sum()) for weight in weights)
+        parts: dict[str, list[tuple[float, float]]] = {
+            "pruned": [(float(zeros), float(sum(weight.numel() for weight in weights)))]
+        }
         for quantizer in self.quantizers():
             for name, pair in quantizer.metrics().items():
                 parts.setdefault(name, []).append(pair)

@@ -9,7 +9,7 @@ import torch
 
 from golden import catalog
 from golden.formats import WeightFormat
-from train.quantizers import ActivationQuantizer, SubsetQuantizer, UniformQuantizer, build_quantizer
+from train.quantizers import QUANTIZERS, ActivationQuantizer, SubsetQuantizer, UniformQuantizer, build_quantizer
 from train.quantizers.search import search_points
 
 SMALL = WeightFormat(menus=((2, 1, None), (0, None)), index_bits=1)  # universal set 0, 1, 2, 3, 4, 5; two points
@@ -157,7 +157,7 @@ def test_activation_gradients():
     ("make", "message"),
     [
         (lambda: build_quantizer("none", (1, 1, 1, 1)),
-         "Quantizer must be one of ('stlq', 'subset', 'uniform'), not 'none'"),
+         f"Quantizer must be one of {tuple(QUANTIZERS)}, not 'none'"),
         (lambda: UniformQuantizer((1, 1, 1, 1), bits=9), "Uniform weight must be 2 to 8 bits, not 9"),
         (lambda: UniformQuantizer((1, 1), bits=8), "Weights must be (M, N, Kh, Kw), not (1, 1)"),
         (lambda: SubsetQuantizer((1, 1, 1, 1), bits=5), "Subset word must be 2 to 4 bits, not 5"),

@@ -3,26 +3,49 @@
 from typing import Any
 
 from train.quantizers.activation import ActivationQuantizer
+from train.quantizers.affine import MinMaxQuantizer, SAWBQuantizer
+from train.quantizers.apot import APoTQuantizer
+from train.quantizers.attention import AttentionActivation, AttentionQuantizer
 from train.quantizers.base import CodedWeights, WeightQuantizer
+from train.quantizers.binary import BinaryQuantizer, TernaryQuantizer
+from train.quantizers.clipping import MinMaxActivation, PactActivation
+from train.quantizers.deepshift import DeepShiftQuantizer
+from train.quantizers.lsq import LSQuantizer
 from train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
 from train.quantizers.po2_msqe import MSQEPowerQuantizer
+from train.quantizers.relax import RelaxQuantizer
+from train.quantizers.sigma import SigmaActivation, SigmaQuantizer
 from train.quantizers.stlq import STLQuantizer
 from train.quantizers.subset import SubsetQuantizer
 from train.quantizers.uniform import UniformQuantizer
 
 #: Weight quantizers by the name that recipes use.
 QUANTIZERS: dict[str, type[WeightQuantizer]] = {
+    "apot": APoTQuantizer,
+    "attention": AttentionQuantizer,
+    "binary": BinaryQuantizer,
+    "deepshift": DeepShiftQuantizer,
+    "lsq": LSQuantizer,
+    "minmax": MinMaxQuantizer,
     "po2_gradient": GradientPowerQuantizer,
     "po2_msqe": MSQEPowerQuantizer,
+    "relax": RelaxQuantizer,
+    "sawb": SAWBQuantizer,
+    "sigma": SigmaQuantizer,
     "stlq": STLQuantizer,
     "subset": SubsetQuantizer,
+    "ternary": TernaryQuantizer,
     "uniform": UniformQuantizer,
 }
 
 #: Activation quantizers by the name that recipes use.
 ACTIVATIONS: dict[str, type[ActivationQuantizer]] = {
+    "attention": AttentionActivation,
     "lsq": ActivationQuantizer,
+    "minmax": MinMaxActivation,
+    "pact": PactActivation,
     "po2": PowerActivation,
+    "sigma": SigmaActivation,
 }
 
 __all__ = [

@@ -51,6 +51,7 @@ class ActivationQuantizer(nn.Module):
         self.enabled = True
         self.learn = False
         self.frozen = False
+        self.network_weights = 1
         self.fixed = scale is not None
         self.scale = nn.Parameter(torch.tensor([1.0 if scale is None else scale]), requires_grad=False)
 
@@ -72,7 +73,7 @@ class ActivationQuantizer(nn.Module):
         scale = self.scale
         if scale.requires_grad:
             share = 1 / np.sqrt(x[0].numel() * high)
-            scale = (scale * share) + (scale - scale * share).detach()
+            scale = scale.detach() + (scale * share - (scale * share).detach())
         y = (x / scale).clamp(low, high)
         return (y + (torch.round(y) - y).detach()) * scale
 

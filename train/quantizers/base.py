@@ -67,6 +67,8 @@ class WeightQuantizer(nn.Module):
     bits = 0
     #: Whether weight decay acts on what is trained.
     decayed = False
+    #: Whether the scale can be trained; otherwise it is computed.
+    learns_scale = True
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -130,7 +132,7 @@ class WeightQuantizer(nn.Module):
         scale, gain = per_channel(self.scale), per_channel(self.gain)
         inside = self.inside(x)
         passed = weight if inside is None else torch.where(inside, weight, weight.detach())
-        out = passed + (q * scale * gain - weight).detach()
+        out = (q * scale * gain).detach() + (passed - passed.detach())
         if self.scale.requires_grad:
             slope = torch.where(x.abs() <= self.top, q - x, q)
             slope = slope / np.sqrt(weight[0].numel() * self.top)
@@ -151,7 +153,7 @@ class WeightQuantizer(nn.Module):
 
     def trained(self) -> list[nn.Parameter]:
         """Parameters of its own that training moves at the rate of the weights."""
-        return [self.scale] if self.learn else []
+        return [self.scale] if self.learn and self.learns_scale else []
 
     def aids(self) -> list[nn.Parameter]:
         """Training aids, which have a rate of their own (`TrainRule.v_lr`)."""

@@ -125,6 +125,8 @@ class PowerQuantizer(DigitQuantizer):
         Running mean of the exponents.
     """
 
+    learns_scale = False
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -15,7 +15,8 @@ LEAST_START = 1e-5
 
 
 class GradientPowerQuantizer(PowerQuantizer):
-    """A real exponent is trained; the scale is two to its rounding. Straight-through: dscale / dexponent = scale * ln 2.
+    """A real exponent is trained, and the scale is two to its rounding; straight-through, so that
+    dscale / dexponent = scale * ln 2.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ class GradientPowerQuantizer(PowerQuantizer):
             return super().forward(weight)
         rounded = self.rounded(weight)
         self.set_power(rounded)
-        scale = torch.exp2(self.power + (rounded - self.power).detach())
+        scale = torch.exp2(rounded + (self.power - self.power.detach()))
         return self.watch(weight, po2.fake(weight, scale, -self.top, self.top) * per_channel(self.gain))
 
 
@@ -98,8 +99,8 @@ class PowerActivation(ActivationQuantizer):
     """Linear activations whose scale is a power of two, its exponent trained.
 
     The error does not join in as it does for weights (the source weighs it element by element, and activations have no
-    fixed elements): the exponent is rounded to the nearest. Its gradient is divided by the root of the number of activations
-    times levels, as that of `ActivationQuantizer` is; the source is silent there.
+    fixed elements): the exponent is rounded to the nearest. Its gradient is divided by the root of the number of
+    activations times levels, as that of `ActivationQuantizer` is; the source is silent there.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class PowerActivation(ActivationQuantizer):
         with torch.no_grad():
             self.scale.copy_(torch.exp2(torch.round(self.power)))
         share = 1 / np.sqrt(x[0].numel() * self.high)
-        power = self.power * share + (torch.round(self.power) - self.power * share).detach()
+        power = torch.round(self.power.detach()) + (self.power * share - (self.power * share).detach())
         return po2.fake(x, torch.exp2(power), self.low, self.high)
 
     @torch.no_grad()

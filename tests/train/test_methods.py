@@ -1,0 +1,187 @@
+"""Every weight quantizer of every method: what training computes is what is exported, integer for integer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from golden import catalog
+from golden import layers as golden_layers
+from golden.network import INPUT
+from tests.train.test_export import ASYMMETRIC, LOG, MODELS, SUBSET, SUBSET3
+from train import integer
+from train.convert import calibrate, convert
+from train.data import InputFormat
+from train.export import export
+from train.loop import settle
+from train.quantizers import ACTIVATIONS, QUANTIZERS, build_quantizer
+from train.recipe import parse_recipe
+from train.snap import snap
+
+LOG4 = replace(LOG, name="log4", word_bits=4)
+LOG5 = replace(LOG, name="log5", word_bits=5, acc_width=32)
+THREE = [{"quantizer": "minmax", "bits": 2}, {"quantizer": "minmax", "bits": 4}, {"quantizer": "minmax", "bits": 8}]
+TWO = [{"quantizer": "binary"}, {"quantizer": "ternary"}, {"quantizer": "float"}]
+#: Method, and the builds that it is exported to.
+WEIGHTS = {
+    "apot2": ({"quantizer": "apot", "bits": 2}, (LOG, SUBSET)),
+    "apot3": ({"quantizer": "apot", "bits": 3}, (LOG, SUBSET3, ASYMMETRIC)),
+    "apot4": ({"quantizer": "apot", "bits": 4, "clips": True}, (SUBSET, LOG)),
+    "apot4_full": ({"quantizer": "apot", "bits": 4, "normalise": "full", "alpha": 3.0}, (SUBSET,)),
+    "apot5": ({"quantizer": "apot", "bits": 5, "normalise": "none"}, (LOG4, SUBSET)),
+    "apot6": ({"quantizer": "apot", "bits": 6}, (LOG5, LOG)),
+    "attention": ({"quantizer": "attention", "members": THREE}, (LOG, SUBSET)),
+    "binary": ({"quantizer": "binary"}, (LOG, ASYMMETRIC, SUBSET, SUBSET3)),
+    "binary_channel": ({"quantizer": "binary", "granularity": "channel"}, (LOG,)),
+    "deepshift": ({"quantizer": "deepshift", "bits": 5}, (LOG5,)),
+    "deepshift3": ({"quantizer": "deepshift", "bits": 3, "top_exponent": -1}, (LOG,)),
+    "lsq2": ({"quantizer": "lsq", "bits": 2, "learn": True}, (LOG, ASYMMETRIC, SUBSET)),
+    "lsq3": ({"quantizer": "lsq", "bits": 3, "learn": True, "granularity": "channel"}, (LOG, SUBSET3)),
+    "minmax1": ({"quantizer": "minmax", "bits": 1}, (LOG,)),
+    "minmax2": ({"quantizer": "minmax", "bits": 2}, (LOG, SUBSET, ASYMMETRIC)),
+    "minmax3_integer": ({"quantizer": "minmax", "bits": 3, "offset_bits": 0}, (SUBSET3,)),
+    "minmax8": ({"quantizer": "minmax", "bits": 8, "offset_bits": 1}, (LOG, SUBSET)),
+    "po2_gradient": ({"quantizer": "po2_gradient", "bits": 4, "learn": True}, (LOG, SUBSET)),
+    "po2_msqe": ({"quantizer": "po2_msqe", "bits": 3, "granularity": "channel"}, (LOG,)),
+    "relax": ({"quantizer": "relax", "members": TWO}, (LOG, SUBSET)),
+    "sawb2": ({"quantizer": "sawb", "bits": 2}, (LOG, SUBSET, ASYMMETRIC)),
+    "sawb4": ({"quantizer": "sawb", "bits": 4}, (LOG, SUBSET3)),
+    "sigma2": ({"quantizer": "sigma", "bits": 2, "learn": True}, (LOG, SUBSET)),
+    "sigma3": ({"quantizer": "sigma", "bits": 3, "learn": True}, (LOG, ASYMMETRIC, SUBSET)),
+    "sigma_log3": ({"quantizer": "sigma", "bits": 3, "levels": "log", "learn": True}, (LOG, SUBSET)),
+    "sigma_log4": ({"quantizer": "sigma", "bits": 4, "levels": "log", "learn": True}, (LOG4, LOG)),
+    "stlq": ({"quantizer": "stlq", "bits": 3, "ratio": 0.25, "tile": [4, 4]}, (LOG,)),
+    "subset": ({"quantizer": "subset", "bits": 4}, (SUBSET,)),
+    "ternary": ({"quantizer": "ternary"}, (LOG, ASYMMETRIC, SUBSET)),
+    "ternary_channel": ({"quantizer": "ternary", "granularity": "channel"}, (LOG,)),
+    "uniform_max": ({"quantizer": "uniform", "bits": 8, "calibration": "max"}, (LOG, SUBSET)),
+    "uniform_layer": ({"quantizer": "uniform", "bits": 4, "granularity": "layer"}, (LOG,)),
+}
+CASES = [pytest.param(name, config, id=f"{name}-{config.name}") for name in WEIGHTS for config in WEIGHTS[name][1]]
+
+
+def test_every_quantizer_is_here():
+    assert {rule["quantizer"] for rule, _ in WEIGHTS.values()} == set(QUANTIZERS)
+
+
+def quantizer_of(method, shape):
+    options = {key: value for key, value in WEIGHTS[method][0].items() if key not in ("quantizer", "learn")}
+    quantizer = build_quantizer(WEIGHTS[method][0]["quantizer"], shape, **options)
+    for part in quantizer.modules():
+        part.learn = True
+    return quantizer
+
+
+@pytest.mark.parametrize(("method", "config"), CASES)
+def test_the_weights_of_training_are_codes_times_scale(method, config):
+    """A few steps of training, then: forward in training mode, in evaluation and from the codes, the same bits."""
+    torch.manual_seed(0)
+    shape = (6, 5, 3, 3)
+    weight = (torch.randn(shape) * torch.linspace(0.5, 1.5, 6).view(6, 1, 1, 1)).requires_grad_(True)
+    weight.data[2] = 0
+    weight.data[0, 0, 0, 0] = 0.0
+    quantizer = quantizer_of(method, shape).train()
+    quantizer.calibrate(weight.detach())
+    quantizer.begin()
+    trained = [p for part in quantizer.modules() if hasattr(part, "trained") for p in part.trained()]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.SGD([weight, *trained, *quantizer.aids()], 0.01)
+    target = torch.randn(shape)
+    for step in range(4):
+        quantizer.on_step(step, 4, step)
+        ((quantizer(weight) - target) ** 2).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        for part in quantizer.modules():
+            if hasattr(part, "after_step"):
+                part.after_step()
+    in_training = quantizer(weight).detach()
+    for part in quantizer.modules():
+        if hasattr(part, "finish"):
+            part.finish()
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    frozen = quantizer(weight).detach()
+    quantizer.eval()
+    out = quantizer(weight).detach()
+    assert torch.equal(out, frozen)
+    if method not in ("attention", "relax", "stlq"):
+        assert torch.equal(out, in_training)
+    coded = quantizer.encode(weight.detach(), config.fmt)
+    values = np.array(coded.points.values, dtype=np.int64)[coded.codes]
+    integers = (values << np.array(coded.shifts).reshape(-1, 1, 1, 1, 1)).sum(axis=0)
+    assert len(np.unique(integers)) > 1
+    scale = torch.tensor(coded.scale).view(-1, 1, 1, 1)
+    assert torch.equal((torch.tensor(integers).double() * scale).float(), out)
+    quantizer.rescale(torch.full((6,), 1.0))
+    assert torch.equal(quantizer(weight), out)
+
+
+def rules(weight, activation):
+    eight = {"quantizer": "uniform", "bits": 8}
+    last = activation | {"bits": 8, "calibration": "max"}
+    return parse_recipe({"name": "test", "method": "qat", "layer": [
+        {"match": "*", "weight": weight, "activation": activation},
+        {"match": "@first", "weight": eight},
+        {"match": "@last", "weight": eight, "activation": last},
+    ]})  # fmt: skip
+
+
+def exported(name, recipe, config, seed=0):
+    """Converted, calibrated, trained for a step, settled, snapped and exported; with input integers."""
+    make, shape = MODELS[name]
+    torch.manual_seed(seed)
+    quantized = convert(make().eval(), recipe, InputFormat(shape, bits=8, signed=False, scale=2**-8))
+    images = torch.randint(0, 256, (4, *shape), generator=torch.Generator().manual_seed(seed + 1))
+    calibrate(quantized, images * 2.0**-8)
+    quantized.train()
+    quantized.begin()
+    quantized.on_step(0, 1, 0)
+    (quantized(images * 2.0**-8).square().sum() + quantized.penalty()).backward()
+    quantized.after_step()
+    settle(quantized)
+    quantized.eval()
+    snap(quantized, config)
+    return quantized, export(quantized, config), images
+
+
+def check(quantized, network, images):
+    """PyTorch's integers are golden's; and what each layer of the model computes from them is within an LSB of them."""
+    images = images.reshape(len(images), *network.input.shape)
+    found = integer.run(network, images)
+    wanted = golden_layers.run(network, images.numpy())
+    tensors = {INPUT: images * network.input.scale}
+    for layer in network.layers:
+        assert np.array_equal(found[layer.name].numpy(), wanted[layer.name])
+        tensors[layer.name] = torch.tensor(wanted[layer.name] * layer.output.scale).float()
+    for layer, module in zip(network.layers, quantized.quant_layers, strict=True):
+        with torch.no_grad():
+            apart = (module(tensors) - tensors[layer.name]).abs().max()
+        assert apart <= 1.01 * layer.output.scale
+    assert len(np.unique(wanted[network.output.name])) > 2
+
+
+@pytest.mark.parametrize(("method", "config"), CASES)
+def test_exported_network_is_that_of_golden(method, config):
+    name = ("residual", "plain", "mobile", "dense")[sorted(WEIGHTS).index(method) % 4]
+    check(*exported(name, rules(WEIGHTS[method][0], {"bits": 6}), config))
+
+
+@pytest.mark.parametrize("kind", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", ["residual", "sums"])
+def test_exported_activations(kind, name):
+    activation = {"quantizer": kind, "bits": 4} | ({"more_bits": [6, 8]} if kind == "attention" else {})
+    check(*exported(name, rules({"quantizer": "lsq", "bits": 4, "learn": True}, activation), SUBSET))
+
+
+def test_apot_fits_the_two_terms_of_the_subset_array():
+    """4-bit APoT, times two, is in universal set 5; 3-bit APoT is a 3-bit log word."""
+    assert [2 * level in catalog.subset_format(4).picks for level in (0, 1, 2, 3, 4, 6, 8, 10)] == [True] * 8
+    for method, config, words in (("apot4", SUBSET, 1), ("apot3", LOG, 1), ("apot3", SUBSET3, 1), ("apot4", LOG, 2),
+                                  ("apot5", LOG4, 2), ("apot6", LOG5, 3), ("apot2", LOG, 1)):  # fmt: skip
+        weight = torch.linspace(-3, 3, 90).reshape(2, 5, 3, 3)
+        quantizer = quantizer_of(method, (2, 5, 3, 3))
+        quantizer.calibrate(weight)
+        assert len(quantizer.encode(weight, config.fmt).codes) == words

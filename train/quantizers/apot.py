@@ -1,0 +1,187 @@
+"""Additive powers of two: levels that are sums of powers of two, each out of its own short menu."""
+
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from golden import catalog
+from golden.digits import digit_codes
+from golden.formats import PointSet, WeightFormat
+from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, l2_scales, nearest, per_channel
+from train.quantizers.digits import weight_bits
+
+#: Menus of the terms by bits, sign included, in LSBs; the largest level is the sum of the largest terms.
+#: Source: build_power_value of the authors' code (its B is one less), fractions times 4, 16, 64 and 128.
+TERMS: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((0, 1),),
+    3: ((0, 4, 2, 1),),
+    4: ((0, 8, 4, 1), (0, 2)),
+    5: ((0, 32, 8, 2), (0, 16, 4, 1)),
+    6: ((0, 64, 16, 2), (0, 32, 8, 1), (0, 4)),
+}
+NORMALISATIONS = ("none", "deviation", "full")
+
+
+def apot_levels(bits: int) -> tuple[int, ...]:
+    """Magnitudes (LSBs), ascending."""
+    return tuple(sorted({sum(terms) for terms in product(*TERMS[bits])}))
+
+
+class APoTQuantizer(WeightQuantizer):
+    """Nearest level of an additive power-of-two set, with the reparametrised clipping function (RCF).
+
+    ``alpha * Proj(clip(w / alpha, -1, 1))``; the gradient of alpha is the sign where w is clipped, and elsewhere
+    ``Proj(w / alpha) - w / alpha``.
+
+    Parameters
+    ----------
+    shape
+        (M, N / groups, Kh, Kw) of the weights.
+    bits
+        2 to 6, sign included; 2 is uniform.
+    normalise
+        What alpha is relative to. ``none``: 1. ``deviation``: the standard deviation of the layer's weights. ``full``:
+        that, and their mean is subtracted first: the paper's weight normalisation, up to the factor that goes to the
+        layer's scale. It changes what the layer computes, which training must make good.
+    alpha
+        Its start; ``None``: that of least squared error. The source's is 3.
+    clips
+        No gradient reaches clipped weights (the authors' ImageNet code); otherwise all (their CIFAR code).
+
+    Attributes
+    ----------
+    alpha : shape (1,)
+        Clipping level, a parameter.
+
+    Source: Li et al., Additive Powers-of-Two Quantization, ICLR 2020.
+    """
+
+    decayed = True
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        bits: int,
+        normalise: str = "deviation",
+        alpha: float | None = None,
+        clips: bool = False,
+    ):
+        super().__init__(shape)
+        if normalise not in NORMALISATIONS:
+            raise ValueError(f"Normalisation must be one of {NORMALISATIONS}, not {normalise!r}")
+        if alpha is not None and alpha <= 0:
+            raise ValueError(f"Alpha must be above 0, not {alpha!r}")
+        self.bits = weight_bits(bits, "APoT", 6)
+        self.levels = apot_levels(bits)
+        self.normalise, self.start, self.clips = normalise, alpha, clips
+        self.alpha = nn.Parameter(torch.tensor([3.0 if alpha is None else float(alpha)]), requires_grad=False)
+
+    @property
+    def top(self) -> float:
+        return float(self.levels[-1])
+
+    def integers(self, x: Tensor) -> Tensor:
+        return torch.copysign(nearest(x.abs(), torch.tensor(self.levels).to(x)), x)
+
+    def inside(self, x: Tensor) -> Tensor | None:
+        return x.abs() <= self.top if self.clips else None
+
+    def prepare(self, weight: Tensor) -> Tensor:
+        return weight - weight.mean() if self.normalise == "full" else weight
+
+    def trained(self) -> list[nn.Parameter]:
+        return [self.alpha] if self.learn else []
+
+    @torch.no_grad()
+    def deviation(self, weight: Tensor) -> Tensor:
+        """What alpha is relative to."""
+        if self.normalise == "none" or weight.numel() == 1:
+            return torch.ones(())
+        return weight.std().clamp(min=1e-8)
+
+    @torch.no_grad()
+    def refresh(self, weight: Tensor) -> None:
+        self.scale.copy_((self.alpha * self.deviation(weight) / self.top).expand(self.shape[0]))
+
+    @torch.no_grad()
+    def calibrate(self, weight: Tensor) -> None:
+        """Start of alpha."""
+        if self.start is None:
+            scale = l2_scales(self.prepare(weight), self.integers, self.top, by_channel=False)[:1]
+            self.alpha.copy_(scale * self.top / self.deviation(weight))
+        else:
+            self.alpha.fill_(self.start)
+        self.refresh(weight)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        out = super().forward(weight)
+        if not self.enabled or not self.alpha.requires_grad or not self.training or self.frozen:
+            return out
+        with torch.no_grad():
+            x = self.prepare(weight) / per_channel(self.scale)
+            slope = torch.where(x.abs() > self.top, torch.sign(x), (self.integers(x) - x) / self.top)
+            slope = slope * self.deviation(weight) * per_channel(self.gain)
+        return out + (self.alpha - self.alpha.detach()) * slope
+
+    @torch.no_grad()
+    def rescale(self, factor: Tensor) -> None:
+        super().rescale(factor)
+        self.alpha.mul_(float(factor.mean()))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keep alpha positive."""
+        self.alpha.clamp_(min=1e-3)
+
+    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
+        """One word where the format has all levels, times some power of two; a word a term where it has all terms;
+        else digits.
+        """
+        with torch.no_grad():
+            values = self.integers(self.prepare(weight) / per_channel(self.scale)).numpy().astype(np.int64)
+        scale = (self.scale * self.gain).double().numpy()
+        for shift in range(fmt.max_level.bit_length()):
+            words = _one_word(values, self.levels, fmt, shift) or _term_words(values, TERMS[self.bits], fmt, shift)
+            if words is not None:
+                codes, points = words
+                return CodedWeights(codes, (0,) * len(codes), points, scale / (1 << shift))
+        points = catalog.digit_points(fmt)
+        codes, shifts = digit_codes(values, points)
+        return CodedWeights(codes, shifts, points, scale / (1 << fmt.digit_shift))
+
+
+Words = tuple[NDArray[np.uint8], PointSet]
+
+
+def _one_word(values: NDArray[np.int64], levels: tuple[int, ...], fmt: WeightFormat, shift: int) -> Words | None:
+    shifted = tuple(level << shift for level in levels)
+    if len(fmt.menus) == 1:
+        points = catalog.log_points(fmt)
+        if any(level not in points.codes or -level not in points.codes for level in shifted):
+            return None
+    else:
+        if len(shifted) > fmt.points or any(level not in fmt.picks for level in shifted):
+            return None
+        points = PointSet(fmt, shifted + (shifted[-1],) * (fmt.points - len(shifted)))
+    return encode_values(values << shift, points)[None], points
+
+
+def _term_words(
+    values: NDArray[np.int64], terms: tuple[tuple[int, ...], ...], fmt: WeightFormat, shift: int
+) -> Words | None:
+    if len(fmt.menus) != 1:
+        return None
+    points = catalog.log_points(fmt)
+    if any(
+        term << shift not in points.codes or -(term << shift) not in points.codes for menu in terms for term in menu
+    ):
+        return None
+    parts = {sum(choice): choice for choice in product(*terms)}
+    table = np.array([parts[level] for level in sorted(parts)], dtype=np.int64)
+    place = np.searchsorted(np.array(sorted(parts)), np.abs(values))
+    words = np.moveaxis(table[place], -1, 0) * np.sign(values) << shift
+    return np.stack([encode_values(word, points) for word in words]), points

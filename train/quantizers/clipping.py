@@ -1,0 +1,111 @@
+"""Linear activations whose clipping level is learned by itself (PACT) or follows the largest value (min-max)."""
+
+import torch
+from torch import Tensor, nn
+
+from train.quantizers.activation import ActivationQuantizer
+
+#: Share of a new batch in the running maximum.
+MOMENTUM = 0.01
+
+
+class PactActivation(ActivationQuantizer):
+    """``round(clip(x, 0, alpha) * L / alpha) * alpha / L``; the gradient of alpha is that of all clipped values.
+
+    Parameters
+    ----------
+    bits, signed, calibration, limit, scale
+        See `ActivationQuantizer`. The paper has unsigned activations; signed ones are clipped at the format's two ends.
+
+    Attributes
+    ----------
+    alpha : shape (1,)
+        Clipping level, a parameter on which weight decay acts.
+
+    Source: Choi et al., PACT: Parameterized Clipping Activation for Quantized Neural Networks, 2018, section 3.
+    """
+
+    decayed = True
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        signed: bool,
+        calibration: str = "mse",
+        limit: float | None = None,
+        scale: float | None = None,
+    ):
+        super().__init__(bits=bits, signed=signed, calibration=calibration, limit=limit, scale=scale)
+        self.alpha = nn.Parameter(self.scale.detach() * self.levels_up, requires_grad=False)
+
+    @property
+    def levels_up(self) -> int:
+        """Largest level of the format."""
+        return (1 << (self.bits - self.signed)) - 1
+
+    def trained(self) -> list[nn.Parameter]:
+        return [self.alpha] if self.learn and not self.fixed else []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.enabled or not self.alpha.requires_grad or not self.training or self.frozen:
+            return super().forward(x)
+        with torch.no_grad():
+            self.scale.copy_(self.alpha / self.levels_up)
+            high = self.scale * self.high
+            low = self.scale * self.low
+            q = torch.round(x / self.scale).clamp(self.low, self.high) * self.scale
+            slope = (x >= high).to(x) - ((x < low).to(x) if self.signed else 0.0)
+            inside = (x >= low) & (x < high)
+        passed = torch.where(inside, x, x.detach())
+        return q + (passed - passed.detach()) + (self.alpha - self.alpha.detach()) * slope
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        super().calibrate(x)
+        self.alpha.copy_(self.scale * self.levels_up)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keep alpha positive."""
+        self.alpha.clamp_(min=1e-3)
+
+
+class MinMaxActivation(ActivationQuantizer):
+    """The scale follows the largest magnitude: a running mean of that of each batch.
+
+    The array's activations have no offset, so unsigned ones range from 0, and signed ones are symmetric.
+
+    Parameters
+    ----------
+    bits, signed, limit, scale
+        See `ActivationQuantizer`.
+
+    Source: paper 004 eq. 10, for activations.
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int,
+        signed: bool,
+        calibration: str = "max",
+        limit: float | None = None,
+        scale: float | None = None,
+    ):
+        if calibration not in ("max", "mse"):
+            raise ValueError(f"Calibration must be one of ('max', 'mse'), not {calibration!r}")
+        super().__init__(bits=bits, signed=signed, calibration="max", limit=limit, scale=scale)
+
+    def trained(self) -> list[nn.Parameter]:
+        """Nothing."""
+        return []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.enabled and self.training and not self.frozen and not self.fixed:
+            with torch.no_grad():
+                high = (1 << (self.bits - self.signed)) - 1
+                now = torch.maximum(x.max() / high, x.min() / self.low if self.signed else x.new_zeros(()))
+                if now > 0:
+                    self.scale.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
+        return super().forward(x)
