@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from golden.config import load_config
 from golden.container import load
+from golden.network import INPUT
 from train import integer
 from train.__main__ import main
 from train.convert import calibrate, convert
@@ -20,14 +21,15 @@ from train.export import export
 from train.loop import accuracy, fit
 from train.models import MODELS, build_model
 from train.pipelines import apply, float_model
-from train.ptq import correct_bias, fit_channels, float_sums
+from train.ptq import correct_bias, fit_channels, float_means, float_sums
 from train.quantizers import QUANTIZERS
-from train.recipe import TrainRule, load_recipe, parse_recipe
-from train.reconstruct import learn_rounding
+from train.recipe import PostRule, TrainRule, load_recipe, parse_recipe
+from train.reconstruct import learn_block
 from train.runs import load_run, save_run
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+RECIPE_8 = {"name": "w8", "method": "ptq", "layer": [{"match": "*", "weight": {"quantizer": "uniform", "bits": 8}}]}
 SHORT = TrainRule(epochs=8, batch=64, lr=1e-2, weight_decay=1e-3)
 
 
@@ -172,7 +174,11 @@ def test_post_training(digits, trained, name, build, allowed):
 def calibrated(trained, digits, name="subset_w3a8"):
     model = convert(trained[0], load_recipe(ROOT / "recipes" / f"{name}.toml"), digits.input)
     images = digits.train_x[:256]
-    wanted = float_sums(model, images)
+    wanted, floats = {}, {INPUT: images}
+    with torch.no_grad():
+        for layer in model.quant_layers:
+            wanted[layer.name] = float_sums(layer, floats)
+            floats[layer.name] = layer.activate(wanted[layer.name])
     calibrate(model, images)
     return model, images, wanted
 
@@ -187,7 +193,8 @@ def output_error(layer, tensors, target):
         return float(F.mse_loss(layer.activate(layer.compute(tensors)), target))
 
 
-def test_reconstruction_lowers_the_error_of_each_layer(digits, trained):
+@pytest.mark.parametrize(("rounding", "lr", "part"), [("straight", 0.01, 0.9), ("choose", 0.1, 1.0)])
+def test_reconstruction_lowers_the_error_of_each_layer(digits, trained, rounding, lr, part):
     model, images, wanted = calibrated(trained, digits)
     with torch.no_grad():
         tensors = model.trace(images)
@@ -202,14 +209,16 @@ def test_reconstruction_lowers_the_error_of_each_layer(digits, trained):
         if layer.name.startswith("block"):
             target = layer.activate(wanted[layer.name])
             start = output_error(layer, tensors, target)
-            generator = torch.Generator().manual_seed(0)
-            learn_rounding(layer, tensors, target, steps=100, lr=0.01, generator=generator)
-            assert output_error(layer, tensors, target) < 0.9 * start, layer.name
+            settings = PostRule(steps=100, rounding=rounding, lr=lr)
+            learn_block([layer], tensors, target, settings, torch.Generator().manual_seed(0))
+            assert output_error(layer, tensors, target) < part * start, layer.name
 
 
 def test_bias_correction_makes_means_equal(digits, trained):
     model, images, wanted = calibrated(trained, digits)
-    correct_bias(model, images, wanted)
+    means = float_means(convert(trained[0], parse_recipe(RECIPE_8), digits.input), images)
+    assert all(torch.allclose(means[name], wanted[name].mean(dim=(0, 2, 3)), atol=1e-5) for name in wanted)
+    correct_bias(model, images, means)
     tensors = model.read(images)
     with torch.no_grad():
         for layer in model.quant_layers:
@@ -244,7 +253,7 @@ def test_runs_come_back(tmp_path, digits, trained):
 def test_names_that_do_not_exist():
     with pytest.raises(ValueError, match=rf"^Model must be one of {re.escape(str(tuple(MODELS)))}, not 'no such'$"):
         build_model("no such")
-    with pytest.raises(ValueError, match=rf"^Data must be one of {re.escape(str(tuple(DATA)))}, not 'svhn'$"):
+    with pytest.raises(ValueError, match=rf"^Data must be one of {re.escape(str(DATA))}, not 'svhn'$"):
         load_data("svhn")
     with pytest.raises(ValueError, match=r"^Input shape must be .*, not \(3, 4\)$"):
         InputFormat((3, 4))
@@ -262,17 +271,17 @@ def test_command_line(tmp_path, capsys):
     run, quantized, out = (str(tmp_path / name) for name in ("float", "subset", "network"))
     config = str(ROOT / "configs" / "subset_8x8.toml")
     recipe = str(ROOT / "recipes" / "subset_w4a8.toml")
-    assert main(["fit", run, "--epochs", "2"]) == 0
+    assert main(["fit", "--out", run, "--epochs", "2"]) == 0
     lines = (tmp_path / "float" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
-    assert main(["ptq", quantized, "--start", run, "--recipe", recipe, "--config", config]) == 0
+    assert main(["ptq", "--out", quantized, "--start", run, "--recipe", recipe, "--config", config]) == 0
     assert main(["export", quantized, "--config", config, "--out", out]) == 0
     assert load(out).meta["recipe"] == "subset_w4a8"
     capsys.readouterr()
     assert main(["eval", quantized, "--config", config]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("accuracy 0.") and second.startswith("integer accuracy 0.")
-    assert main(["fit", quantized, "--recipe", recipe, "--start", run, "--config", config]) == 2
+    assert main(["fit", "--out", quantized, "--recipe", recipe, "--start", run, "--config", config]) == 2
     assert capsys.readouterr().err == f"error: {recipe}: method must be 'qat', not 'ptq'\n"
     assert main(["export", run, "--config", config, "--out", out]) == 2
     assert capsys.readouterr().err == f"error: Run must be of a quantized model, not the float model in {run!r}\n"
