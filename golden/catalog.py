@@ -41,19 +41,43 @@ SUBSET_MENUS: dict[int, tuple[tuple[int | None, ...], tuple[int | None, ...]]] =
 }
 
 
-def subset_format(bits: int, option: int = 5) -> WeightFormat:
-    """Subset word of `bits` bits, sign included, over one of the paper's universal sets (paper 003 table 1).
+def subset_format(bits: int, option: int = 5, *, menus: str = "") -> WeightFormat:
+    """Subset word of `bits` bits, sign included, over one of the paper's universal sets (paper 003 table 1) or another.
+
+    Parameters
+    ----------
+    bits
+        2 to 4.
+    option
+        1 to 5.
+    menus
+        Instead of an option, the left shifts of each term: ``"4 3 1 off + 4 2 0 off"`` is option 5.
 
     Raises
     ------
     ValueError
-        If `bits` is not 2 to 4 or the option is not 1 to 5.
+        If `bits` is not 2 to 4, the option is not 1 to 5, or the menus are not two terms of shifts.
     """
     if not isinstance(bits, int) or not 2 <= bits <= 4:
         raise ValueError(f"Subset word must be 2 to 4 bits, not {bits!r}")
     if option not in SUBSET_MENUS:
         raise ValueError(f"Universal set must be one of {tuple(SUBSET_MENUS)}, not {option!r}")
-    return WeightFormat(menus=SUBSET_MENUS[option], index_bits=bits - 1)
+    return WeightFormat(menus=parse_menus(menus) if menus else SUBSET_MENUS[option], index_bits=bits - 1)
+
+
+def parse_menus(text: str) -> tuple[tuple[int | None, ...], ...]:
+    """Menus of a subset format written as in ``"4 3 1 off + 4 2 0 off"``.
+
+    Raises
+    ------
+    ValueError
+        If there are not two terms, or an entry is neither a number nor ``off``.
+    """
+    terms = [term.split() for term in text.split("+")]
+    entries = [entry for term in terms for entry in term]
+    if len(terms) != 2 or not all(terms) or not all(e == "off" or (e.isascii() and e.isdigit()) for e in entries):
+        raise ValueError(f"Menus must be two terms of shifts or 'off', as in '4 3 1 off + 4 2 0 off', not {text!r}")
+    return tuple(tuple(None if entry == "off" else int(entry) for entry in term) for term in terms)
 
 
 def digit_points(fmt: WeightFormat) -> PointSet:

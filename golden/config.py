@@ -39,6 +39,9 @@ class ArrayConfig:
         Bits of a weight word, sign included.
     universal_set
         Option of paper 003 table 1 (subset PE only).
+    menus
+        Instead of an option, the left shifts of the two terms: ``"4 3 1 off + 4 2 0 off"`` is option 5 (subset PE
+        only).
     asymmetric
         The log word of paper 000 with one more negative level (log PE only).
     act_bits
@@ -75,6 +78,7 @@ class ArrayConfig:
     cols: int
     word_bits: int
     universal_set: int = 5
+    menus: str = ""
     asymmetric: bool = False
     act_bits: int = 8
     acc_width: int = 28
@@ -117,6 +121,13 @@ class ArrayConfig:
             raise ValueError(f"word_bits must be 2 to 4 for the subset PE, not {self.word_bits!r}")
         if self.universal_set not in catalog.SUBSET_MENUS:
             raise ValueError(f"universal_set must be one of {tuple(catalog.SUBSET_MENUS)}, not {self.universal_set!r}")
+        if self.menus:
+            try:
+                levels = catalog.subset_format(2, menus=self.menus).universal_set
+            except ValueError as error:
+                raise ValueError(f"menus: {error}") from error
+            if not {0, 1} <= set(levels):
+                raise ValueError(f"menus must give the levels 0 and 1, not {levels!r}")
         if self.acc_width < self.sum_bits:
             raise ValueError(f"acc_width must be at least {self.sum_bits} (one column sum), not {self.acc_width!r}")
 
@@ -125,7 +136,7 @@ class ArrayConfig:
         """The weight format that the PE is wired for."""
         if self.pe == "log":
             return catalog.log_format(self.word_bits, asymmetric=self.asymmetric)
-        return catalog.subset_format(self.word_bits, self.universal_set)
+        return catalog.subset_format(self.word_bits, self.universal_set, menus=self.menus)
 
     @property
     def sets(self) -> int:
@@ -176,7 +187,8 @@ class ArrayConfig:
     @property
     def build_hash(self) -> int:
         """32 bits that name the build: an image made for another build is refused."""
-        text = json.dumps([MACHINE_VERSION, {k: v for k, v in asdict(self).items() if k != "name"}], sort_keys=True)
+        facts = {k: v for k, v in asdict(self).items() if k != "name" and (v or k != "menus")}
+        text = json.dumps([MACHINE_VERSION, facts], sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
     # Latencies (cycles). `docs/machine.md` derives them stage by stage; simulation checks every one.

@@ -155,7 +155,7 @@ def learn_block(
     spread = float(wanted.std())
     groups = [group for learner in learners.values() for group in learner.groups(settings, spread)]
     scales = _learned_scales(layers[:-1], settings)
-    groups += [{"params": [scale], "lr": settings.act_lr * float(scale)} for scale in scales]
+    groups += [{"params": [scale], "lr": settings.act_lr * float(scale.detach())} for scale in scales]
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     inner = {layer.name for layer in layers}

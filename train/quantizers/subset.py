@@ -22,6 +22,8 @@ class SubsetQuantizer(WeightQuantizer):
         Bits of a word, sign included.
     universal_set
         Option 1 to 5 of paper 003 table 1.
+    menus
+        Instead of an option, the shifts of the two terms, as in a build (`golden.config.ArrayConfig`).
     granularity
         ``channel`` or ``layer``: what shares a scale.
 
@@ -31,11 +33,19 @@ class SubsetQuantizer(WeightQuantizer):
         Points (LSBs), ascending. A weight of exactly 0 becomes the smallest, with sign +.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, bits: int, universal_set: int = 5, granularity: str = "channel"):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        bits: int,
+        universal_set: int = 5,
+        menus: str = "",
+        granularity: str = "channel",
+    ):
         super().__init__(shape)
         if granularity not in GRANULARITIES:
             raise ValueError(f"Granularity must be one of {GRANULARITIES}, not {granularity!r}")
-        self.fmt = catalog.subset_format(bits, universal_set)
+        self.fmt = catalog.subset_format(bits, universal_set, menus=menus)
         self.granularity = granularity
         self.levels: Tensor
         self.register_buffer("levels", torch.tensor(self.fmt.universal_set[-self.fmt.points :], dtype=torch.int64))
