@@ -94,7 +94,7 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostRule) -> None:
                 floats[layer.name] = layer.activate(sums)
                 _calibrate(layer, tensors, sums, settings)
         if settings.steps and any(isinstance(layer, ConvLayer) for layer in group):
-            learn_block(group, before, floats[group[-1].name], settings, generator)
+            learn_block(group, before, floats, settings, generator)
             for layer in group:
                 _settle(layer, tensors, again=layer is group[-1] or not settings.act_lr)
         needed = {source for later in groups[n + 1 :] for layer in later for source in layer.sources}

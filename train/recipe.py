@@ -4,13 +4,14 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from golden.network import KINDS
 from train.quantizers import ACTIVATIONS, QUANTIZERS
 from train.quantizers.activation import CALIBRATIONS
 
 METHODS = ("qat", "ptq")
+OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("cosine", "step", "constant")
 #: What learned rounding looks at as one, and its ways.
 UNITS, ROUNDINGS = ("layer", "block"), ("straight", "choose")
 #: What a pattern may be besides a path: the first and last layer with weights, and the kinds of layers.
@@ -105,7 +106,17 @@ class TrainRule:
     Parameters
     ----------
     epochs, batch, lr, weight_decay, optimizer, seed
-        As usual; cosine schedule to 0.
+        As usual; `optimizer` is ``adam`` or ``sgd``.
+    momentum
+        Of ``sgd``.
+    schedule
+        ``cosine`` to 0, ``step``, or ``constant``.
+    milestones, decay
+        Of ``step``: parts of the training after which the rate is multiplied, and the factor.
+    warmup
+        Epochs in which the rate rises from nearly 0.
+    augment
+        Crop and flip training images, where the data set says how.
     penalty
         Lambda of the quantizers' own losses (paper 000: of ``sum(v**2)``).
     v_lr
@@ -121,6 +132,12 @@ class TrainRule:
     lr: float = 1e-3
     weight_decay: float = 0.0
     optimizer: str = "adam"
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    warmup: float = 0.0
+    augment: bool = True
     seed: int = 0
     penalty: float = 0.0
     v_lr: float = 0.0
@@ -128,19 +145,24 @@ class TrainRule:
     settle: float = 0.2
 
     def __post_init__(self) -> None:
+        if isinstance(self.milestones, list):
+            object.__setattr__(self, "milestones", tuple(self.milestones))
         _check_types(self, "train")
+        if any(type(part) not in (int, float) or not 0 < part < 1 for part in self.milestones):
+            raise ValueError(f"train.milestones must be numbers between 0 and 1, not {self.milestones!r}")
         for key in ("epochs", "batch"):
             if getattr(self, key) < 1:
                 raise ValueError(f"train.{key} must be at least 1, not {getattr(self, key)!r}")
-        for key in ("lr", "weight_decay", "penalty", "v_lr"):
+        for key in ("lr", "weight_decay", "penalty", "v_lr", "momentum", "decay", "warmup"):
             if getattr(self, key) < 0:
                 raise ValueError(f"train.{key} must be at least 0, not {getattr(self, key)!r}")
         if not 0 <= self.distill <= 1:
             raise ValueError(f"train.distill must be 0 to 1, not {self.distill!r}")
         if not 0 <= self.settle < 1:
             raise ValueError(f"train.settle must be 0 to below 1, not {self.settle!r}")
-        if self.optimizer not in ("adam", "sgd"):
-            raise ValueError(f"train.optimizer must be one of ('adam', 'sgd'), not {self.optimizer!r}")
+        for key, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, key) not in names:
+                raise ValueError(f"train.{key} must be one of {names}, not {getattr(self, key)!r}")
 
 
 @dataclass(frozen=True)
@@ -169,6 +191,9 @@ class PostRule:
         gains and biases, and of the activations' scales (0: they stay as calibrated).
     decide
         Weight of the penalty of undecided choices.
+    drop
+        Part of the activations, at random, that are left unquantized while rounding is learned (Wei et al., QDrop,
+        ICLR 2022).
     """
 
     images: int = 512
@@ -186,6 +211,7 @@ class PostRule:
     scale_lr: float = 0.01
     act_lr: float = 0.0
     decide: float = 0.01
+    drop: float = 0.0
 
     def __post_init__(self) -> None:
         _check_types(self, "ptq")
@@ -193,20 +219,24 @@ class PostRule:
         for key, value in (least | dict.fromkeys(("lr", "scale_lr", "act_lr", "decide"), 0)).items():
             if getattr(self, key) < value:
                 raise ValueError(f"ptq.{key} must be at least {value}, not {getattr(self, key)!r}")
+        if not 0 <= self.drop < 1:
+            raise ValueError(f"ptq.drop must be 0 to below 1, not {self.drop!r}")
         for key, names in (("unit", UNITS), ("rounding", ROUNDINGS)):
             if getattr(self, key) not in names:
                 raise ValueError(f"ptq.{key} must be one of {names}, not {getattr(self, key)!r}")
 
 
-_KINDS: dict[Any, str] = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+_KINDS: dict[Any, str] = {
+    int: "an integer", float: "a number", str: "a string", bool: "true or false", tuple: "a list of numbers",
+}  # fmt: skip
 
 
 def _check_types(rule: Any, prefix: str) -> None:
     for spec in fields(rule):
         value = getattr(rule, spec.name)
-        kinds = (int, float) if spec.type is float else (spec.type,)
-        if type(value) not in kinds:
-            raise ValueError(f"{prefix}.{spec.name} must be {_KINDS[spec.type]}, not {value!r}")
+        kind: Any = get_origin(spec.type) or spec.type
+        if type(value) not in ((int, float) if kind is float else (kind,)):
+            raise ValueError(f"{prefix}.{spec.name} must be {_KINDS[kind]}, not {value!r}")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class _Learner:
 
 
 def learn_block(
-    layers: list[QuantLayer], tensors: Tensors, wanted: Tensor, settings: PostRule, generator: torch.Generator
+    layers: list[QuantLayer], tensors: Tensors, floats: Tensors, settings: PostRule, generator: torch.Generator
 ) -> None:
     """Reconstruct a block of layers.
 
@@ -142,13 +142,14 @@ def learn_block(
         Calibrated; the last one's output is the block's.
     tensors
         The quantized results of the layers before it, on the calibration images.
-    wanted
-        The float block's output on the same, activation included.
+    floats
+        The float results of the same layers and of the block's.
     settings
         Steps, rates, batch, way of rounding.
     generator
-        Of the batches.
+        Of the batches and of what is dropped.
     """
+    wanted = floats[layers[-1].name]
     learners = {
         layer.name: _Learner.of(layer, settings.rounding) for layer in layers if isinstance(layer, ConvLayer)
     }  # fmt: skip
@@ -163,12 +164,13 @@ def learn_block(
     softs = [learner.soft for learner in learners.values() if learner.soft is not None]
     for step in range(settings.steps):
         batch = torch.randint(0, len(wanted), (min(settings.batch, len(wanted)),), generator=generator)
-        here = {name: tensors[name][batch] for name in names}
+        here = {name: _drop(tensors[name][batch], floats[name][batch], settings.drop, generator) for name in names}
         for layer in layers:
             y = learners[layer.name].compute(here) if layer.name in learners else layer.compute(here)
             y = layer.activate(y)
             last = layer is layers[-1]
-            here[layer.name] = y if last or layer.quantizer is None else layer.quantizer(y)
+            out = y if last or layer.quantizer is None else layer.quantizer(y)
+            here[layer.name] = _drop(out, y, settings.drop, generator)
         loss = F.mse_loss(y, wanted[batch]) * wanted.shape[1]
         if step >= WARM * settings.steps:
             sharp = _sharpness(step, settings.steps)
@@ -184,6 +186,13 @@ def learn_block(
         learner.finish()
     for scale in scales:
         scale.requires_grad_(False)
+
+
+def _drop(quantized: Tensor, real: Tensor, part: float, generator: torch.Generator) -> Tensor:
+    """The quantized values, a part of them at random replaced with the real ones."""
+    if not part or quantized is real:
+        return quantized
+    return torch.where(torch.rand(real.shape, generator=generator) < part, real, quantized)
 
 
 def _put(layer: ConvLayer, module: nn.Module) -> None:
