@@ -1,32 +1,20 @@
-"""Command line: ``python -m train fit|ptq|eval|export --help``."""
+"""Command line: ``python -m train fit|ptq|eval|export|plot --help``."""
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-from rich.console import Console
-from rich.progress import Progress
-
-from golden.config import load_config
-from golden.container import save
-from train import integer
-from train.data import DATA, load_data
-from train.export import export
-from train.layers import QuantModel
-from train.loop import accuracy, json_lines
-from train.models import MODELS, build_model
-from train.pipelines import FLOAT, apply, train_float
-from train.recipe import load_recipe
-from train.runs import METRICS, load_run, quantized_run, save_run, use_threads
+from train import commands
+from train.data import DATA
+from train.models import MODELS
+from train.runs import use_threads
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     options = _parser().parse_args(arguments)
-    use_threads(options.threads)
     try:
+        use_threads(options.threads)
         options.run(options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -36,105 +24,94 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train, quantize and export networks.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    found = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    fit = commands.add_parser("fit", help="train in float, or quantization-aware from a float run")
-    fit.add_argument("run_folder", metavar="RUN", type=Path, help="folder to write")
-    fit.add_argument("--model", default="demo", choices=sorted(MODELS), help="network (default: %(default)s)")
-    fit.add_argument("--data", default="digits", choices=sorted(DATA), help="data set (default: %(default)s)")
-    fit.add_argument("--recipe", type=Path, help="recipe of method 'qat'; needs --start and --config")
-    fit.add_argument("--start", metavar="RUN", type=Path, help="float run to start from")
-    fit.add_argument("--config", type=Path, help="build of the array")
-    fit.add_argument("--epochs", type=int, help="instead of the recipe's")
-    fit.add_argument("--seed", type=int, help="instead of the recipe's")
-    fit.set_defaults(run=_fit)
+    fit = found.add_parser("fit", help="train in float, or quantization-aware from trained weights")
+    _source(fit)
+    fit.add_argument("--recipe", type=Path, help="recipe of method 'qat'; without one, the training is in float")
+    _build(fit, "build of the array: scales end where its requantiser can do them")
+    _settings(fit)
+    _running(fit)
+    fit.set_defaults(run=commands.fit)
 
-    ptq = commands.add_parser("ptq", help="quantize a float run after training")
-    ptq.add_argument("run_folder", metavar="RUN", type=Path, help="folder to write")
-    ptq.add_argument("--start", metavar="RUN", type=Path, required=True, help="float run")
+    ptq = found.add_parser("ptq", help="quantize trained weights after training")
+    _source(ptq)
     ptq.add_argument("--recipe", type=Path, required=True, help="recipe of method 'ptq'")
-    ptq.add_argument("--config", type=Path, required=True, help="build of the array")
-    ptq.set_defaults(run=_ptq)
+    _build(ptq, "build of the array: scales end where its requantiser can do them")
+    ptq.set_defaults(run=commands.ptq)
 
-    evaluate = commands.add_parser("eval", help="accuracy on the held-out images")
-    evaluate.add_argument("run_folder", metavar="RUN", type=Path)
-    evaluate.add_argument("--config", type=Path, help="also in integer mode, exported for this build")
-    evaluate.set_defaults(run=_eval)
+    evaluate = found.add_parser("eval", help="accuracy on the held-out images")
+    _run(evaluate)
+    _build(evaluate, "also in integer mode, exported for this build")
+    evaluate.set_defaults(run=commands.evaluate)
 
-    out = commands.add_parser("export", help="write the integer network of a quantized run")
-    out.add_argument("run_folder", metavar="RUN", type=Path)
-    out.add_argument("--config", type=Path, required=True, help="build of the array")
-    out.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder to write")
-    out.set_defaults(run=_export)
+    export = found.add_parser("export", help="write the integer network of a quantized run")
+    _run(export)
+    _build(export, "build of the array", required=True)
+    export.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder to write")
+    export.set_defaults(run=commands.export_network)
 
-    for command in (fit, ptq, evaluate, out):
-        command.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
+    plot = found.add_parser("plot", help="draw a run: quantizers, metrics, words by layer, accuracy against cost")
+    _run(plot)
+    plot.add_argument(
+        "--report", metavar="FILE", type=Path, nargs="+", default=[],
+        help="report files (lists of rows with accuracy and bits or cycles) for accuracy against cost",
+    )  # fmt: skip
+    plot.add_argument("--out", metavar="FOLDER", type=Path, help="folder to write (default: RUN/plots)")
+    plot.set_defaults(run=commands.plot)
+
+    for command in (fit, ptq, evaluate, export, plot):
+        command.add_argument(
+            "--threads", metavar="N", type=int, default=1, help="threads of torch (default: %(default)s)"
+        )
     return parser
 
 
-def _fit(options: argparse.Namespace) -> None:
-    if options.recipe is not None:
-        _quantize(options, "qat")
-        return
-    data = load_data(options.data)
-    changes = {key: getattr(options, key) for key in ("epochs", "seed") if getattr(options, key) is not None}
-    settings = replace(FLOAT, **changes)
-    torch.manual_seed(settings.seed)
-    model = build_model(options.model, classes=data.classes, inputs=data.input.shape[0])
-    with Progress(console=Console(stderr=True)) as progress:
-        report = json_lines(options.run_folder / METRICS)
-        reached = train_float(model, data, settings, report=report, progress=progress)
-    save_run(options.run_folder, model, {"model": options.model, "data": options.data, "accuracy": reached})
-    print(f"float accuracy {reached:.4f}, written to {options.run_folder}")
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    parser.add_argument("--data-path", metavar="PATH", type=Path, help="data, if they are no longer where they were")
 
 
-def _ptq(options: argparse.Namespace) -> None:
-    _quantize(options, "ptq")
+def _build(parser: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
+    parser.add_argument("--config", metavar="FILE", type=Path, required=required, help=text)
 
 
-def _quantize(options: argparse.Namespace, method: str) -> None:
-    if options.start is None or options.config is None:
-        raise ValueError("Arguments --start and --config must be given with a recipe, not left out")
-    recipe, config = load_recipe(options.recipe), load_config(options.config)
-    if recipe.method != method:
-        raise ValueError(f"{options.recipe}: method must be {method!r}, not {recipe.method!r}")
-    changes = {key: getattr(options, key, None) for key in ("epochs", "seed")}
-    recipe = replace(recipe, train=replace(recipe.train, **{k: v for k, v in changes.items() if v is not None}))
-    model, data, facts = load_run(options.start)
-    if isinstance(model, QuantModel):
-        raise ValueError(f"Run must be of a float model, not the quantized model in {str(options.start)!r}")
-    with Progress(console=Console(stderr=True)) as progress:
-        report = json_lines(options.run_folder / METRICS)
-        result = apply(model, data, recipe, config, report=report, progress=progress)
-    facts = {"model": facts["model"], "data": facts["data"], "accuracy": result.accuracy, "build": config.name}
-    save_run(
-        options.run_folder, result.model, facts | {"float_accuracy": result.float_accuracy}, recipe
-    )  # fmt: skip
-    print(
-        f"{recipe.name}: accuracy {result.accuracy:.4f} (float {result.float_accuracy:.4f}), "
-        f"written to {options.run_folder}"
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder to write")
+    parser.add_argument("--network", choices=sorted(MODELS), help="network (default: demo)")
+    parser.add_argument("--data", choices=sorted(DATA), help="data set (default: digits)")
+    parser.add_argument("--data-path", metavar="PATH", type=Path, help="where the data set lies")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--weights", metavar="FILE", type=Path, help="trained weights, .safetensors or .npz")
+    start.add_argument("--start", metavar="RUN", type=Path, help="float run to start from, its network and data")
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("instead of the recipe's or the data set's own settings")
+    group.add_argument("--epochs", metavar="N", type=int)
+    group.add_argument("--batch", metavar="N", type=int, help="images of a step, over all processes")
+    group.add_argument("--lr", metavar="RATE", type=float)
+    group.add_argument("--warmup", metavar="EPOCHS", type=float)
+    group.add_argument("--schedule", metavar="NAME", help="cosine, step or constant")
+    group.add_argument("--optimizer", metavar="NAME", help="adam or sgd")
+    group.add_argument("--seed", metavar="N", type=int)
+
+
+def _running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it runs")
+    group.add_argument("--device", default="auto", help="cpu, cuda or cuda:N (default: cuda if there is one)")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
+    group.add_argument(
+        "--compile", metavar="BACKEND", nargs="?", const="inductor", default="", help="torch.compile (inductor)"
     )
-
-
-def _eval(options: argparse.Namespace) -> None:
-    model, data, _ = load_run(options.run_folder)
-    print(f"accuracy {accuracy(model, data.test_x, data.test_y):.4f} on {len(data.test_y)} held-out images")
-    if options.config is not None:
-        quantized, data, _ = quantized_run(options.run_folder)
-        network = export(quantized, load_config(options.config))
-        logits = integer.run(network, data.test_integers)[network.output.name].flatten(1)
-        reached = float((logits.argmax(1) == data.test_y).double().mean())
-        print(f"integer accuracy {reached:.4f}")
-
-
-def _export(options: argparse.Namespace) -> None:
-    model, _, facts = quantized_run(options.run_folder)
-    meta: dict[str, object] = {
-        key: facts[key] for key in ("model", "data", "accuracy", "float_accuracy") if key in facts
-    }
-    network = export(model, load_config(options.config), meta=meta)
-    save(network, options.out)
-    print(f"{len(network.layers)} layers, {network.meta['weight_bits']:.2f} bits a weight, written to {options.out}")
+    group.add_argument("--resume", action="store_true", help="go on with the interrupted run in the folder")
+    group.add_argument(
+        "--save-every", metavar="STEPS", type=int, default=0, help="save the state also within epochs, not only after"
+    )
+    group.add_argument(
+        "--evaluate", metavar="N", type=int, default=0, help="report the held-out accuracy every N epochs"
+    )
+    group.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard, too")
 
 
 if __name__ == "__main__":

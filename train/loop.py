@@ -1,20 +1,60 @@
 """The training loop, float and quantization-aware, on one page."""
 
-import json
-from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from train.checkpoint import Place, load_state, save_state
 from train.data import DataSet, Images
+from train.distributed import ALONE, World, shared_norms
 from train.layers import QuantModel
 from train.recipe import TrainRule
+from train.report import Report, json_lines
+from train.schedule import rate
 
-#: Called after each epoch with what happened in it.
-Report = Callable[[dict[str, float]], None]
+__all__ = ["FitOptions", "Report", "accuracy", "fit", "json_lines", "predict", "settle"]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Where and how a training runs. The result depends on it in the rounding of floating-point numbers at most.
+
+    Parameters
+    ----------
+    device
+        As `torch.device` takes it.
+    bf16
+        Compute in bfloat16 where PyTorch thinks it safe (`torch.autocast`); weights stay float32.
+    compile
+        Backend of `torch.compile`, such as ``inductor``; empty: not compiled.
+    state
+        File for the state of the training, written after each epoch; ``None``: none.
+    every
+        Write it after so many steps, too (0: never).
+    resume
+        Begin with what the file holds.
+    facts
+        What the training is besides its settings; a state with other facts is refused.
+    evaluate
+        Report the accuracy on the held-out images every so many epochs (0: never).
+    world
+        The processes that train together.
+    """
+
+    device: str = "cpu"
+    bf16: bool = False
+    compile: str = ""
+    state: Path | None = None
+    every: int = 0
+    resume: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    evaluate: int = 0
+    world: World = ALONE
 
 
 def fit(
@@ -26,61 +66,124 @@ def fit(
     report: Report | None = None,
     progress: Progress | None = None,
     title: str = "training",
+    options: FitOptions | None = None,
 ) -> None:
-    """Train in place; deterministic for a seed, a machine and a number of threads.
+    """Train in place; deterministic for a seed, a machine and a number of threads, interrupted or not.
 
     A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
     in the last part of the training (`TrainRule.settle`) they are gone and the scales stand still. With a teacher, a
     part `TrainRule.distill` of the loss is the cross-entropy to its soft labels.
     """
-    guide = None
-    if teacher is not None and settings.distill:
-        teacher.eval()
-        with torch.no_grad():
-            guide = predict(teacher, data.train_x).softmax(1)
-    quantized = model if isinstance(model, QuantModel) else None
-    optimizers = _optimizers(model, settings)
-    steps = max(1, len(data.train_x) // settings.batch)
-    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizers[0], settings.epochs * steps)]
-    generator = torch.Generator().manual_seed(settings.seed)
-    task = progress.add_task(title, total=settings.epochs) if progress else None
-    settled = settings.epochs - round(settings.settle * settings.epochs)
-    if quantized:
-        quantized.begin()
-    for epoch in range(settings.epochs):
-        # A quantized model has no batch statistics left: there the mode makes no difference.
-        model.train()
-        if quantized and epoch == settled:
-            settle(quantized)
-        order = torch.randperm(len(data.train_x), generator=generator)
-        total = right = 0.0
-        for step in range(steps):
-            batch = order[step * settings.batch : (step + 1) * settings.batch]
-            if quantized:
-                quantized.on_step(epoch * steps + step, settings.epochs * steps, epoch)
-            logits = model(data.train_x[batch])
-            loss = F.cross_entropy(logits, data.train_y[batch])
-            if guide is not None:
-                loss = (1 - settings.distill) * loss + settings.distill * F.cross_entropy(logits, guide[batch])
-            (loss + settings.penalty * quantized.penalty() if quantized else loss).backward()
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            for schedule in schedules:
-                schedule.step()
-            if quantized:
-                quantized.after_step()
-            total += loss.item()
-            right += int((logits.argmax(1) == data.train_y[batch]).sum())
-        if report:
-            accuracy = right / (steps * settings.batch)
-            extra = quantized.metrics() if quantized else {}
-            report({"epoch": epoch + 1, "loss": total / steps, "train_accuracy": accuracy} | extra)
-        if progress and task is not None:
-            progress.advance(task)
-    if quantized:
-        settle(quantized)
+    options = options or FitOptions()
+    model.to(options.device)
+    try:
+        with shared_norms(model, options.world):
+            _Training(model, data, settings, teacher, options).run(report, progress, title)
+    finally:
+        model.cpu()
     model.eval()
+
+
+class _Training:
+    def __init__(
+        self, model: nn.Module, data: DataSet, settings: TrainRule, teacher: nn.Module | None, options: FitOptions
+    ):
+        self.model, self.data, self.settings, self.options = model, data, settings, options
+        self.quantized = model if isinstance(model, QuantModel) else None
+        self.augment = data.augment if settings.augment else None
+        self.teacher = teacher.to(options.device).eval() if teacher is not None and settings.distill else None
+        # Soft labels of images that do not change are computed once.
+        still = self.teacher is not None and not self.augment
+        self.guide = predict(self.teacher, data.train_x).softmax(1) if self.teacher and still else None
+        self.batch = min(settings.batch, len(data.train_x) // options.world.size * options.world.size)
+        self.part = options.world.part(self.batch)
+        self.steps = len(data.train_x) // self.batch  # a last batch that is not full is left out
+        self.optimizers = _optimizers(model, settings)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.facts = options.facts | {"settings": asdict(settings), "processes": options.world.size}
+        self.place = Place()
+        if self.quantized:
+            self.quantized.begin()
+        if options.resume and options.state:
+            self.place = load_state(options.state, model, self.optimizers, self.generator, self.facts)
+        self.forward = torch.compile(model, backend=options.compile) if options.compile else model
+
+    def run(self, report: Report | None, progress: Progress | None, title: str) -> None:
+        settings, place, world = self.settings, self.place, self.options.world
+        done = place.epoch * self.steps + place.step
+        task = progress.add_task(title, total=settings.epochs * self.steps, completed=done) if progress else None
+        settled = settings.epochs - round(settings.settle * settings.epochs)
+        while place.epoch < settings.epochs:
+            # A quantized model has no batch statistics: there the mode matters to quantizers alone.
+            self.model.train()
+            if self.quantized and place.epoch == settled and not place.step:
+                settle(self.quantized)
+            order = self._order()
+            while place.step < self.steps:
+                loss, right = self._step(order[place.step * self.batch : (place.step + 1) * self.batch])
+                place.step, place.loss, place.right = place.step + 1, place.loss + loss, place.right + right
+                if self.options.every and place.step % self.options.every == 0 and place.step < self.steps:
+                    self._save()
+                if progress and task is not None:
+                    progress.advance(task)
+            place.epoch, place.step = place.epoch + 1, 0
+            sums = world.add(torch.tensor([place.loss / world.size, place.right], dtype=torch.float64))
+            place.loss = place.right = 0.0
+            if report:
+                report(self._metrics(*(sums / self.steps).tolist()))
+            self._save()
+        if self.quantized:
+            settle(self.quantized)
+
+    def _order(self) -> Tensor:
+        """Order of the images in this epoch; of the one that was interrupted, if it was."""
+        now = self.generator.get_state()
+        if self.place.step:
+            self.generator.set_state(self.place.start)
+        self.place.start = self.generator.get_state()
+        order = torch.randperm(len(self.data.train_x), generator=self.generator)
+        if self.place.step:
+            self.generator.set_state(now)
+        return order
+
+    def _step(self, batch: Tensor) -> tuple[float, int]:
+        """One step; loss, and images labelled rightly, of this process's part of the batch."""
+        settings, world, device = self.settings, self.options.world, self.options.device
+        number, steps = self.place.epoch * self.steps + self.place.step, settings.epochs * self.steps
+        for group in self.optimizers[0].param_groups:
+            group["lr"] = rate(settings, number, steps, settings.epochs)
+        if self.quantized:
+            self.quantized.on_step(number, steps, self.place.epoch)
+        images = self.data.train_x[batch[self.part]]
+        if self.augment:
+            images = self.augment(images, self.generator, count=self.batch, part=self.part)
+        images, labels = images.to(device), self.data.train_y[batch[self.part]].to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.options.bf16):
+            logits = self.forward(images).float()
+        loss = F.cross_entropy(logits, labels)
+        if self.teacher is not None:
+            with torch.no_grad():
+                soft = self.teacher(images).softmax(1) if self.guide is None else self.guide[batch[self.part]]
+            loss = (1 - settings.distill) * loss + settings.distill * F.cross_entropy(logits, soft.to(device))
+        (loss + settings.penalty * self.quantized.penalty() if self.quantized else loss).backward()
+        world.average(p.grad for p in self.model.parameters() if p.grad is not None)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if self.quantized:
+            self.quantized.after_step()
+            world.average(_statistics(self.quantized))
+        return loss.item(), int((logits.argmax(1) == labels).sum())
+
+    def _metrics(self, loss: float, right: float) -> dict[str, float]:
+        metrics = {"epoch": self.place.epoch, "loss": loss, "train_accuracy": right / self.batch}
+        if self.options.evaluate and self.place.epoch % self.options.evaluate == 0:
+            metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y)
+        return metrics | (self.quantized.metrics() if self.quantized else {})
+
+    def _save(self) -> None:
+        if self.options.state and self.options.world.first:
+            save_state(self.options.state, self.model, self.optimizers, self.generator, self.place, self.facts)
 
 
 def settle(model: QuantModel) -> None:
@@ -93,9 +196,10 @@ def settle(model: QuantModel) -> None:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor | Images, *, batch: int = 256) -> Tensor:
-    """Outputs for all images."""
+    """Outputs for all images, on the CPU."""
     model.eval()
-    return torch.cat([model(images[n : n + batch]) for n in range(0, len(images), batch)])
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return torch.cat([model(images[n : n + batch].to(device)).cpu() for n in range(0, len(images), batch)])
 
 
 def accuracy(model: nn.Module, images: Tensor | Images, labels: Tensor, *, batch: int = 256) -> float:
@@ -103,16 +207,13 @@ def accuracy(model: nn.Module, images: Tensor | Images, labels: Tensor, *, batch
     return int((predict(model, images, batch=batch).argmax(1) == labels).sum()) / len(images)
 
 
-def json_lines(path: Path) -> Report:
-    """Report that appends one JSON object a line to a file, begun afresh."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("", encoding="utf-8")
-
-    def report(metrics: dict[str, float]) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
-
-    return report
+def _statistics(model: QuantModel) -> list[Tensor]:
+    """What quantizers keep of the batches that they have seen, besides what the optimizers train."""
+    tensors = []
+    for quantizer in model.quantizers():
+        tensors += [b for b in quantizer.buffers() if b.is_floating_point()]
+        tensors += [p.detach() for p in quantizer.parameters() if not p.requires_grad]
+    return tensors
 
 
 def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optimizer]:
@@ -134,7 +235,7 @@ def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optim
         groups.append({"params": scales, "weight_decay": 0.0})
     optimizers: list[torch.optim.Optimizer]
     if settings.optimizer == "sgd":
-        optimizers = [torch.optim.SGD(groups, settings.lr, momentum=0.9)]
+        optimizers = [torch.optim.SGD(groups, settings.lr, momentum=settings.momentum)]
     else:
         optimizers = [torch.optim.Adam(groups, settings.lr)]
     if aids:

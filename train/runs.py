@@ -46,8 +46,8 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
     part.replace(folder / FACTS)
 
 
-def load_run(folder: Path | str) -> tuple[nn.Module, DataSet, dict[str, Any]]:
-    """Model, data and facts of a run.
+def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Module, DataSet, dict[str, Any]]:
+    """Model, data and facts of a run; `data_path` instead of where the data were.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def load_run(folder: Path | str) -> tuple[nn.Module, DataSet, dict[str, Any]]:
         raise ValueError(f"{folder / FACTS}: file must be a run's JSON, not damaged: {error!r}") from error
     if version != RUN_VERSION:
         raise ValueError(f"{folder / FACTS}: version must be {RUN_VERSION}, not {version!r}")
-    data = load_data(facts["data"], facts.get("data_path"))
+    data = load_data(facts["data"], data_path or facts.get("data_path"))
     model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
     if facts["recipe"] is not None:
         model = convert(model, parse_recipe(_table(facts["recipe"])), data.input)
@@ -78,7 +78,7 @@ def load_run(folder: Path | str) -> tuple[nn.Module, DataSet, dict[str, Any]]:
     return model.eval(), data, facts
 
 
-def quantized_run(folder: Path | str) -> tuple[QuantModel, DataSet, dict[str, Any]]:
+def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[QuantModel, DataSet, dict[str, Any]]:
     """Like `load_run`, for a quantized model.
 
     Raises
@@ -86,7 +86,7 @@ def quantized_run(folder: Path | str) -> tuple[QuantModel, DataSet, dict[str, An
     ValueError
         If the model is a float model.
     """
-    model, data, facts = load_run(folder)
+    model, data, facts = load_run(folder, data_path)
     if not isinstance(model, QuantModel):
         raise ValueError(f"Run must be of a quantized model, not the float model in {str(folder)!r}")
     return model, data, facts

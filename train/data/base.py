@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from train.data.augment import UNCHANGED, Augment
+
 
 @dataclass(frozen=True)
 class InputFormat:
@@ -115,6 +117,8 @@ class DataSet:
         Shape and format of an image.
     classes
         Number of labels.
+    augment
+        What is usually done to training images.
     """
 
     name: str
@@ -124,6 +128,7 @@ class DataSet:
     test_y: Tensor
     input: InputFormat
     classes: int
+    augment: Augment = UNCHANGED
 
     @property
     def test_integers(self) -> Tensor:

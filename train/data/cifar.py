@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.data.augment import Augment
 from train.data.base import DataSet, PixelImages, pixel_format
 from train.data.batches import read_batch
 
@@ -97,4 +98,5 @@ def _data_set(
         test_y=torch.from_numpy(arrays["test_y"].astype(np.int64)),
         input=pixel_format((3, 32, 32), mean, std),
         classes=classes,
+        augment=Augment(shift=4, flip=True),
     )

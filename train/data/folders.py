@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from train.data.augment import Augment
 from train.data.base import DataSet, Images, pixel_format
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,8 +76,15 @@ def imagenet(path: Path, *, side: int = SIDE, resize: int = RESIZE) -> DataSet:
         parts[part] = FolderImages([file for file, _ in pairs], side=side, resize=resize), labels
     (train_x, train_y), (test_x, test_y) = parts["train"], parts["val"]
     return DataSet(
-        "imagenet", train_x, train_y, test_x, test_y, pixel_format((3, side, side), MEAN, STD), len(classes)
-    )  # fmt: skip
+        name="imagenet",
+        train_x=train_x,
+        train_y=train_y,
+        test_x=test_x,
+        test_y=test_y,
+        input=pixel_format((3, side, side), MEAN, STD),
+        classes=len(classes),
+        augment=Augment(shift=side // 8, flip=True),
+    )
 
 
 def _classes(folder: Path) -> list[str]:
