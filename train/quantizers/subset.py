@@ -78,9 +78,12 @@ class SubsetQuantizer(WeightQuantizer):
         self.scale.copy_(scales.expand(len(weight)))
 
     def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
-        if fmt != self.fmt:
+        """Codes; an array of wider words with the same menus takes them too, the last point filling its table up."""
+        if fmt.menus != self.fmt.menus or fmt.index_bits < self.fmt.index_bits:
             raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
+        levels = self.points.levels
+        points = PointSet(fmt, levels + levels[-1:] * (fmt.points - len(levels)))
         with torch.no_grad():
             values = self.integers(weight / per_channel(self.scale))
-        codes = encode_values(values.numpy(), self.points)[None]
-        return CodedWeights(codes, (0,), self.points, (self.scale * self.gain).double().numpy())
+        codes = encode_values(values.numpy(), points)[None]
+        return CodedWeights(codes, (0,), points, (self.scale * self.gain).double().numpy())
