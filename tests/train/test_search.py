@@ -159,6 +159,16 @@ def test_scale_of_weights_and_importance_does_not_matter():
     other = search_points(weights * 1e-9, fmt, importance=np.full(50, 1e6))
     assert other.levels == one.levels
     assert other.scales == pytest.approx(one.scales * 1e-9) and other.error == pytest.approx(one.error * 1e-12)
+    for extreme in (1e-150, 1e150):
+        far = search_points(weights * extreme, fmt)
+        assert far.levels == one.levels and far.scales == pytest.approx(one.scales * extreme)
+
+
+def test_weights_are_left_as_they_are():
+    weights = np.random.default_rng(5).laplace(size=(3, 50))
+    before = weights.copy()
+    search_points(weights, catalog.subset_format(3))
+    assert (weights == before).all()
 
 
 def test_more_points_than_levels_repeat_the_last():

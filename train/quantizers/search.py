@@ -77,6 +77,8 @@ def search_points(
     levels, count = fmt.universal_set, min(fmt.points, len(fmt.universal_set))
     if levels[-1] <= 0:
         raise ValueError(f"Universal set must have a level above 0, not {levels!r}")
+    unit = np.ldexp(1.0, int(np.frexp(np.abs(flat).max())[1]))  # a power of two: nothing is rounded
+    flat /= unit
     if not by_channel:
         flat, h = flat.reshape(1, -1), None if h is None else h.reshape(1, -1)
     rows = [SortedRow.of(row, None if h is None else h[n]) for n, row in enumerate(flat)]
@@ -95,7 +97,8 @@ def search_points(
     points, factor = smallest(points, levels)
     scales *= factor
     error = objective(flat, points, scales, h)
-    return PointSearch(points + (points[-1],) * (fmt.points - count), scales, error, min(lower, error))
+    padded = points + (points[-1],) * (fmt.points - count)
+    return PointSearch(padded, scales * unit, error * unit**2, min(lower, error) * unit**2)
 
 
 def objective(weights: Array, points: tuple[int, ...], scales: Array, importance: Array | None = None) -> float:
@@ -131,7 +134,7 @@ def smallest(points: tuple[int, ...], levels: tuple[int, ...]) -> tuple[tuple[in
 
 
 def _checked(weights: NDArray[np.floating], importance: NDArray[np.floating] | None) -> tuple[Array, Array | None]:
-    array = np.asarray(weights, dtype=np.float64)
+    array = np.array(weights, dtype=np.float64)
     if array.ndim < 2 or not array.size:
         raise ValueError(f"Weights must be of shape (M, ...) and not empty, not {array.shape!r}")
     if not np.isfinite(array).all():
