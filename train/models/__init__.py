@@ -6,15 +6,26 @@ from functools import partial
 from torch import nn
 
 from train.models.demo import DemoNet
+from train.models.mobilenet import MobileNetV1, MobileNetV2
+from train.models.resnet18 import ResNet18
 from train.models.resnet_cifar import ResNetCifar
+from train.models.small_vgg import SmallVGG
 from train.models.weights import load_weights
 
 #: Networks that `python -m train` knows by name; each takes the number of classes and of the input's channels.
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "demo": DemoNet,
+    "mobilenet_v1": MobileNetV1,
+    "mobilenet_v1_cifar": partial(MobileNetV1, small=True),
+    "mobilenet_v2": MobileNetV2,
+    "mobilenet_v2_cifar": partial(MobileNetV2, small=True),
+    "resnet18": ResNet18,
+    "resnet18_cifar": partial(ResNet18, small=True),
     "resnet20": partial(ResNetCifar, 20),
     "resnet32": partial(ResNetCifar, 32),
     "resnet56": partial(ResNetCifar, 56),
+    "small_vgg": SmallVGG,
+    "small_vgg_mnist": partial(SmallVGG, inputs=1, width=16),
 }
 
 __all__ = ["MODELS", "build_model", "load_weights"]
