@@ -129,10 +129,16 @@ def load_state(
 
 
 def read_epoch(file: Path) -> int:
-    """Epochs done in a state; 0 where there is no file."""
+    """Epochs done in a state, those of earlier stages too; 0 where there is no file."""
     if not file.is_file():
         return 0
-    return int(_open(file)[0]["place"]["epoch"])
+    header = _open(file)[0]
+    return read_stage(file) * int(header["facts"].get("settings", {}).get("epochs", 0)) + int(header["place"]["epoch"])
+
+
+def read_stage(file: Path) -> int:
+    """Number of the stage that a state is of, from 0; 0 where there is no file."""
+    return int(_open(file)[0]["facts"].get("stage", 0)) if file.is_file() else 0
 
 
 def _open(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -4,10 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from golden.network import INPUT
 from train.data import InputFormat
 from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
 from train.lower import Lowering
 from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
+from train.quantizers.po2 import PowerQuantizer
 from train.recipe import Recipe
 
 
@@ -94,6 +96,8 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
     tensors = model.read(images)
     for layer in model.quant_layers:
         if isinstance(layer, ConvLayer):
+            if isinstance(layer.weight_quantizer, PowerQuantizer) and layer.source == INPUT:
+                layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
             layer.weight_quantizer.calibrate(layer.float_weight)
         y = layer.activate(layer.compute(tensors))
         if layer.quantizer is not None:

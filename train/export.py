@@ -225,5 +225,7 @@ class _Exporter:
         self.words += scheduled
         self.weights += weights
         self.report[layer.name]["weight_bits"] = scheduled * self.config.fmt.code_bits / weights
+        integers = sum(values[word] << shift for word, shift in zip(coded.codes, coded.shifts, strict=True))
+        self.report[layer.name]["pruned"] = float(np.mean(integers == 0))
         if isinstance(layer.weight_quantizer, STLQuantizer):
             self.report[layer.name]["two_word_ratio"] = layer.weight_quantizer.two_word_ratio

@@ -273,6 +273,18 @@ class QuantModel(nn.Module):
         for quantizer in self.quantizers():
             quantizer.begin()
 
+    def set_bits(self, least: int) -> None:
+        """Have quantizers with fewer bits use `least` of them; 0: all have their final bits again.
+
+        Raises
+        ------
+        ValueError
+            If no weight quantizer can change its bits.
+        """
+        changed = [quantizer for quantizer in self.quantizers() if quantizer.set_bits(least)]
+        if not any(isinstance(quantizer, WeightQuantizer) for quantizer in changed):
+            raise ValueError("Stages must have a quantizer of weights that can change its bits, not none")
+
     def on_step(self, step: int, steps: int, epoch: int) -> None:
         """To be called before each training step, numbered from 0, of `steps` in all."""
         for quantizer in self.quantizers():

@@ -1,7 +1,7 @@
 """A method from its recipe to a quantized model: what the command line and the demo call."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,6 +9,7 @@ from rich.progress import Progress
 from torch import nn
 
 from golden.config import ArrayConfig
+from train.checkpoint import read_stage
 from train.convert import calibrate, convert
 from train.data import DataSet
 from train.layers import QuantModel
@@ -31,6 +32,8 @@ FLOAT_BY_DATA = {
 }
 #: Images that calibration looks at in quantization-aware training.
 CALIBRATION = 512
+#: `TrainRule.settle` of a training in which scales stand still in every epoch.
+FROM_THE_START = 1 - 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,54 @@ def float_model(
     return model, train_float(model, data, settings, progress=progress)
 
 
+def trainings(rule: TrainRule) -> list[tuple[int, TrainRule]]:
+    """Least bits and settings of each training of a recipe, in order (`TrainRule.stages`, `TrainRule.again`)."""
+    found = [(bits, rule) for bits in (*rule.stages, 0)]
+    if rule.again:
+        found.append((0, replace(rule, settle=FROM_THE_START)))
+    return [(bits, replace(settings, seed=rule.seed + stage)) for stage, (bits, settings) in enumerate(found)]
+
+
+def train_quantized(
+    quantized: QuantModel,
+    model: nn.Module,
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    options: FitOptions | None = None,
+) -> None:
+    """Calibrate a converted model and train it in all stages of the recipe; `model` is the float model.
+
+    Epochs are reported as if the stages were one training. A resumed run goes on in the stage that its state is of.
+    """
+    plan, options = trainings(recipe.train), options or FitOptions()
+    if recipe.train.stages:
+        quantized.set_bits(plan[0][0])
+    calibrate(quantized, data.train_x[:CALIBRATION])
+    start = read_stage(options.state) if options.resume and options.state else 0
+    for stage, (bits, settings) in enumerate(plan):
+        if stage < start:
+            continue
+        facts = options.facts | ({"stage": stage} if len(plan) > 1 else {})
+        if recipe.train.stages:
+            quantized.set_bits(bits)
+        fit(
+            quantized, data, settings,
+            teacher=copy.deepcopy(model), report=_later(report, stage * settings.epochs), progress=progress,
+            title=f"{recipe.name} {stage + 1}/{len(plan)}" if len(plan) > 1 else recipe.name,
+            options=replace(options, facts=facts, resume=options.resume and stage == start),
+        )  # fmt: skip
+
+
+def _later(report: Report | None, epochs: int) -> Report | None:
+    """The same report, epochs counted on."""
+    if report is None or not epochs:
+        return report
+    return lambda metrics: report(metrics | {"epoch": metrics["epoch"] + epochs})
+
+
 def apply(
     model: nn.Module,
     data: DataSet,
@@ -95,12 +146,7 @@ def apply(
         recipe = load_recipe(recipe)
     quantized = convert(model, recipe, data.input)
     if recipe.method == "qat":
-        calibrate(quantized, data.train_x[:CALIBRATION])
-        fit(
-            quantized, data, recipe.train,
-            teacher=copy.deepcopy(model), report=report, progress=progress, title=recipe.name,
-            options=options,
-        )  # fmt: skip
+        train_quantized(quantized, model, data, recipe, report=report, progress=progress, options=options)
         if config is not None:
             snap(quantized, config)
     else:

@@ -125,6 +125,11 @@ class TrainRule:
         Part of the loss that is the cross-entropy to the float model's soft labels.
     settle
         Part of the training, at its end, in which auxiliary values are gone and scales stand still.
+    stages
+        Bits of trainings before the final one, falling: quantizers that can change their bits and end with fewer begin
+        with these, and keep their step from stage to stage (paper 002 section 4.1). Each stage has all epochs.
+    again
+        Train once more in the end, scales standing still from the start (paper 002 section 4.2).
     """
 
     epochs: int = 30
@@ -143,13 +148,19 @@ class TrainRule:
     v_lr: float = 0.0
     distill: float = 0.0
     settle: float = 0.2
+    stages: tuple[int, ...] = ()
+    again: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.milestones, list):
-            object.__setattr__(self, "milestones", tuple(self.milestones))
+        for key in ("milestones", "stages"):
+            if isinstance(getattr(self, key), list):
+                object.__setattr__(self, key, tuple(getattr(self, key)))
         _check_types(self, "train")
         if any(type(part) not in (int, float) or not 0 < part < 1 for part in self.milestones):
             raise ValueError(f"train.milestones must be numbers between 0 and 1, not {self.milestones!r}")
+        bits = self.stages
+        if any(type(b) is not int or not 2 <= b <= 8 for b in bits) or list(bits) != sorted(set(bits), reverse=True):
+            raise ValueError(f"train.stages must be falling numbers of 2 to 8 bits, not {self.stages!r}")
         for key in ("epochs", "batch"):
             if getattr(self, key) < 1:
                 raise ValueError(f"train.{key} must be at least 1, not {getattr(self, key)!r}")

@@ -1,4 +1,4 @@
-"""Paper 004 by hand: start and normalisation of attention, temperatures, penalty, gradients, and the one that is left."""
+"""Paper 004 by hand: start, normalisation and gradients of attention, temperatures, penalty, and what is left."""
 
 import math
 import re
@@ -89,7 +89,7 @@ def test_the_largest_attention_is_left():
     weight = torch.tensor([1.0, -3.0, 2.0, -1.9]).reshape(1, 4, 1, 1)
     quantizer.calibrate(weight)
     quantizer.alpha.data.copy_(torch.tensor([0.1, 0.9, 0.3]))
-    with pytest.raises(ValueError, match="^Mixture must be one quantizer at export: call finish"):
+    with pytest.raises(ValueError, match=r"^Mixture must be one quantizer at export: call finish\(\) first"):
         quantizer.encode(weight, log_format(3))
     assert quantizer.metrics().keys() == {"attention0", "attention1", "attention2"}
     quantizer.finish()

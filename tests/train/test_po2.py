@@ -290,6 +290,39 @@ def test_requantisation_is_a_pure_shift(config, name, weight):
         assert np.array_equal(found[layer.name].numpy(), wanted[layer.name])
 
 
+@pytest.mark.parametrize("weight", list(RECIPES))
+def test_an_input_of_any_scale_is_no_obstacle(weight):
+    """Its factor goes into the first layer's weights: every multiplier is 1, off by a float32's rounding at most."""
+    config = replace(SUBSET, name="shift", digits=1)
+    torch.manual_seed(0)
+    rule = parse_recipe({"name": "shift", "method": "qat", "layer": [
+        {"match": "*", "weight": RECIPES[weight] | {"bits": 8}, "activation": {"quantizer": "po2", "bits": 8}},
+    ]})  # fmt: skip
+    quantized = convert(MODELS["plain"][0]().eval(), rule, InputFormat((3, 6, 6), bits=8, signed=True, scale=0.0207))
+    images = torch.randint(-128, 128, (8, 3, 6, 6), generator=torch.Generator().manual_seed(1))
+    calibrate(quantized, images * 0.0207)
+    first = quantized.conv_layers[0].weight_quantizer
+    assert torch.log2(first.scale * 0.0207).tolist() == pytest.approx([round(math.log2(first.scale[0] * 0.0207))] * 5)
+    quantized.train()
+    in_training = first(quantized.conv_layers[0].float_weight)
+    quantized.eval()
+    assert torch.equal(in_training, first(quantized.conv_layers[0].float_weight))
+    # The factor apart, the error is that of the best power of two.
+    for factor in (0.5, 2.0):
+        size = first.scale[0].item() * factor
+        worse = torch.round(quantized.conv_layers[0].float_weight / size).clamp(-127, 127) * size
+        assert (in_training - quantized.conv_layers[0].float_weight).square().sum() < (
+            worse - quantized.conv_layers[0].float_weight
+        ).square().sum()
+    snap(quantized, config)
+    network = export(quantized, config)
+    for layer in network.layers:
+        assert set(layer.multiplier.tolist()) == {1}
+        assert network.meta["layers"][layer.name]["multiplier_error"] < 1e-6
+    found, wanted = integer.run(network, images), golden_layers.run(network, images.numpy())
+    assert all(np.array_equal(found[layer.name].numpy(), wanted[layer.name]) for layer in network.layers)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -110,7 +110,7 @@ def test_lsq_gradient(granularity):
 
 
 def test_minmax_has_levels_from_end_to_end():
-    """Range -1 to 2 with 2 bits: -1, 0, 1, 2. With an offset of a third of a step, the offset is rounded to quarters."""
+    """Range -1 to 2 with 2 bits: -1, 0, 1, 2. Another offset is rounded to quarters of a step."""
     quantizer = MinMaxQuantizer((1, 6, 1, 1), bits=2)
     weight = row(-1.0, -0.4, -0.6, 0.6, 1.4, 2.0)
     quantizer.calibrate(weight)

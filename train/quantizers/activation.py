@@ -48,6 +48,7 @@ class ActivationQuantizer(nn.Module):
         if calibration not in CALIBRATIONS:
             raise ValueError(f"Calibration must be one of {CALIBRATIONS}, not {calibration!r}")
         self.bits, self.signed, self.calibration, self.limit = bits, signed, calibration, limit
+        self.final_bits = bits
         self.enabled = True
         self.learn = False
         self.frozen = False
@@ -100,6 +101,11 @@ class ActivationQuantizer(nn.Module):
             error = float(((torch.round(flat / scale).clamp(self.low, high) * scale - flat) ** 2).sum())
             best = min(best, (error, scale))
         self.scale.fill_(best[1])
+
+    def set_bits(self, least: int) -> bool:
+        """Have the final bits or, if these are fewer, `least`, keeping the scale; whether the quantizer can."""
+        self.bits = max(self.final_bits, least)
+        return True
 
     def trained(self) -> list[nn.Parameter]:
         """Parameters that training moves."""

@@ -75,7 +75,7 @@ class APoTQuantizer(WeightQuantizer):
             raise ValueError(f"Normalisation must be one of {NORMALISATIONS}, not {normalise!r}")
         if alpha is not None and alpha <= 0:
             raise ValueError(f"Alpha must be above 0, not {alpha!r}")
-        self.bits = weight_bits(bits, "APoT", 6)
+        self.final_bits = self.bits = weight_bits(bits, "APoT", 6)
         self.levels = apot_levels(bits)
         self.normalise, self.start, self.clips = normalise, alpha, clips
         self.alpha = nn.Parameter(torch.tensor([3.0 if alpha is None else float(alpha)]), requires_grad=False)
@@ -83,6 +83,12 @@ class APoTQuantizer(WeightQuantizer):
     @property
     def top(self) -> float:
         return float(self.levels[-1])
+
+    def set_bits(self, least: int) -> bool:
+        """As in the base, but that alpha stays and not the step, as the authors do."""
+        self.bits = min(max(self.final_bits, least), max(TERMS))
+        self.levels = apot_levels(self.bits)
+        return True
 
     def integers(self, x: Tensor) -> Tensor:
         return torch.copysign(nearest(x.abs(), torch.tensor(self.levels).to(x)), x)

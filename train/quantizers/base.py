@@ -148,6 +148,10 @@ class WeightQuantizer(nn.Module):
         """Multiply the scales of the output channels; the weights are rounded anew."""
         self.scale.mul_(factor.to(self.scale))
 
+    def set_bits(self, least: int) -> bool:
+        """Have the final bits or, if these are fewer, `least`, keeping the step; whether the quantizer can."""
+        return False
+
     def refresh(self, weight: Tensor) -> None:
         """In training, before each rounding: whatever follows from the weights as they are now."""
 

@@ -44,6 +44,13 @@ class PactActivation(ActivationQuantizer):
         """Largest level of the format."""
         return (1 << (self.bits - self.signed)) - 1
 
+    @torch.no_grad()
+    def set_bits(self, least: int) -> bool:
+        before = self.levels_up
+        self.bits = max(self.final_bits, least)
+        self.alpha.mul_(self.levels_up / before)
+        return True
+
     def trained(self) -> list[nn.Parameter]:
         return [self.alpha] if self.learn and not self.fixed else []
 

@@ -33,7 +33,7 @@ class LSQuantizer(DigitQuantizer):
         super().__init__(shape)
         if granularity not in GRANULARITIES:
             raise ValueError(f"Granularity must be one of {GRANULARITIES}, not {granularity!r}")
-        self.bits = weight_bits(bits, "LSQ")
+        self.final_bits = self.bits = weight_bits(bits, "LSQ")
         self.granularity = granularity
 
     @property
@@ -44,6 +44,10 @@ class LSQuantizer(DigitQuantizer):
     def bottom(self) -> float:
         """Least level (LSBs)."""
         return -self.top - 1
+
+    def set_bits(self, least: int) -> bool:
+        self.bits = max(self.final_bits, least)
+        return True
 
     def integers(self, x: Tensor) -> Tensor:
         return torch.round(x).clamp(self.bottom, self.top)

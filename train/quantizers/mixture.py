@@ -213,6 +213,9 @@ class ActivationMixture(Mixture, ActivationQuantizer):
         """Members are quantizers of the model too, and state theirs."""
         return []
 
+    def set_bits(self, least: int) -> bool:
+        return False
+
     def calibrate(self, x: Tensor) -> None:
         for member in self.parts:
             member.calibrate(x)

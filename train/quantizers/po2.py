@@ -5,6 +5,8 @@ Every function takes ``over``, the dimensions that share a scale; results keep t
 Source: google/qkeras, experimental/quantizers/quantizers_po2.py.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -119,6 +121,9 @@ class PowerQuantizer(DigitQuantizer):
     ----------
     power : shape of `mean_power`
         Exponent of the scale.
+    unit : shape (1,)
+        The scale is so many times a power of two: 1, unless the layer reads an input whose scale is none. Then it
+        makes the product of the two scales a power of two: the input's factor goes into the weights.
     energy : shape (M, N / groups, Kh, Kw), where `gradient_weight`
         Running mean of squared gradients.
     mean_power : shape (1, 1, 1, 1) or (M, 1, 1, 1)
@@ -147,6 +152,8 @@ class PowerQuantizer(DigitQuantizer):
         self.energy: Tensor
         self.mean_power: Tensor
         self.started: Tensor
+        self.unit: Tensor
+        self.register_buffer("unit", torch.ones(1))
         self.register_buffer("energy", torch.ones(shape if gradient_weight else (1, 1, 1, 1)))
         self.register_buffer("mean_power", torch.zeros(groups))
         self.register_buffer("started", torch.zeros(1, dtype=torch.bool))
@@ -170,9 +177,14 @@ class PowerQuantizer(DigitQuantizer):
         return mask
 
     @torch.no_grad()
+    def read_scale(self, scale: float) -> None:
+        """Set the unit for a layer that reads values of that scale."""
+        self.unit.fill_(2.0 ** round(math.log2(scale)) / scale)
+
+    @torch.no_grad()
     def set_power(self, power: Tensor) -> None:
         """Take these exponents, and let the running mean follow in training."""
-        self.scale.copy_(torch.exp2(power).flatten().expand(self.shape[0]))
+        self.scale.copy_((torch.exp2(power).flatten() * self.unit).expand(self.shape[0]))
         if not self.stable or not self.training:
             return
         if not bool(self.started):
@@ -197,12 +209,13 @@ class PowerQuantizer(DigitQuantizer):
 
     @torch.no_grad()
     def rescale(self, factor: Tensor) -> None:
-        """Scales stay powers of two: only the power of two nearest to each factor is taken, 1 as a rule."""
+        """Scales stay what they are: only the power of two nearest to each factor is taken, 1 as a rule."""
         super().rescale(torch.exp2(torch.round(torch.log2(factor))))
 
     @torch.no_grad()
     def finish(self) -> None:
         """With `stable`, the exponents become the rounded running mean."""
         if self.stable and not self.frozen and bool(self.started):
-            self.scale.copy_(torch.exp2(torch.round(self.mean_power)).flatten().expand(self.shape[0]))
+            power = torch.round(self.mean_power).flatten()
+            self.scale.copy_((torch.exp2(power) * self.unit).expand(self.shape[0]))
         WeightQuantizer.finish(self)

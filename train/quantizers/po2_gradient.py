@@ -83,15 +83,16 @@ class GradientPowerQuantizer(PowerQuantizer):
     @torch.no_grad()
     def calibrate(self, weight: Tensor) -> None:
         """Start from three standard deviations."""
+        weight = weight / self.unit
         self.power.copy_(self.initial(weight))
         self.set_power(self.rounded(weight))
 
     def forward(self, weight: Tensor) -> Tensor:
         if not self.enabled or not self.training or self.frozen:
             return super().forward(weight)
-        rounded = self.rounded(weight)
+        rounded = self.rounded(weight / self.unit)
         self.set_power(rounded)
-        scale = torch.exp2(rounded + (self.power - self.power.detach()))
+        scale = torch.exp2(rounded + (self.power - self.power.detach())) * self.unit
         return self.watch(weight, po2.fake(weight, scale, -self.top, self.top) * per_channel(self.gain))
 
 

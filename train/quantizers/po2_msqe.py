@@ -54,6 +54,7 @@ class MSQEPowerQuantizer(PowerQuantizer):
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:
         """Search from the exponents as they are."""
+        weight = weight / self.unit
         counts = self.error_weight(weight, po2.spread_mask(weight, self.sigma, self.over))
         found = po2.least_squares(weight, self.power, -self.top, self.top, counts, self.over, steps=self.steps)
         found = po2.line_search(weight, found, -self.top, self.top, counts, self.over, span=self.span)
@@ -63,7 +64,7 @@ class MSQEPowerQuantizer(PowerQuantizer):
     @torch.no_grad()
     def calibrate(self, weight: Tensor) -> None:
         """Search from the exponent of the range."""
-        self.power.copy_(self.initial(weight))
+        self.power.copy_(self.initial(weight / self.unit))
         self.refresh(weight)
 
     def forward(self, weight: Tensor) -> Tensor:

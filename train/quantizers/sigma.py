@@ -128,11 +128,12 @@ class SigmaQuantizer(DigitQuantizer):
         return out + (self.alpha - self.alpha.detach()) * slope
 
     @torch.no_grad()
-    def set_bits(self, least: int) -> None:
+    def set_bits(self, least: int) -> bool:
         """Have the final bits or, if these are fewer, `least`; alpha keeps the step (eq. 11)."""
         before = self.top
         self.bits = max(self.final_bits, least)
         self.alpha.mul_(self.top / before)
+        return True
 
     @torch.no_grad()
     def rescale(self, factor: Tensor) -> None:
@@ -189,7 +190,6 @@ class SigmaActivation(ActivationQuantizer):
         if gradient_scale < 0:
             raise ValueError(f"Gradient scale must be at least 0, not {gradient_scale!r}")
         self.gradient_scale = gradient_scale
-        self.final_bits = bits
         self.alpha = nn.Parameter(torch.ones(1), requires_grad=False)
         self.sigma: Tensor
         self.register_buffer("sigma", torch.ones(1))
@@ -233,11 +233,12 @@ class SigmaActivation(ActivationQuantizer):
         self.alpha.copy_(self.scale * self.levels_up / self.sigma)
 
     @torch.no_grad()
-    def set_bits(self, least: int) -> None:
+    def set_bits(self, least: int) -> bool:
         """Have the final bits or, if these are fewer, `least`; alpha keeps the step (eq. 11)."""
         before = self.levels_up
         self.bits = max(self.final_bits, least)
         self.alpha.mul_(self.levels_up / before)
+        return True
 
     @torch.no_grad()
     def after_step(self) -> None:
