@@ -5,7 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
@@ -13,6 +12,7 @@ from demo import report
 from demo.variants import VARIANTS, run_variant
 from train import pipelines
 from train.data import digits
+from train.runs import use_threads
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     began = time.monotonic()
-    torch.set_num_threads(2)
+    use_threads(1)
 
     def say(what: str) -> None:
         console.print(f"[{time.monotonic() - began:5.0f} s] {what}", highlight=False, markup=False)

@@ -38,6 +38,14 @@ def test_each_kind_of_module_is_written_once(config):
     assert emit(config).count(f"twofold_{config.name}_pe ") == config.rows  # one column, its rows
 
 
+@BUILDS
+def test_memories_are_declared_and_not_filled(config):
+    verilog = emit(config)
+    for memory in ("feature_memory", "weight_memory", "channel_memory", "program_memory", "bank0", "bank1"):
+        assert re.search(rf"^  reg \[\d+:0\] {memory} \[\d+:0\];$", verilog, re.MULTILINE)
+        assert f"{memory}[0] =" not in verilog
+
+
 def test_modules_that_differ_stay_apart():
     text = (
         "module \\top.a0\n  wire width 1 \\x\nend\nmodule \\top.a1\n  wire width 2 \\x\nend\n"
