@@ -82,7 +82,7 @@ def _verilog(component: wiring.Component, name: str) -> str:
     text = share_modules(rtlil.convert(component, name=name, emit_src=False), name)
     verilog = _convert_rtlil_text(text, strip_internal_attrs=True)
     # Memories begin with whatever they hold: the host loads them, and Yosys takes a minute to read their zeros.
-    zeros = r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n"
+    zeros = r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'[hd]0+;\n)+  end\n"
     verilog = re.sub(zeros, "", verilog, flags=re.MULTILINE)
     # Yosys wakes its `always @*` blocks with registers declared "= 0". In SystemVerilog that is no event: Icarus would
     # leave their outputs X until an input changes.
