@@ -128,6 +128,11 @@ class _Learner:
             self.layer.float_weight.copy_(self.soft.chosen() * per_channel(self.quantizer.scale))
             self.quantizer.gain *= torch.exp(self.soft.stretch)
         elif self.stretch is not None:
+            if (
+                grid_of(self.quantizer) is not None
+            ):  # so that no weight is rounded otherwise when a scale moves a little
+                scale = per_channel(self.quantizer.scale)
+                self.layer.float_weight.copy_(self.quantizer.integers(self.layer.float_weight / scale) * scale)
             self.quantizer.gain *= torch.exp(self.stretch)
 
 

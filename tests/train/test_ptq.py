@@ -169,6 +169,15 @@ def test_each_weight_takes_one_of_its_two_neighbours(model, images):
     assert not any(isinstance(module, SoftChoice) for module in converted.modules())
 
 
+def test_weights_stay_on_their_points_when_scales_move_a_little(model, images):
+    converted = convert(model, recipe(2), FORMAT)
+    quantize(converted, images, replace(BLOCK, rounding="straight", lr=0.01))
+    for layer in converted.conv_layers[:-1]:
+        scale = layer.weight_quantizer.scale.view(-1, 1, 1, 1)
+        integers = [layer.weight_quantizer.integers(layer.float_weight / (scale * f)) for f in (0.99, 1.0, 1.01)]
+        assert torch.equal(integers[0], integers[1]) and torch.equal(integers[1], integers[2])
+
+
 def test_activation_scales_are_learned_within_a_block(model, images):
     still, learned = (convert(model, recipe(4, act=3), FORMAT) for _ in range(2))
     quantize(still, images, BLOCK)
@@ -270,3 +279,17 @@ def test_recipes_of_the_paper(name):
 def test_settings_that_are_refused(changes, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         PostRule(**changes)
+
+
+def test_the_penalty_decides_choices(model, images, monkeypatch):
+    seen = []
+    harden = SoftChoice.chosen
+
+    def chosen(soft):
+        seen.append(float(torch.minimum(soft.choice(), 1 - soft.choice()).detach().mean()))
+        return harden(soft)
+
+    monkeypatch.setattr(SoftChoice, "chosen", chosen)
+    for decide in (0.0, 0.1):
+        quantize(convert(model, recipe(), FORMAT), images, replace(BLOCK, steps=150, lr=0.1, decide=decide))
+    assert len(seen) == 6 and 3 * sum(seen[3:]) < sum(seen[:3])
