@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from golden import catalog
 from golden import layers as golden_layers
 from golden.network import INPUT
 from tests.train.test_export import ASYMMETRIC, LOG, MODELS, SUBSET, SUBSET3
@@ -176,12 +175,24 @@ def test_exported_activations(kind, name):
     check(*exported(name, rules({"quantizer": "lsq", "bits": 4, "learn": True}, activation), SUBSET))
 
 
-def test_apot_fits_the_two_terms_of_the_subset_array():
-    """4-bit APoT, times two, is in universal set 5; 3-bit APoT is a 3-bit log word."""
-    assert [2 * level in catalog.subset_format(4).picks for level in (0, 1, 2, 3, 4, 6, 8, 10)] == [True] * 8
-    for method, config, words in (("apot4", SUBSET, 1), ("apot3", LOG, 1), ("apot3", SUBSET3, 1), ("apot4", LOG, 2),
-                                  ("apot5", LOG4, 2), ("apot6", LOG5, 3), ("apot2", LOG, 1)):  # fmt: skip
-        weight = torch.linspace(-3, 3, 90).reshape(2, 5, 3, 3)
-        quantizer = quantizer_of(method, (2, 5, 3, 3))
-        quantizer.calibrate(weight)
-        assert len(quantizer.encode(weight, config.fmt).codes) == words
+@pytest.mark.parametrize(
+    ("method", "config", "words"),
+    [
+        ("apot2", LOG, 1), ("apot3", LOG, 1), ("apot3", SUBSET3, 1), ("apot3", LOG5, 1), ("apot4", SUBSET, 1),
+        ("apot4", LOG, 2), ("apot4", LOG4, 2), ("apot5", LOG4, 2), ("apot6", LOG5, 3),
+        ("binary", LOG, 1), ("binary", SUBSET, 1), ("ternary", SUBSET3, 1), ("ternary", ASYMMETRIC, 1),
+        ("sawb2", LOG, 2), ("sawb2", SUBSET, 1), ("sawb2", SUBSET3, 1), ("sawb4", SUBSET, 2),
+        ("minmax2", LOG, 2), ("minmax8", SUBSET, 3), ("lsq3", SUBSET, 1), ("lsq2", LOG, 1),
+        ("sigma_log3", LOG, 1), ("sigma_log3", LOG4, 1), ("sigma_log3", SUBSET, 1), ("sigma_log4", LOG4, 1),
+        ("sigma_log4", LOG, 4), ("deepshift", LOG5, 1), ("deepshift3", LOG, 1), ("deepshift3", SUBSET3, 1),
+        ("sigma2", LOG, 1), ("sigma3", SUBSET, 1), ("uniform_max", LOG, 4), ("uniform_max", SUBSET, 3),
+    ],
+)  # fmt: skip
+def test_words_a_weight(method, config, words):
+    """As few passes as the level set allows. 4-bit APoT, times two, is in universal set 5; 3-bit APoT is a log word."""
+    weight = torch.linspace(-3, 3, 90).reshape(2, 5, 3, 3)
+    quantizer = quantizer_of(method, (2, 5, 3, 3))
+    quantizer.calibrate(weight)
+    coded = quantizer.encode(weight, config.fmt)
+    assert len(coded.codes) == words
+    assert words > 1 or np.array_equal(coded.shifts, [0])

@@ -108,6 +108,10 @@ class SAWBQuantizer(AffineQuantizer):
         super().__init__(shape, weight_bits(bits, "SAWB"), 1, 1 - (1 << bits))
 
     @property
+    def magnitudes(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 << self.bits, 2))
+
+    @property
     def alpha(self) -> float:
         """Largest level, in the weights' unit."""
         return float(self.scale[0]) * self.count

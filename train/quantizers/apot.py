@@ -2,16 +2,11 @@
 
 from itertools import product
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from golden import catalog
-from golden.digits import digit_codes
-from golden.formats import PointSet, WeightFormat
-from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, l2_scales, nearest, per_channel
-from train.quantizers.digits import weight_bits
+from train.quantizers.base import l2_scales, nearest, per_channel
+from train.quantizers.digits import DigitQuantizer, weight_bits
 
 #: Menus of the terms by bits, sign included, in LSBs; the largest level is the sum of the largest terms.
 #: Source: build_power_value of the authors' code (its B is one less), fractions times 4, 16, 64 and 128.
@@ -30,7 +25,7 @@ def apot_levels(bits: int) -> tuple[int, ...]:
     return tuple(sorted({sum(terms) for terms in product(*TERMS[bits])}))
 
 
-class APoTQuantizer(WeightQuantizer):
+class APoTQuantizer(DigitQuantizer):
     """Nearest level of an additive power-of-two set, with the reparametrised clipping function (RCF).
 
     ``alpha * Proj(clip(w / alpha, -1, 1))``; the gradient of alpha is the sign where w is clipped, and elsewhere
@@ -83,6 +78,14 @@ class APoTQuantizer(WeightQuantizer):
     @property
     def top(self) -> float:
         return float(self.levels[-1])
+
+    @property
+    def magnitudes(self) -> tuple[int, ...]:
+        return self.levels
+
+    @property
+    def terms(self) -> tuple[tuple[int, ...], ...]:
+        return TERMS[self.bits]
 
     def set_bits(self, least: int) -> bool:
         """As in the base, but that alpha stays and not the step, as the authors do."""
@@ -142,52 +145,3 @@ class APoTQuantizer(WeightQuantizer):
     def after_step(self) -> None:
         """Keep alpha positive."""
         self.alpha.clamp_(min=1e-3)
-
-    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
-        """One word where the format has all levels, times some power of two; a word a term where it has all terms;
-        else digits.
-        """
-        with torch.no_grad():
-            values = self.integers(self.prepare(weight) / per_channel(self.scale)).numpy().astype(np.int64)
-        scale = (self.scale * self.gain).double().numpy()
-        for shift in range(fmt.max_level.bit_length()):
-            words = _one_word(values, self.levels, fmt, shift) or _term_words(values, TERMS[self.bits], fmt, shift)
-            if words is not None:
-                codes, points = words
-                return CodedWeights(codes, (0,) * len(codes), points, scale / (1 << shift))
-        points = catalog.digit_points(fmt)
-        codes, shifts = digit_codes(values, points)
-        return CodedWeights(codes, shifts, points, scale / (1 << fmt.digit_shift))
-
-
-Words = tuple[NDArray[np.uint8], PointSet]
-
-
-def _one_word(values: NDArray[np.int64], levels: tuple[int, ...], fmt: WeightFormat, shift: int) -> Words | None:
-    shifted = tuple(level << shift for level in levels)
-    if len(fmt.menus) == 1:
-        points = catalog.log_points(fmt)
-        if any(level not in points.codes or -level not in points.codes for level in shifted):
-            return None
-    else:
-        if len(shifted) > fmt.points or any(level not in fmt.picks for level in shifted):
-            return None
-        points = PointSet(fmt, shifted + (shifted[-1],) * (fmt.points - len(shifted)))
-    return encode_values(values << shift, points)[None], points
-
-
-def _term_words(
-    values: NDArray[np.int64], terms: tuple[tuple[int, ...], ...], fmt: WeightFormat, shift: int
-) -> Words | None:
-    if len(fmt.menus) != 1:
-        return None
-    points = catalog.log_points(fmt)
-    if any(
-        term << shift not in points.codes or -(term << shift) not in points.codes for menu in terms for term in menu
-    ):
-        return None
-    parts = {sum(choice): choice for choice in product(*terms)}
-    table = np.array([parts[level] for level in sorted(parts)], dtype=np.int64)
-    place = np.searchsorted(np.array(sorted(parts)), np.abs(values))
-    words = np.moveaxis(table[place], -1, 0) * np.sign(values) << shift
-    return np.stack([encode_values(word, points) for word in words]), points

@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from golden import catalog
-from golden.formats import WeightFormat
-from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, per_channel
+from train.quantizers.digits import DigitQuantizer
 
 
-class DeepShiftQuantizer(WeightQuantizer):
+class DeepShiftQuantizer(DigitQuantizer):
     """``sign(w) * 2**round(log2|w|)``, exponents clamped to the word's range; only an exact 0 is 0.
 
     Parameters
@@ -34,16 +33,19 @@ class DeepShiftQuantizer(WeightQuantizer):
         super().__init__(shape)
         if top_exponent is not None and type(top_exponent) is not int:
             raise ValueError(f"Top exponent must be an integer or left out, not {top_exponent!r}")
-        self.fmt = catalog.log_format(bits)
-        self.points = catalog.log_points(self.fmt)
+        self.levels = catalog.log_format(bits).universal_set
         self.bits, self.top_exponent = bits, top_exponent
 
     @property
     def top(self) -> float:
-        return float(self.fmt.max_level)
+        return float(self.levels[-1])
+
+    @property
+    def magnitudes(self) -> tuple[int, ...]:
+        return self.levels
 
     def integers(self, x: Tensor) -> Tensor:
-        power = torch.round(torch.log2(x.abs().clamp(min=1e-30))).clamp(0, self.fmt.max_level.bit_length() - 1)
+        power = torch.round(torch.log2(x.abs().clamp(min=1e-30))).clamp(0, self.levels[-1].bit_length() - 1)
         return torch.sign(x) * torch.exp2(power)
 
     @torch.no_grad()
@@ -54,11 +56,3 @@ class DeepShiftQuantizer(WeightQuantizer):
         if exponent is None:
             exponent = int(torch.round(torch.log2(largest))) if largest > 0 else 0
         self.scale.fill_(2.0**exponent / self.top)
-
-    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
-        if fmt != self.fmt:
-            raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
-        with torch.no_grad():
-            values = self.integers(weight / per_channel(self.scale))
-        codes = encode_values(values.numpy(), self.points)[None]
-        return CodedWeights(codes, (0,), self.points, (self.scale * self.gain).double().numpy())

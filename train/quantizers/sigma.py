@@ -10,10 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from golden import catalog
-from golden.formats import WeightFormat
 from train.quantizers.activation import ActivationQuantizer
-from train.quantizers.base import CodedWeights, encode_values, l2_scales, per_channel
+from train.quantizers.base import l2_scales, per_channel
 from train.quantizers.digits import DigitQuantizer, weight_bits
 
 #: Gradient scale by bits for ResNet-20; more bits take that of 5 (paper 002 section 5.1).
@@ -87,6 +85,12 @@ class SigmaQuantizer(DigitQuantizer):
         return float(1 << ((1 << (self.bits - 1)) - 2) if self.levels == "log" else (1 << (self.bits - 1)) - 1)
 
     @property
+    def magnitudes(self) -> tuple[int, ...]:
+        if self.levels == "uniform":
+            return ()
+        return (0, *(1 << power for power in range(int(self.top).bit_length())))
+
+    @property
     def gradient_scale(self) -> float:
         """s of eq. 8."""
         return gradient_scale(self.bits) if self.asked_scale is None else self.asked_scale
@@ -144,16 +148,6 @@ class SigmaQuantizer(DigitQuantizer):
     def after_step(self) -> None:
         """Keep alpha positive."""
         self.alpha.clamp_(min=LEAST_ALPHA)
-
-    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
-        """Log levels: the array's own words where they are these levels; everything else as digits."""
-        if self.levels == "log" and fmt == catalog.log_format(self.bits):
-            points = catalog.log_points(fmt)
-            with torch.no_grad():
-                values = self.integers(weight / per_channel(self.scale))
-            codes = encode_values(values.numpy(), points)[None]
-            return CodedWeights(codes, (0,), points, (self.scale * self.gain).double().numpy())
-        return super().encode(weight, fmt)
 
 
 class SigmaActivation(ActivationQuantizer):
