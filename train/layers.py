@@ -84,8 +84,12 @@ class QuantLayer(nn.Module):
         return y if self.limit is None else y.clamp(max=self.limit)
 
     def forward(self, tensors: Tensors) -> Tensor:
-        y = self.activate(self.compute(tensors))
-        return y if self.quantizer is None else self.quantizer(y)
+        y = self.compute(tensors)
+        if self.quantizer is None:
+            return self.activate(y)
+        # A pass over memory less where clipping does the ReLU's work.
+        done = self.relu and self.limit is None and self.quantizer.clips_negatives
+        return self.quantizer(y if done else self.activate(y))
 
 
 class ConvLayer(QuantLayer):
@@ -143,7 +147,7 @@ class ConvLayer(QuantLayer):
             tensors[self.source], self.weight, self.bias, self.stride, self.padding, self.dilation, groups=self.groups
         )
         for skip in self.skips:
-            y = y + skip.read(tensors, self.shape[0])
+            y += skip.read(tensors, self.shape[0])
         return y
 
 

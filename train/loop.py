@@ -78,16 +78,24 @@ def fit(
     model.to(options.device)
     try:
         with shared_norms(model, options.world):
-            _Training(model, data, settings, teacher, options).run(report, progress, title)
+            Training(model, data, settings, teacher, options).run(report, progress, title)
     finally:
         model.cpu()
     model.eval()
 
 
-class _Training:
+class Training:
+    """A training under way; `fit` makes one and runs it."""
+
     def __init__(
-        self, model: nn.Module, data: DataSet, settings: TrainRule, teacher: nn.Module | None, options: FitOptions
+        self,
+        model: nn.Module,
+        data: DataSet,
+        settings: TrainRule,
+        teacher: nn.Module | None = None,
+        options: FitOptions | None = None,
     ):
+        options = options or FitOptions()
         self.model, self.data, self.settings, self.options = model, data, settings, options
         self.quantized = model if isinstance(model, QuantModel) else None
         self.augment = data.augment if settings.augment else None
@@ -120,7 +128,7 @@ class _Training:
                 settle(self.quantized)
             order = self._order()
             while place.step < self.steps:
-                loss, right = self._step(order[place.step * self.batch : (place.step + 1) * self.batch])
+                loss, right = self.step(order[place.step * self.batch : (place.step + 1) * self.batch])
                 place.step, place.loss, place.right = place.step + 1, place.loss + loss, place.right + right
                 if self.options.every and place.step % self.options.every == 0 and place.step < self.steps:
                     self._save()
@@ -146,7 +154,7 @@ class _Training:
             self.generator.set_state(now)
         return order
 
-    def _step(self, batch: Tensor) -> tuple[float, int]:
+    def step(self, batch: Tensor) -> tuple[float, int]:
         """One step; loss, and images labelled rightly, of this process's part of the batch."""
         settings, world, device = self.settings, self.options.world, self.options.device
         number, steps = self.place.epoch * self.steps + self.place.step, settings.epochs * self.steps

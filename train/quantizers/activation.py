@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from train.quantizers.rounding import round_clipped
+
 CALIBRATIONS = ("mse", "max")
 #: Values of a tensor that calibration looks at, at most.
 SAMPLE = 1 << 17
@@ -70,13 +72,18 @@ class ActivationQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.enabled:
             return x
-        low, high = self.low, self.high
-        scale = self.scale
-        if scale.requires_grad:
-            share = 1 / np.sqrt(x[0].numel() * high)
-            scale = scale.detach() + (scale * share - (scale * share).detach())
-        y = (x / scale).clamp(low, high)
-        return (y + (torch.round(y) - y).detach()) * scale
+        high = self.high
+        return round_clipped(x, self.scale, self.low, high, share=self.share(x, high))
+
+    @staticmethod
+    def share(x: Tensor, high: int) -> float:
+        """Factor of the gradient of a trained scale."""
+        return float(1 / np.sqrt(x[0].numel() * high))
+
+    @property
+    def clips_negatives(self) -> bool:
+        """Whether negative numbers become 0, as a ReLU before it would make them."""
+        return self.enabled and not self.signed and type(self).forward is ActivationQuantizer.forward
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:

@@ -8,6 +8,7 @@ from train.quantizers import po2
 from train.quantizers.activation import ActivationQuantizer
 from train.quantizers.base import per_channel
 from train.quantizers.po2 import PowerQuantizer
+from train.quantizers.rounding import round_clipped
 
 ROUNDINGS = ("error", "up", "nearest")
 #: Least scale of the start.
@@ -132,9 +133,9 @@ class PowerActivation(ActivationQuantizer):
             return super().forward(x)
         with torch.no_grad():
             self.scale.copy_(torch.exp2(torch.round(self.power)))
-        share = 1 / np.sqrt(x[0].numel() * self.high)
-        power = torch.round(self.power.detach()) + (self.power * share - (self.power * share).detach())
-        return po2.fake(x, torch.exp2(power), self.low, self.high)
+        high = self.high
+        power = torch.round(self.power.detach()) + (self.power - self.power.detach())
+        return round_clipped(x, torch.exp2(power), self.low, high, share=self.share(x, high), slack=0.5)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
