@@ -90,6 +90,34 @@ def test_four_bits_are_no_worse_than_any_subset_on_a_fine_grid(by_channel):
         assert found.error <= total * (1 + 1e-9)
 
 
+def best_of_every_subset(w, h, subsets):
+    """`best_of_every_assignment` of many point sets at once, shape (subsets,)."""
+    mids = (subsets[:, 1:] + subsets[:, :-1]) / 2
+    breaks = np.sort((w[None, :, None] / mids[:, None, :]).reshape(len(subsets), -1), axis=1)
+    scales = np.concatenate([breaks[:, :1] / 2, (breaks[:, 1:] + breaks[:, :-1]) / 2, breaks[:, -1:] * 2], axis=1)
+    best = np.full(len(subsets), np.inf)
+    for scale in scales.T:
+        place = ((w / scale[:, None])[:, :, None] > mids[:, None, :]).sum(axis=2)
+        q = np.take_along_axis(subsets, place, axis=1)
+        linear, square = (h * w * q).sum(axis=1), (h * q * q).sum(axis=1)
+        best = np.minimum(best, (h * w * w).sum() - linear**2 / np.where(square > 0, square, np.inf))
+    return best
+
+
+def test_four_bits_are_the_global_optimum_of_all_6390_subsets():
+    fmt = catalog.subset_format(4)
+    subsets = np.array(fmt.universal_set, dtype=float)[distinct_subsets(fmt.universal_set, 8)]
+    rng = np.random.default_rng(0)
+    weights, importance = rng.laplace(size=(2, 11)), rng.exponential(size=(2, 11))
+    rows = [best_of_every_subset(np.abs(w), h, subsets) for w, h in zip(weights, importance, strict=True)]
+    for found, least in [
+        (search_points(weights, fmt, importance=importance), sum(rows).min()),
+        (search_points(weights[:1], fmt, importance=importance[:1], by_channel=False), rows[0].min()),
+    ]:
+        assert found.error == pytest.approx(least, rel=1e-9, abs=1e-12)
+        assert found.lower <= least + 1e-12 and found.lower >= least * (1 - 2e-9) - 1e-12
+
+
 @pytest.mark.parametrize("bits, every, distinct", [(2, 105, 47), (3, 1365, 1125), (4, 6435, 6390)])
 def test_subsets_that_differ_in_scale_only_count_once(bits, every, distinct):
     fmt = catalog.subset_format(bits)
