@@ -1,0 +1,203 @@
+"""Cost of a quantization-aware training step beside the float step of the same network: ResNet-20, batch of 128, CPU.
+
+Every recipe of method "qat", and Brevitas' int4 weight and activation layers where they are installed (`make bench`
+sets them up in an environment of their own), measured in turn with the float network in one process each. Time is the
+CPU time of one thread, the least of some steps; memory is the peak of what PyTorch allocates in a step, weights and
+optimizer state included. A step is forward, loss, backward and optimizer, without distillation's teacher.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from train.convert import calibrate, convert
+from train.data import DataSet, InputFormat
+from train.loop import Training
+from train.models import build_model
+from train.recipe import Recipe, TrainRule, load_recipe
+
+REPORT = Path("build/bench/qat_step.json")
+PEERS = Path("build/venv-bench/bin/python")
+BATCH = 128
+FLOAT = TrainRule(epochs=1000, batch=BATCH, lr=0.01, optimizer="sgd")
+Step = Callable[[], object]
+
+
+def data() -> DataSet:
+    """One batch of random images."""
+    generator = torch.Generator().manual_seed(0)
+    form = InputFormat((3, 32, 32), signed=True, scale=1 / 64)
+    x = torch.randn(BATCH, 3, 32, 32, generator=generator)
+    y = torch.randint(0, 10, (BATCH,), generator=generator)
+    return DataSet("random", x, y, x, y, form, 10)
+
+
+def step_of(model: nn.Module, settings: TrainRule) -> Step:
+    """A step of the project's own training loop."""
+    model.train()
+    training = Training(model, data(), settings)
+    return lambda: training.step(torch.arange(BATCH))
+
+
+def float_step() -> Step:
+    """Of the float network, batch norm included."""
+    torch.manual_seed(0)
+    return step_of(build_model("resnet20"), FLOAT)
+
+
+def recipe_step(recipe: Recipe) -> Step:
+    """Of the quantized network, in the phase in which everything is trained."""
+    torch.manual_seed(0)
+    model = build_model("resnet20").eval()
+    images = data()
+    quantized = convert(model, recipe, images.input)
+    calibrate(quantized, images.train_x[:32])
+    return step_of(quantized, replace(recipe.train, epochs=1000, batch=BATCH, distill=0.0, optimizer="sgd"))
+
+
+def brevitas_step() -> Step:
+    """Of the same network built of Brevitas' layers: 4-bit weights and activations, its defaults otherwise."""
+    from brevitas import nn as qnn  # type: ignore[import-not-found]
+
+    torch.manual_seed(0)
+    model: Any = build_model("resnet20")
+
+    def replaced(module: nn.Module) -> None:
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d):
+                options = {"stride": child.stride, "padding": child.padding, "bias": False, "weight_bit_width": 4}
+                setattr(module, name, qnn.QuantConv2d(child.in_channels, child.out_channels, 3, **options))
+            elif isinstance(child, nn.Linear):
+                setattr(module, name, qnn.QuantLinear(child.in_features, child.out_features, True, weight_bit_width=4))
+            else:
+                replaced(child)
+
+    class Block(nn.Module):
+        def __init__(self, block: Any):
+            super().__init__()
+            self.block: Any = block
+            self.relu1, self.relu2 = qnn.QuantReLU(bit_width=4), qnn.QuantReLU(bit_width=4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            block = self.block
+            y = block.bn2(block.conv2(self.relu1(block.bn1(block.conv1(x)))))
+            if block.stride != 1 or block.pad:
+                x = F.pad(x[:, :, :: block.stride, :: block.stride], (0, 0, 0, 0, block.pad, block.pad))
+            return self.relu2(y + x)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1, self.relu = model.conv1, model.bn1, qnn.QuantReLU(bit_width=4)
+            stages = (model.layer1, model.layer2, model.layer3)
+            self.blocks = nn.Sequential(*(Block(block) for stage in stages for block in stage))
+            self.linear = model.linear
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.blocks(self.relu(self.bn1(self.conv1(x))))
+            return self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+    replaced(model)
+    return step_of(Net(), FLOAT)
+
+
+def peak_bytes(step: Step) -> int:
+    """Most bytes that PyTorch holds in a step, beyond what it holds before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    now = peak = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            peak = max(peak, now)
+    return peak
+
+
+def measure(make: Callable[[], Step], *, steps: int) -> dict[str, float]:
+    """CPU seconds and bytes of a step and of a float step, taken in turn; and their ratios."""
+    pair = {"step": make(), "float": float_step()}
+    times: dict[str, list[float]] = {"step": [], "float": []}
+    for number in range(steps + 1):
+        for name, run in pair.items():
+            start = time.process_time()
+            run()
+            if number:
+                times[name].append(time.process_time() - start)
+    row = {}
+    for name, run in pair.items():
+        row[f"{name}_seconds"], row[f"{name}_bytes"] = min(times[name]), peak_bytes(run)
+    row["time_ratio"] = row["step_seconds"] / row["float_seconds"]
+    row["memory_ratio"] = row["step_bytes"] / row["float_bytes"]
+    return row
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures, prints a table, writes the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.qat_step", description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=5, help="steps of each (default: %(default)s)")
+    parser.add_argument("--recipe", type=Path, nargs="+", help="recipes (default: all of method 'qat')")
+    parser.add_argument("--brevitas", action="store_true", help="only Brevitas, as one line of JSON")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if options.brevitas:
+        print(json.dumps(measure(brevitas_step, steps=options.steps)))
+        return 0
+    paths = options.recipe or sorted(Path("recipes").glob("*.toml"))
+    recipes = [recipe for recipe in map(load_recipe, paths) if recipe.method == "qat"]
+    print(f"{'':28} {'time':>8} {'float':>8} {'ratio':>6} {'memory':>9} {'float':>9} {'ratio':>6}")
+    rows: dict[str, dict[str, float] | str] = {}
+    for recipe in recipes:
+        rows[recipe.name] = measure(partial(recipe_step, recipe), steps=options.steps)
+        _print(recipe.name, rows[recipe.name])
+    rows["brevitas_int4"] = _peer(options.steps)
+    _print("brevitas_int4", rows["brevitas_int4"])
+    keys = {
+        f"qat_step.{name}.{key}": row[key]
+        for name, row in rows.items()
+        for key in ("time_ratio", "memory_ratio")
+        if isinstance(row, dict)
+    }
+    report = {"network": "resnet20", "batch": BATCH, "threads": 1, "torch": torch.__version__, "rows": rows} | keys
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    draft = REPORT.with_suffix(".tmp")
+    draft.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    draft.replace(REPORT)
+    return 0
+
+
+def _peer(steps: int) -> dict[str, float] | str:
+    if not PEERS.exists():
+        return f"not run: there is no {PEERS}"
+    done = subprocess.run(
+        [str(PEERS), "-m", "bench.qat_step", "--brevitas", "--steps", str(steps)], capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        return f"not run: {(done.stderr.splitlines() or ['no output'])[-1]}"
+    return json.loads(lines[-1])
+
+
+def _print(name: str, row: dict[str, float] | str) -> None:
+    if isinstance(row, str):
+        print(f"{name:28} {row}")
+        return
+    print(
+        f"{name:28} {row['step_seconds']:6.3f} s {row['float_seconds']:6.3f} s {row['time_ratio']:6.2f} "
+        f"{row['step_bytes'] / 1e6:6.0f} MB {row['float_bytes'] / 1e6:6.0f} MB {row['memory_ratio']:6.2f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
