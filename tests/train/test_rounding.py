@@ -7,7 +7,7 @@ from train.convert import calibrate, convert
 from train.data import InputFormat
 from train.models import build_model
 from train.quantizers import ActivationQuantizer
-from train.quantizers.rounding import round_clipped
+from train.quantizers.rounding import clip_rounded, round_clipped
 from train.recipe import parse_recipe
 
 
@@ -70,3 +70,21 @@ def test_clipping_does_the_work_of_relu():
     assert any(layer.relu and layer.quantizer.clips_negatives for layer in quantized.quant_layers)
     quantized.enable(False)
     assert all((quantized.trace(images)[layer.name] >= 0).all() for layer in quantized.quant_layers if layer.relu)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 7), (-4, 3)])
+def test_gradient_of_a_clipping_level(low, high):
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.randn(4, 3, 5, 5, generator=generator, dtype=torch.float64) * 3).requires_grad_()
+    level = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor([0.4], dtype=torch.float64)
+    weights = torch.randn(4, 3, 5, 5, generator=generator, dtype=torch.float64)
+    y = clip_rounded(x, level, scale, low, high, factor=0.3)
+    assert torch.equal(y, torch.round(x / scale).clamp(low, high) * scale)
+    ours = torch.autograd.grad((y * weights).sum(), (x, level))
+    above, below = x >= high * scale, x <= low * scale
+    assert above.any() and below.any()
+    assert torch.equal(ours[0], weights * ~(above | below))
+    wanted = weights[above].sum() - (weights[below].sum() if low else 0)
+    torch.testing.assert_close(ours[1], 0.3 * wanted.reshape(1))
+    assert ours[1].abs() > 1e-3

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from train.quantizers.activation import ActivationQuantizer
+from train.quantizers.rounding import clip_rounded
 
 #: Share of a new batch in the running maximum.
 MOMENTUM = 0.01
@@ -44,13 +45,6 @@ class PactActivation(ActivationQuantizer):
         """Largest level of the format."""
         return (1 << (self.bits - self.signed)) - 1
 
-    @torch.no_grad()
-    def set_bits(self, least: int) -> bool:
-        before = self.levels_up
-        self.bits = max(self.final_bits, least)
-        self.alpha.mul_(self.levels_up / before)
-        return True
-
     def trained(self) -> list[nn.Parameter]:
         return [self.alpha] if self.learn and not self.fixed else []
 
@@ -59,13 +53,7 @@ class PactActivation(ActivationQuantizer):
             return super().forward(x)
         with torch.no_grad():
             self.scale.copy_(self.alpha / self.levels_up)
-            high = self.scale * self.high
-            low = self.scale * self.low
-            q = torch.round(x / self.scale).clamp(self.low, self.high) * self.scale
-            slope = (x >= high).to(x) - ((x < low).to(x) if self.signed else 0.0)
-            inside = (x >= low) & (x < high)
-        passed = torch.where(inside, x, x.detach())
-        return q + (passed - passed.detach()) + (self.alpha - self.alpha.detach()) * slope
+        return clip_rounded(x, self.alpha, self.scale, self.low, self.high)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:

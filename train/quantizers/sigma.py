@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from train.quantizers.activation import ActivationQuantizer
 from train.quantizers.base import l2_scales, per_channel
 from train.quantizers.digits import DigitQuantizer, weight_bits
+from train.quantizers.rounding import clip_rounded
 
 #: Gradient scale by bits for ResNet-20; more bits take that of 5 (paper 002 section 5.1).
 GRADIENT_SCALES = {2: 0.01, 3: 0.1, 4: 1.0, 5: 1.0}
@@ -34,10 +35,11 @@ def weight_deviation(weight: Tensor) -> Tensor:
 
 def activation_deviation(x: Tensor, signed: bool) -> Tensor:
     """Of the positive values and their mirror image, whose mean is 0; of all values where they are signed."""
+    flat = x.reshape(-1)
     if signed:
-        return x.square().mean().sqrt()
-    above = x.clamp(min=0)
-    return (above.square().sum() / above.count_nonzero().clamp(min=1)).sqrt()
+        return (torch.dot(flat, flat) / len(flat)).sqrt()
+    flat = flat.clamp(min=0)
+    return (torch.dot(flat, flat) / flat.count_nonzero().clamp(min=1)).sqrt()
 
 
 class SigmaQuantizer(DigitQuantizer):
@@ -140,9 +142,9 @@ class SigmaQuantizer(DigitQuantizer):
         return True
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
-        super().rescale(factor)
+    def rescale(self, factor: Tensor) -> Tensor:
         self.alpha.mul_(float(factor.mean()))
+        return super().rescale(factor)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -152,6 +154,8 @@ class SigmaQuantizer(DigitQuantizer):
 
 class SigmaActivation(ActivationQuantizer):
     """Activations clipped at ``alpha * sigma``, sigma a running mean over the batches.
+
+    With other bits alpha stays: re-scaling is for weights (paper 002 section 5.6).
 
     Parameters
     ----------
@@ -203,18 +207,8 @@ class SigmaActivation(ActivationQuantizer):
             now = activation_deviation(x.detach(), self.signed)
             self.sigma.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
             self.scale.copy_((self.alpha * self.sigma / self.levels_up).clamp(min=1e-12))
-            q = torch.round(x / self.scale).clamp(self.low, self.high)
-            edge = self.scale * self.high
-            inside = (x < edge) & (x > (self.scale * self.low if self.signed else 0.0))
-        passed = torch.where(inside, x, x.detach())
-        out = (q * self.scale).detach() + (passed - passed.detach())
-        if self.alpha.requires_grad:
-            slope = (x.detach() >= edge).to(x)
-            if self.signed:
-                slope = slope - (x.detach() <= self.scale * self.low).to(x)
-            alpha = self.gradient_scale * (self.alpha - self.alpha.detach())
-            out = out + alpha * (slope * self.sigma)
-        return out
+        factor = self.gradient_scale * self.sigma
+        return clip_rounded(x, self.alpha, self.scale, self.low, self.high, factor=factor)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
@@ -225,14 +219,6 @@ class SigmaActivation(ActivationQuantizer):
         deviation = activation_deviation(x, self.signed)
         self.sigma.copy_(deviation if deviation > 0 else torch.ones(1))
         self.alpha.copy_(self.scale * self.levels_up / self.sigma)
-
-    @torch.no_grad()
-    def set_bits(self, least: int) -> bool:
-        """Have the final bits or, if these are fewer, `least`; alpha keeps the step (eq. 11)."""
-        before = self.levels_up
-        self.bits = max(self.final_bits, least)
-        self.alpha.mul_(self.levels_up / before)
-        return True
 
     @torch.no_grad()
     def after_step(self) -> None:
