@@ -13,7 +13,7 @@ VENV := build/venv
 RUN := $(VENV)/bin/python
 BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
-BENCHES := $(or $(BENCH),$(filter-out __init__,$(basename $(notdir $(wildcard bench/[a-z]*.py)))))
+PEERS := $(VENV)-bench/.peers
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
 
 .DEFAULT_GOAL := help
@@ -46,11 +46,11 @@ lint: $(TRAIN) ## check style and types
 synth: $(BASE) ## synthesise for ECP5 and count multipliers (CONFIG); build/synth/report.json
 	$(RUN) -m synth --config $(or $(CONFIG),$(wildcard configs/*_8x8.toml))
 
-bench: $(TRAIN) ## run the benchmarks, or one (BENCH); build/bench
-	@set -e; for name in $(BENCHES); do echo "== $$name"; $(RUN) -m bench.$$name; done
+bench: $(TRAIN) $(if $(filter qat_step,$(or $(BENCH),qat_step)),$(PEERS)) ## run the benchmarks, or one (BENCH); build/bench/report.json
+	$(RUN) -m bench $(BENCH)
 
 clean: ## remove what was built, not the set-up
-	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name tools -exec rm -rf {} +; fi
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name venv-bench ! -name tools -exec rm -rf {} +; fi
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -69,3 +69,12 @@ $(TRAIN): requirements/train.txt $(BASE)
 	@echo "Installing $< (PyTorch; about 900 MB or more, once)"
 	@$(PIP) -r $<
 	@touch $@
+
+# The peers see the project's packages, too. Without them, what compares with them says "not run".
+$(PEERS): requirements/bench.txt $(TRAIN)
+	@echo "Installing $< (Brevitas; 40 MB, once)"
+	@{ $(RUN) -m venv $(VENV)-bench \
+	  && $(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > "$$($(VENV)-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" \
+	  && $(VENV)-bench/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $< \
+	  && touch $@; } || echo "Brevitas cannot be installed here: it is not compared with"

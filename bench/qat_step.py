@@ -162,13 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
         _print(recipe.name, rows[recipe.name])
     rows["brevitas_int4"] = _peer(options.steps)
     _print("brevitas_int4", rows["brevitas_int4"])
-    keys = {
-        f"qat_step.{name}.{key}": row[key]
-        for name, row in rows.items()
-        for key in ("time_ratio", "memory_ratio")
-        if isinstance(row, dict)
-    }
-    report = {"network": "resnet20", "batch": BATCH, "threads": 1, "torch": torch.__version__, "rows": rows} | keys
+    facts = {"network": "resnet20", "batch": BATCH, "threads": 1, "torch": torch.__version__}
+    report = facts | {"qat_step": rows}
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     draft = REPORT.with_suffix(".tmp")
     draft.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

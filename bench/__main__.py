@@ -1,0 +1,52 @@
+"""``python -m bench [NAME ...]``: run benchmarks one after the other and merge what they leave into one report."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path("build/bench")
+#: Benchmarks by name.
+NAMES = tuple(sorted(file.stem for file in Path(__file__).parent.glob("[a-z]*.py")))
+
+
+def merge(folder: Path = FOLDER) -> Path:
+    """Write ``report.json``: for each benchmark that has been run, its results under its name.
+
+    A benchmark leaves ``NAME.json``; where that has a key NAME, the other keys say how it was measured.
+    """
+    report = {}
+    for name in NAMES:
+        file = folder / f"{name}.json"
+        if file.is_file():
+            table = json.loads(file.read_text(encoding="utf-8"))
+            report[name] = table.get(name, table)
+    draft = folder / "report.tmp"
+    draft.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return draft.replace(folder / "report.json")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run benchmarks; 1 if one fails, after all have been run."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Run benchmarks; build/bench/report.json.")
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"of {', '.join(NAMES)} (default: all)")
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        if name not in NAMES:
+            print(f"error: Benchmark must be one of {NAMES}, not {name!r}", file=sys.stderr)
+            return 2
+    failed = []
+    for name in options.names or NAMES:
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode:
+            failed.append(name)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    print(f"report: {merge()}")
+    for name in failed:
+        print(f"error: Benchmark {name!r} failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
