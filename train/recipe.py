@@ -127,7 +127,8 @@ class TrainRule:
         Part of the training, at its end, in which auxiliary values are gone and scales stand still.
     stages
         Bits of trainings before the final one, falling: quantizers that can change their bits and end with fewer begin
-        with these, and keep their step from stage to stage (paper 002 section 4.1). Each stage has all epochs.
+        with these. Weights keep their step from stage to stage (paper 002 section 4.1), activations their clipping
+        level. Each stage has all epochs.
     again
         Train once more in the end, scales standing still from the start (paper 002 section 4.2).
     """

@@ -2,8 +2,12 @@
 
 A requantisation multiplier has few digits, so it is off by up to 2 % for an arbitrary ratio of scales. But the scales
 are free within a few percent: here each weight scale (or output scale, where there are no weights) moves to the nearest
-value whose ratio the multiplier hits, and the weights are rounded anew. Then the quantized model and the exported
-network have the same scales, and only biases and residual constants are still rounded.
+value whose ratio the multiplier hits. Then the quantized model and the exported network have the same scales, and only
+biases and residual constants are still rounded.
+
+The weights are then rounded anew or keep their integers, whichever changes the layer's quantized weights less. Fine
+levels make good the change of scale by rounding anew; with few levels, training leaves many weights just beside a
+threshold, and each that crosses it moves by a whole level.
 """
 
 import numpy as np
@@ -32,7 +36,7 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 scale = (quantizer.scale * quantizer.gain).double().numpy() * formats[layer.source].scale / output
                 pairs = [multiplier(config, float(s)) for s in scale]
                 near = np.array([m * 2.0**-r for m, r in pairs])
-                quantizer.rescale(torch.tensor(near / scale))
+                _rescale(layer, torch.tensor(near / scale))
             elif isinstance(layer, AddLayer) and layer.quantizer is not None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)
@@ -43,3 +47,16 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 layer.quantizer.scale.fill_(unit / (m * 2.0**-r))
         except ValueError as error:
             raise ValueError(f"Layer {layer.name!r}: {error}") from error
+
+
+def _rescale(layer: ConvLayer, factor: torch.Tensor) -> None:
+    """Multiply a layer's scales in the way that leaves the quantized weights nearer to what they were."""
+    quantizer, before = layer.weight_quantizer, layer.weight.clone()
+    start = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
+    quantizer.rescale(factor, keep=True)
+    kept = float(((layer.weight - before) ** 2).sum())
+    quantizer.load_state_dict(start)
+    quantizer.rescale(factor)
+    if kept < float(((layer.weight - before) ** 2).sum()):
+        quantizer.load_state_dict(start)
+        quantizer.rescale(factor, keep=True)

@@ -201,13 +201,13 @@ def test_ternary():
     weight = row(1.0, -2.0, 5.0, 0.6, -1.4)
     quantizer = TernaryQuantizer((1, 5, 1, 1)).train()
     assert values(quantizer(weight)) == [0, -3.5, 3.5, 0, 0]
-    assert quantizer.delta.item() == pytest.approx(1.4)
+    assert (quantizer.threshold * quantizer.scale).item() == pytest.approx(1.4)
     quantizer.eval()
     quantizer.rescale(torch.tensor([1.1]))
-    assert values(quantizer(weight)) == pytest.approx([0, -3.85, 3.85, 0, 0])  # the threshold stays
+    assert values(quantizer(1.1 * weight)) == pytest.approx([0, -3.85, 3.85, 0, 0])
     channels = TernaryQuantizer((2, 2, 1, 1), granularity="channel")
     channels.calibrate(torch.tensor([[4.0, -1.0], [0.0, 0.0]]).reshape(2, 2, 1, 1))
-    assert values(channels.delta) == pytest.approx([0.7 * 2.5, 0])
+    assert values(channels.threshold * channels.scale) == pytest.approx([0.7 * 2.5, 0])
     assert channels.scale[0].item() == 4 and channels.scale[1].item() > 0
 
 

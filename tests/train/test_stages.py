@@ -15,6 +15,7 @@ from train.export import export
 from train.loop import FitOptions, _optimizers
 from train.models import build_model
 from train.pipelines import apply, train_quantized, trainings
+from train.quantizers import build_activation
 from train.recipe import TrainRule, parse_recipe
 
 
@@ -129,6 +130,21 @@ def test_quantizers_that_can_change(name, bits):
         assert {layer.weight_quantizer.bits for layer in model.conv_layers} == {max(bits[0], least)}
         assert {layer.quantizer.bits for layer in model.quant_layers} == {max(3, least)}
         assert model.conv_layers[0].weight_quantizer.top == {2: 1, 4: 10 if name == "apot" else 7}[max(2, least)]
+
+
+@pytest.mark.parametrize("kind", ["lsq", "sigma", "pact", "po2"])
+def test_activations_keep_their_clipping_level(kind):
+    """From 2 to 4 bits and back; a power of two goes from 3 * 1 to 15 * 1/4, the nearest in the logarithm."""
+    quantizer = build_activation(kind, bits=2, signed=False)
+    quantizer.calibrate(torch.linspace(0, 3, 1000))
+    quantizer.scale.data.fill_(1.0)
+    if kind == "po2":
+        quantizer.power.data.fill_(0.0)
+    assert quantizer.set_bits(4) and quantizer.high == 15
+    assert quantizer.scale.item() == (0.25 if kind == "po2" else pytest.approx(0.2))
+    assert quantizer.set_bits(0) and quantizer.high == 3
+    assert quantizer.scale.item() == pytest.approx(1)
+    assert not build_activation(kind, bits=2, signed=False, scale=0.5).set_bits(4)
 
 
 def test_weight_decay_takes_alpha_once_a_step(few):

@@ -109,9 +109,14 @@ class ActivationQuantizer(nn.Module):
             best = min(best, (error, scale))
         self.scale.fill_(best[1])
 
+    @torch.no_grad()
     def set_bits(self, least: int) -> bool:
-        """Have the final bits or, if these are fewer, `least`, keeping the scale; whether the quantizer can."""
+        """Have the final bits or, if fewer, `least`, keeping the clipping level; whether the quantizer can."""
+        if self.fixed:
+            return False
+        before = (1 << (self.bits - self.signed)) - 1
         self.bits = max(self.final_bits, least)
+        self.scale.mul_(before / ((1 << (self.bits - self.signed)) - 1))
         return True
 
     def trained(self) -> list[nn.Parameter]:

@@ -137,9 +137,10 @@ class APoTQuantizer(DigitQuantizer):
         return out + (self.alpha - self.alpha.detach()) * slope
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
-        super().rescale(factor)
-        self.alpha.mul_(float(factor.mean()))
+    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
+        super().rescale(factor, keep=keep)
+        if not keep:
+            self.alpha.mul_(float(factor.mean()))
 
     @torch.no_grad()
     def after_step(self) -> None:

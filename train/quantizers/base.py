@@ -144,9 +144,9 @@ class WeightQuantizer(nn.Module):
         return weight
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
-        """Multiply the scales of the output channels; the weights are rounded anew."""
-        self.scale.mul_(factor.to(self.scale))
+    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
+        """Multiply the scales of the output channels; the weights are rounded anew, or keep their integers."""
+        (self.gain if keep else self.scale).mul_(factor.to(self.scale))
 
     def set_bits(self, least: int) -> bool:
         """Have the final bits or, if these are fewer, `least`, keeping the step; whether the quantizer can."""

@@ -65,8 +65,8 @@ class TernaryQuantizer(BinaryQuantizer):
 
     Attributes
     ----------
-    delta : shape (M,)
-        Threshold of each output channel, in the weights' unit.
+    threshold : shape (M,)
+        delta of each output channel (LSBs).
 
     Source: Li et al., Ternary Weight Networks, 2016; paper 004 eq. 15.
     """
@@ -74,17 +74,18 @@ class TernaryQuantizer(BinaryQuantizer):
     def __init__(self, shape: tuple[int, ...], *, granularity: str = "layer"):
         super().__init__(shape, granularity=granularity)
         self.bits = 2
-        self.delta: Tensor
-        self.register_buffer("delta", torch.full((shape[0],), 0.5))
+        self.threshold: Tensor
+        self.register_buffer("threshold", torch.full((shape[0],), 0.5))
 
     def integers(self, x: Tensor) -> Tensor:
-        return torch.sign(x) * (x.abs() > per_channel(self.delta / self.scale)).to(x)
+        return torch.sign(x) * (x.abs() > per_channel(self.threshold)).to(x)
 
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:
         size = weight.abs()
-        self.delta.copy_(TERNARY_THRESHOLD * self.mean(size))
-        self.scale.copy_(positive(self.mean(size, size > per_channel(self.delta))))
+        delta = TERNARY_THRESHOLD * self.mean(size)
+        self.scale.copy_(positive(self.mean(size, size > per_channel(delta))))
+        self.threshold.copy_(delta / self.scale)
 
 
 def positive(scale: Tensor) -> Tensor:

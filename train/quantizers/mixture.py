@@ -122,8 +122,8 @@ class WeightMixture(Mixture, WeightQuantizer):
     def forward(self, weight: Tensor) -> Tensor:
         return self.mix(weight) if self.enabled else weight
 
-    def rescale(self, factor: Tensor) -> None:
-        self.chosen.rescale(factor)
+    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
+        self.chosen.rescale(factor, keep=keep)
 
     def finish(self) -> None:
         """Only the best member is left."""

@@ -208,9 +208,9 @@ class PowerQuantizer(DigitQuantizer):
         return out
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> None:
+    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
         """Scales stay what they are: only the power of two nearest to each factor is taken, 1 as a rule."""
-        super().rescale(torch.exp2(torch.round(torch.log2(factor))))
+        super().rescale(torch.exp2(torch.round(torch.log2(factor))), keep=keep)
 
     @torch.no_grad()
     def finish(self) -> None:

@@ -155,5 +155,14 @@ class PowerActivation(ActivationQuantizer):
         self.power.copy_(power)
         self.scale.copy_(torch.exp2(power))
 
+    @torch.no_grad()
+    def set_bits(self, least: int) -> bool:
+        """As in the base; the clipping level moves to the next power of two."""
+        if not super().set_bits(least):
+            return False
+        self.power.copy_(torch.round(torch.log2(self.scale)))
+        self.scale.copy_(torch.exp2(self.power))
+        return True
+
     def after_step(self) -> None:
         """Nothing: a power of two is positive."""

@@ -142,9 +142,10 @@ class SigmaQuantizer(DigitQuantizer):
         return True
 
     @torch.no_grad()
-    def rescale(self, factor: Tensor) -> Tensor:
-        self.alpha.mul_(float(factor.mean()))
-        return super().rescale(factor)
+    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
+        super().rescale(factor, keep=keep)
+        if not keep:
+            self.alpha.mul_(float(factor.mean()))
 
     @torch.no_grad()
     def after_step(self) -> None:
