@@ -30,9 +30,9 @@ def test_ratios_are_of_a_step_to_the_float_step(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(qat_step, "float_step", lambda: spin(0.02, 2))
-    row = qat_step.measure(lambda: spin(0.04, 3), steps=2)
-    assert 1.8 < row["time_ratio"] < 2.2 and 1.4 < row["memory_ratio"] < 1.6
+    monkeypatch.setattr(qat_step, "float_step", lambda: spin(0.05, 2))
+    row = qat_step.measure(lambda: spin(0.1, 3), steps=2)
+    assert 1.6 < row["time_ratio"] < 2.4 and 1.4 < row["memory_ratio"] < 1.6
 
 
 def test_reports_are_merged(tmp_path, capsys):
