@@ -16,7 +16,7 @@ from train.export import export
 from train.loop import settle
 from train.quantizers import ACTIVATIONS, QUANTIZERS, build_quantizer
 from train.recipe import parse_recipe
-from train.snap import snap
+from train.snap import _rescale, snap
 
 LOG4 = replace(LOG, name="log4", word_bits=4)
 LOG5 = replace(LOG, name="log5", word_bits=5, acc_width=32)
@@ -196,3 +196,33 @@ def test_words_a_weight(method, config, words):
     coded = quantizer.encode(weight, config.fmt)
     assert len(coded.codes) == words
     assert words > 1 or np.array_equal(coded.shifts, [0])
+
+
+@pytest.mark.parametrize(("bits", "keeps"), [(2, True), (8, False)])
+def test_snapping_keeps_integers_where_that_changes_the_weights_less(bits, keeps):
+    """Two bits, and weights beside thresholds: the integers stay. Eight bits: they are found anew."""
+    torch.manual_seed(0)
+    rule = rules({"quantizer": "uniform", "bits": bits, "granularity": "layer"}, {"bits": 8})
+    quantized = convert(MODELS["plain"][0]().eval(), rule, InputFormat((3, 6, 6), scale=2**-8))
+    calibrate(quantized, torch.rand(8, 3, 6, 6))
+    layer = quantized.conv_layers[1]
+    quantizer = layer.weight_quantizer
+    if keeps:
+        layer.float_weight.data.copy_(
+            quantizer.scale[0] * (torch.round(layer.float_weight / quantizer.scale[0]) + 0.49)
+        )
+    before, floats = layer.weight.detach().clone(), layer.float_weight.detach().clone()
+
+    def integers():
+        return torch.round(layer.weight.detach() / (quantizer.scale * quantizer.gain).view(-1, 1, 1, 1))
+
+    codes = integers()
+    with torch.no_grad():
+        _rescale(layer, torch.full((6,), 0.97))
+    assert torch.equal(layer.float_weight, floats) and not torch.equal(layer.weight, before)
+    assert torch.equal(integers(), codes) is keeps
+    assert torch.allclose(quantizer.scale * quantizer.gain, quantizer.scale[0] * quantizer.gain[0])
+    assert ((layer.weight - before).norm() / before.norm()) < 0.031
+    snap(quantized, LOG)
+    errors = [facts["multiplier_error"] for facts in export(quantized, LOG).meta["layers"].values()]
+    assert max(errors) < 1e-6
