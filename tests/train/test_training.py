@@ -210,7 +210,8 @@ def test_reconstruction_lowers_the_error_of_each_layer(digits, trained, rounding
             target = layer.activate(wanted[layer.name])
             start = output_error(layer, tensors, target)
             settings = PostRule(steps=100, rounding=rounding, lr=lr)
-            learn_block([layer], tensors, target, settings, torch.Generator().manual_seed(0))
+            floats = tensors | {layer.name: target}
+            learn_block([layer], tensors, floats, settings, torch.Generator().manual_seed(0))
             assert output_error(layer, tensors, target) < part * start, layer.name
 
 
