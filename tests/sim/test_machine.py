@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden import isa, layers
-from golden.config import load_config
+from golden.config import ArrayConfig, load_config
 from golden.frame import frame
 from golden.image import input_frame, read_output
 from golden.isa import Error, Opcode, Section, encode
@@ -50,6 +50,43 @@ def test_pytorch_golden_model_and_hardware_agree(config):
 
 def test_programs_of_no_compiler_agree(config):
     assert [result.message for result in check_programs(config, 10, 200)] == [""] * 10
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ArrayConfig(
+            name="wide_log",
+            pe="log",
+            rows=8,
+            cols=2,
+            word_bits=4,
+            asymmetric=True,
+            requant_units=2,
+            acc_depth=16,
+            tree_step=1,
+            digits=2,
+            acc_width=32,
+        ),
+        ArrayConfig(
+            name="tall_subset",
+            pe="subset",
+            rows=2,
+            cols=8,
+            word_bits=3,
+            universal_set=2,
+            requant_units=2,
+            acc_depth=8,
+            act_bits=7,
+            digits=4,
+            tree_step=3,
+        ),
+    ],
+    ids=lambda config: config.name,
+)
+def test_builds_of_other_shapes_agree(odd):
+    results = list(check_networks(odd, 8, 300, reference=torch_reference)) + list(check_programs(odd, 8, 400))
+    assert [result.message for result in results] == [""] * 16
 
 
 def test_a_reference_that_differs_is_found(log_config):
