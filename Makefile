@@ -8,6 +8,9 @@ WAVES ?=
 RANDOM ?=
 SEED ?=
 BENCH ?=
+DATA ?=
+ROW ?=
+EPOCHS ?=
 
 VENV := build/venv
 RUN := $(VENV)/bin/python
@@ -18,11 +21,11 @@ PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo verilog sim test lint synth bench clean
+.PHONY: help demo verilog sim test lint synth bench results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name PYTHON=python3"
+	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n PYTHON=python3"
 
 demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
 	$(RUN) -m demo
@@ -48,6 +51,9 @@ synth: $(BASE) ## synthesise for ECP5 and count multipliers (CONFIG); build/synt
 
 bench: $(TRAIN) $(if $(filter qat_step,$(or $(BENCH),qat_step)),$(PEERS)) ## run the benchmarks, or one (BENCH); build/bench/report.json
 	$(RUN) -m bench $(BENCH)
+
+results: $(TRAIN) ## measure what docs/results.md lacks (DATA ROW EPOCHS), hours to days; build/results/report.json
+	$(RUN) -m bench.results $(if $(DATA),--data "$(DATA)") $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 clean: ## remove what was built, not the set-up
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name venv-bench ! -name tools -exec rm -rf {} +; fi

@@ -69,8 +69,9 @@ def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Modu
         raise ValueError(f"{folder / FACTS}: version must be {RUN_VERSION}, not {version!r}")
     data = load_data(facts["data"], data_path or facts.get("data_path"))
     model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
-    if facts["recipe"] is not None:
-        model = convert(model, parse_recipe(_table(facts["recipe"])), data.input)
+    recipe = run_recipe(facts)
+    if recipe is not None:
+        model = convert(model, recipe, data.input)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except Exception as error:
@@ -92,6 +93,11 @@ def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[Qu
     return model, data, facts
 
 
+def run_recipe(facts: dict[str, Any]) -> Recipe | None:
+    """The recipe in a run's facts; ``None`` for a float model."""
+    return None if facts["recipe"] is None else parse_recipe(_table(facts["recipe"]))
+
+
 def use_threads(count: int) -> None:
     """Threads of torch. One is as fast as two for small networks, and the result does not depend on the machine."""
     torch.set_num_threads(count)
@@ -106,8 +112,8 @@ def _table(recipe: dict[str, Any]) -> dict[str, Any]:
             weight = {"quantizer": weight["quantizer"], "learn": weight["learn"]} | weight["options"]
         activation = rule["activation"]
         if activation is not None:
-            options = activation.pop("options")
-            activation = {key: value for key, value in (activation | options).items() if value is not None}
+            activation = activation | activation["options"] | {"options": None}
+            activation = {key: value for key, value in activation.items() if value is not None}
         table = {"match": rule["match"], "weight": weight, "activation": activation}
         rules.append({key: value for key, value in table.items() if value is not None})
     return {key: value for key, value in recipe.items() if key != "rules"} | {"layer": rules}

@@ -1,0 +1,83 @@
+"""``python -m bench.results``: measure the rows of `docs/results.md` that are not in the report yet."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench.results import measure, table
+from bench.results.rows import FOLDER, ROWS, Row, find_row
+
+REPORT = FOLDER / "report.json"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; 1 if a row fails, after the others have been run, 2 on wrong arguments."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.list:
+            for row in ROWS:
+                command = " ".join(row.command(options.data or Path("DATA"), options.epochs))
+                print(f"{row.key}: python -m train {command}")
+            return 0
+        if options.write:
+            table.publish(table.read(table.SOURCE))
+            return 0
+        if options.data is None or not options.data.is_dir():
+            raise ValueError(f"Argument --data must be a folder, not {str(options.data or '')!r}")
+        rows = [find_row(options.row)] if options.row else list(ROWS)
+        if options.add is not None:
+            if not options.row:
+                raise ValueError("Argument --row must be given with --add, not left out")
+            _keep([measure.entry(rows[0], options.add, options.data, options.seconds)])
+            return 0
+        return _run(rows, options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(rows: list[Row], options: argparse.Namespace) -> int:
+    failed = 0
+    for row in rows:
+        for one in (row.float_row, row):
+            if one is None or one.key in {table.key(entry) for entry in table.read(REPORT)}:
+                continue
+            print(f"== {one.key}", flush=True)
+            try:
+                ready = measure.finished(one)
+                seconds = None if ready else measure.run(one, options.data, options.epochs, options.threads)
+                _keep([measure.entry(one, one.folder, options.data, seconds)])
+            except (RuntimeError, ValueError, OSError) as error:
+                print(f"error: {error}", file=sys.stderr)
+                failed += 1
+                break
+    print(table.tables(table.read(table.SOURCE)))
+    print(f"report: {REPORT}")
+    return 1 if failed else 0
+
+
+def _keep(entries: list[table.Entry]) -> None:
+    """Into the report, and into the documents."""
+    table.write(REPORT, table.put(table.read(REPORT), entries))
+    table.publish(table.put(table.read(table.SOURCE), entries))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.results",
+        description="Measure the rows of docs/results.md that build/results/report.json has not yet (hours to days).",
+    )
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help="has cifar10, fashion_mnist, resnet20_cifar10")
+    parser.add_argument("--row", metavar="ROW", help="only this one, as --list prints it")
+    parser.add_argument("--epochs", metavar="N", type=int, help="of each training, instead of the recipe's")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="of torch (default: %(default)s)")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--list", action="store_true", help="print all rows and their commands")
+    other.add_argument("--write", action="store_true", help="make docs/results.md from docs/results.json")
+    other.add_argument("--add", metavar="RUN", type=Path, help="enter a run that is there already as --row")
+    parser.add_argument("--seconds", metavar="S", type=float, help="what the run of --add took")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""A row's run, and the entry of the report that it gives."""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.results.rows import Row
+from golden.config import load_config
+from train import integer
+from train.checkpoint import STATE
+from train.export import export
+from train.layers import QuantModel
+from train.loop import accuracy
+from train.pipelines import trainings
+from train.quantizers import ActivationQuantizer
+from train.recipe import Recipe
+from train.runs import FACTS, METRICS, load_run, run_recipe
+from train.snap import snap
+
+#: Images of a step of an evaluation.
+PART = 250
+
+
+def run(row: Row, data: Path, epochs: int | None = None, threads: int = 1) -> float | None:
+    """Run a row's command, going on where an earlier one was interrupted; its seconds, ``None`` in the latter case.
+
+    Raises
+    ------
+    RuntimeError
+        If the command fails.
+    """
+    command = row.command(data, epochs)
+    resumed = command[0] == "fit" and (row.folder / STATE).is_file()
+    command += ["--resume"] * resumed
+    start = time.monotonic()
+    if subprocess.run([sys.executable, "-m", "train", *command, "--threads", str(threads)]).returncode:
+        raise RuntimeError(f"Row {row.key!r}: command failed: python -m train {' '.join(command)}")
+    return None if resumed else time.monotonic() - start
+
+
+def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str, Any]:
+    """The report's entry of a finished run.
+
+    Parameters
+    ----------
+    row
+        What the run is.
+    folder
+        The run.
+    data
+        Folder of the data sets.
+    seconds
+        What the command took, where that is known.
+
+    Raises
+    ------
+    ValueError
+        If the run is of another network, data set or recipe.
+    """
+    model, images, facts = load_run(folder, data / row.data)
+    recipe = run_recipe(facts)
+    found = (facts["model"], facts["data"], "float" if recipe is None else recipe.name)
+    if found != (row.network, row.data, row.name):
+        raise ValueError(f"Run {str(folder)!r} must be of {row.key!r}, not {'-'.join(found)!r}")
+    table: dict[str, Any] = {
+        "network": row.network, "data": row.data, "recipe": row.name,
+        "weight_bits": row.weight_bits, "act_bits": row.act_bits,
+        "float_accuracy": facts.get("float_accuracy", facts["accuracy"]), "accuracy": facts["accuracy"],
+        "seed": _seed(recipe), "epochs": _epochs(recipe, facts, folder),
+        "images": len(images.test_y), "build": None if recipe is None else Path(row.config).stem,
+        "seconds": None if seconds is None else round(seconds), "date": date.today().isoformat(),
+        "commit": commit(), "machine": machine(),
+    }  # fmt: skip
+    if recipe is not None:
+        assert isinstance(model, QuantModel)
+        config = load_config(row.config)
+        if facts.get("build") != config.name:
+            snap(model, config)
+        network = export(model, config)
+        table["array_bits"] = network.meta["weight_bits"]
+        if "two_word_ratio" in network.meta:
+            table["two_word_ratio"] = network.meta["two_word_ratio"]
+        right = 0
+        for n in range(0, len(images.test_y), PART):
+            logits = integer.run(network, images.integers(images.test_x[n : n + PART]))[network.output.name]
+            right += int((logits.flatten(1).argmax(1) == images.test_y[n : n + PART]).sum())
+        table["integer_accuracy"] = right / len(images.test_y)
+        if recipe.method == "ptq":
+            for part in model.modules():
+                if isinstance(part, ActivationQuantizer):
+                    part.enabled = False
+            table["weights_only_accuracy"] = accuracy(model, images.test_x, images.test_y)
+    return table
+
+
+def _seed(recipe: Recipe | None) -> int:
+    if recipe is None:
+        return 0
+    return recipe.ptq.seed if recipe.method == "ptq" else recipe.train.seed
+
+
+def _epochs(recipe: Recipe | None, facts: dict[str, Any], folder: Path) -> int:
+    """Of all trainings of the run; a float run's are in its metrics."""
+    if recipe is not None and recipe.method == "ptq":
+        return 0
+    if recipe is not None:
+        return recipe.train.epochs * len(trainings(recipe.train))
+    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    return int(json.loads(lines[-1])["epoch"])
+
+
+def finished(row: Row) -> bool:
+    """Whether the row's run is there to its end: its facts are written last."""
+    return (row.folder / FACTS).is_file()
+
+
+def commit() -> str | None:
+    """The project's commit, ``None`` where git does not know; with a ``+`` where files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    head = subprocess.run([git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
+        return None
+    status = subprocess.run([git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+def machine() -> str:
+    """What it ran on."""
+    return f"{platform.machine()}, torch {torch.__version__}"

@@ -1,0 +1,122 @@
+"""The rows of the table, in order of value, and the commands that make them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from train.recipe import Recipe, load_recipe
+
+FOLDER = Path("build/results")
+#: Trained weights of the CIFAR-10 network, below the data folder.
+WEIGHTS = {"resnet20": "resnet20_cifar10/resnet20-12fca82f.npz"}
+LOG, SUBSET = "configs/log_16x16.toml", "configs/subset_16x16.toml"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network quantized by a recipe for a build.
+
+    Parameters
+    ----------
+    network, data
+        Names, as on the command line of `train`.
+    name
+        Recipe's, or ``float``: the network that the others begin with.
+    weight_bits, act_bits
+        Of a weight word and of an activation, but for first and last layers; 32 in float.
+    """
+
+    network: str
+    data: str
+    name: str
+    weight_bits: int
+    act_bits: int
+
+    @property
+    def key(self) -> str:
+        """Name of the row's run, and of the row on the command line."""
+        return f"{self.network}-{self.data}-{self.name}"
+
+    @property
+    def file(self) -> Path:
+        """The recipe's file."""
+        return Path("recipes") / f"{self.name}.toml"
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """``None``: in float."""
+        return None if self.name == "float" else load_recipe(self.file)
+
+    @property
+    def config(self) -> str:
+        """File of the build: log arrays for log words, subset arrays for all others."""
+        return LOG if self.name.startswith(("stlq_", "log_")) else SUBSET
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return FOLDER / "runs" / self.key
+
+    @property
+    def float_row(self) -> "Row | None":
+        """The row whose run this one starts from; ``None`` where there are weights, or in float."""
+        if self.name == "float" or self.network in WEIGHTS:
+            return None
+        return Row(self.network, self.data, "float", 32, 32)
+
+    def command(self, data: Path, epochs: int | None = None) -> list[str]:
+        """Arguments of ``python -m train``; `epochs` instead of the recipe's in a training."""
+        path = ["--data-path", str(data / self.data)]
+        source = ["--network", self.network, "--data", self.data, *path]
+        if self.float_row is not None:
+            source = ["--start", str(self.float_row.folder), *path]
+        elif self.name != "float":
+            source += ["--weights", str(data / WEIGHTS[self.network])]
+        if self.recipe is None:
+            return ["fit", *source, "--out", str(self.folder)]
+        last = ["--recipe", str(self.file), "--config", self.config, "--out", str(self.folder)]
+        if self.recipe.method == "ptq":
+            return ["ptq", *source, *last]
+        return ["fit", *source, *last, *([] if epochs is None else ["--epochs", str(epochs)])]
+
+
+_RATIOS = ("10", "05", "15")
+_CIFAR = (
+    ("sq_w4a8", 4, 8), ("sq_w3a8", 3, 8), ("sq_w2a8", 2, 8), ("sq_w4a4", 4, 4),
+    ("stlq_w3a4_r10_cifar", 3, 4),
+    ("sigma_w3a3", 3, 3), ("sigma_log_w3a3", 3, 3),
+    ("attention_minmax_w2a8", 2, 8), ("attention_sawb_w2a8", 2, 8),
+    ("lsq_w3a3", 3, 3), ("apot_w3a3", 3, 3),
+    ("po2_msqe_w4a8", 4, 8), ("po2_gradient_w4a8", 4, 8),
+    ("stlq_w3a4_r05_cifar", 3, 4), ("stlq_w3a4_r15_cifar", 3, 4),
+    *((f"stlq_w3a{bits}_r{ratio}_cifar", 3, bits) for bits in (8, 3) for ratio in _RATIOS),
+    ("sigma_w4a4", 4, 4), ("sigma_log_w4a4", 4, 4), ("sigma_w2a2", 2, 2), ("sigma_log_w2a2", 2, 2),
+)  # fmt: skip
+_FASHION = (
+    ("float", 32, 32),
+    ("sq_w4a8", 4, 8), ("sq_w3a8", 3, 8), ("sq_w2a8", 2, 8), ("sq_w4a4", 4, 4),
+    ("stlq_w3a4_r10_cifar", 3, 4),
+    ("sigma_w3a3", 3, 3), ("sigma_log_w3a3", 3, 3),
+    ("attention_minmax_w2a8", 2, 8), ("attention_sawb_w2a8", 2, 8),
+    ("lsq_w3a3", 3, 3), ("apot_w3a3", 3, 3),
+    ("po2_msqe_w4a8", 4, 8), ("po2_gradient_w4a8", 4, 8),
+)  # fmt: skip
+#: All rows.
+ROWS = (
+    *(Row("resnet20", "cifar10", *row) for row in _CIFAR),
+    *(Row("small_vgg_mnist", "fashion_mnist", *row) for row in _FASHION),
+)
+
+
+def find_row(key: str) -> Row:
+    """Row of that key.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    for row in ROWS:
+        if row.key == key:
+            return row
+    raise ValueError(f"Row must be one of those that --list prints, not {key!r}")

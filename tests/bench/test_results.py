@@ -1,0 +1,179 @@
+"""The table of docs/results.md is that of docs/results.json, and rows are measured by their own commands."""
+
+import gzip
+import json
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench.results.__main__ as program
+from bench.results import measure, rows, table
+from bench.results.rows import ROWS, Row
+from train.__main__ import _parser
+from train.quantizers import build_quantizer
+
+ENTRY = {
+    "network": "resnet20", "data": "cifar10", "recipe": "lsq_w3a3", "weight_bits": 3, "act_bits": 3, "seed": 5,
+    "float_accuracy": 0.9173, "accuracy": 0.9, "integer_accuracy": 0.8973, "epochs": 3, "seconds": 12,
+    "date": "2026-01-02", "commit": "abc1234",
+}  # fmt: skip
+CELLS = "90.00 | 89.73 | 2.00 |  | 3 | 5 | 12 | 2026-01-02, abc1234 |"
+
+
+def test_page_agrees_with_its_source():
+    text = table.PAGE.read_text(encoding="utf-8")
+    assert table.page(text, table.read(table.SOURCE)) == text
+
+
+def test_source_has_no_row_twice_and_only_rows_that_are_known():
+    keys = [table.key(entry) for entry in table.read(table.SOURCE)]
+    assert len(keys) == len(set(keys))
+    assert set(keys) <= {row.key for row in ROWS}
+    for entry in table.read(table.SOURCE):
+        row = rows.find_row(table.key(entry))
+        assert (entry["weight_bits"], entry["act_bits"]) == (row.weight_bits, row.act_bits)
+        for name in ("accuracy", "float_accuracy", "integer_accuracy"):
+            assert 0 < entry[name] < 1
+            assert round(entry[name] * entry["images"], 6) % 1 == 0
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+def test_rows_are_their_recipes(row):
+    options = _parser().parse_args(row.command(Path("there"), epochs=7))
+    assert options.data_path == Path("there") / row.data
+    assert options.out == Path("build/results/runs") / row.key
+    if row.recipe is None:
+        assert (row.name, options.recipe, options.weights) == ("float", None, None)
+        return
+    assert row.recipe.name == row.name
+    assert options.recipe == row.file
+    assert options.config.is_file()
+    assert (options.start is None) != (options.weights is None)
+    assert options.run.__name__ == {"qat": "fit", "ptq": "ptq"}[row.recipe.method]
+    assert getattr(options, "epochs", None) == (7 if row.recipe.method == "qat" else None)
+    weight, activation = row.recipe.settings("anywhere", ("@conv2d",))
+    assert activation.bits == row.act_bits
+    given = weight.options.get("members", [weight.options])[0]
+    assert given["bits"] == row.weight_bits
+    if weight.quantizer == "stlq":
+        assert weight.options["ratio"] == int(row.name.split("_r")[1][:2]) / 100
+        assert build_quantizer("stlq", (32, 32, 3, 3), **weight.options).units.size == 4 * 9
+        assert weight.options["tile"] == (16, 16)
+
+
+def test_a_row_that_was_not_run_says_so_with_its_command():
+    empty, full = table.tables([]), table.tables([ENTRY])
+    line = "| `lsq_w3a3` | 3 | 3 |"
+    assert empty.count("not run") == len(ROWS)
+    assert f"{line} not run | | | | | | | `make results DATA=folder ROW=resnet20-cifar10-lsq_w3a3` |" in empty
+    assert f"{line} {CELLS}" in full
+    assert full.count("not run") == len(ROWS) - 1
+
+
+def test_page_must_have_its_marks():
+    text = f"a\n{table.END}\n{table.BEGIN}\n"
+    with pytest.raises(ValueError) as error:
+        table.page(text, [])
+    assert str(error.value) == (
+        f"Page must have the lines {table.BEGIN!r} and {table.END!r}, once each and in this order"
+    )
+
+
+def test_a_damaged_report_is_refused(tmp_path):
+    (tmp_path / "report.json").write_text('[{"network": "demo"}]')
+    with pytest.raises(ValueError) as error:
+        table.read(tmp_path / "report.json")
+    assert str(error.value) == f"{tmp_path / 'report.json'}: file must be a list of results, not this: KeyError('data')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Argument --data must be a folder, not ''"),
+        (["--data", "nowhere"], "Argument --data must be a folder, not 'nowhere'"),
+        (["--data", ".", "--row", "x"], "Row must be one of those that --list prints, not 'x'"),
+        (["--data", ".", "--add", "x"], "Argument --row must be given with --add, not left out"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message, capsys):
+    assert program.main(arguments) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Folders of the program's files, and a page."""
+    (tmp_path / "page.md").write_text(f"before\n\n{table.BEGIN}\n{table.END}\n\nafter\n")
+    monkeypatch.setattr(rows, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(program, "REPORT", tmp_path / "results" / "report.json")
+    monkeypatch.setattr(table, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(table, "SOURCE", tmp_path / "source.json")
+    return tmp_path
+
+
+def write_fashion(folder):
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0)
+    for part, count in (("train", 64), ("t10k", 32)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = pixels.integers(0, 256, (count, 28, 28), dtype=np.uint8) // 4 + labels[:, None, None] * 19
+        head = struct.pack(">4BIII", 0, 0, 8, 3, count, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes()))
+        head = struct.pack(">4BI", 0, 0, 8, 1, count)
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(head + labels.tobytes()))
+
+
+def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, capsys):
+    write_fashion(place / "data" / "fashion_mnist")
+    row = Row("small_vgg_mnist", "fashion_mnist", "subset_w4a8", 4, 8)
+    trained = Row("small_vgg_mnist", "fashion_mnist", "lsq_w3a3", 3, 3)
+    monkeypatch.setattr(program, "ROWS", (row, trained))
+    assert program.main(["--data", str(place / "data"), "--epochs", "1"]) == 0
+    entries = {entry["recipe"]: entry for entry in json.loads(program.REPORT.read_text())}
+    assert set(entries) == {"float", "subset_w4a8", "lsq_w3a3"}
+    assert [entries[name]["epochs"] for name in ("float", "subset_w4a8", "lsq_w3a3")] == [20, 0, 1]
+    for entry in entries.values():
+        assert entry["float_accuracy"] == entries["float"]["accuracy"]
+        assert entry["images"] == 32
+        assert entry["seconds"] >= 1
+    for name in ("subset_w4a8", "lsq_w3a3"):
+        assert 0 <= entries[name]["integer_accuracy"] <= 1
+        assert entries[name]["array_bits"] >= 4  # a word of the build has 4 bits
+    assert "weights_only_accuracy" in entries["subset_w4a8"] and "weights_only_accuracy" not in entries["lsq_w3a3"]
+    assert table.read(table.SOURCE) == table.read(program.REPORT)
+    page = table.PAGE.read_text()
+    assert page.startswith("before\n") and page.endswith("\nafter\n")
+    assert page.count("not run") == len(ROWS) - 2
+
+    monkeypatch.setattr(measure, "run", lambda *rest: pytest.fail("A row that is in the report was run again"))
+    assert program.main(["--data", str(place / "data")]) == 0
+    # A run that is there is entered under its own name only.
+    monkeypatch.setattr(program, "find_row", lambda key: row)
+    capsys.readouterr()
+    assert program.main(["--data", str(place / "data"), "--row", row.key, "--add", str(trained.folder)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: Run {str(trained.folder)!r} must be of 'small_vgg_mnist-fashion_mnist-subset_w4a8', "
+        "not 'small_vgg_mnist-fashion_mnist-lsq_w3a3'\n"
+    )
+    assert program.main(
+        ["--data", str(place / "data"), "--row", row.key, "--add", str(row.folder), "--seconds", "3.6"]
+    ) == 0  # fmt: skip
+    assert {table.key(e): e["seconds"] for e in table.read(program.REPORT)}[row.key] == 4
+
+
+def test_a_failed_row_leaves_no_entry(place, monkeypatch, capsys):
+    (place / "data").mkdir()
+    monkeypatch.setattr(program, "ROWS", (ROWS[0],))
+    assert program.main(["--data", str(place / "data")]) == 1
+    assert "error: Row 'resnet20-cifar10-sq_w4a8': command failed: python -m train ptq " in capsys.readouterr().err
+    assert not program.REPORT.exists()
+
+
+def test_make_passes_its_variables_on():
+    line = subprocess.run(
+        ["make", "--dry-run", "results", "DATA=some where", "ROW=a", "EPOCHS=3"], capture_output=True, text=True
+    ).stdout
+    assert '-m bench.results --data "some where" --row a --epochs 3\n' in line
