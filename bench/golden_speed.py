@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from golden import catalog, layers
+from golden.files import write_text
 from golden.formats import PointSet
 from golden.network import INPUT, Layer, Network, Tensor, Term
 from golden.rounding import scale_multiplier
@@ -200,10 +201,7 @@ def main() -> int:
     print(f"{'':14} {'images/s':>9} {'golden is faster by':>20} {'mismatches':>11}")
     for name, speed in speeds.items():
         print(f"{name:14} {speed:9.1f} {speeds['golden'] / speed:20.2f} {mismatches[name]:11}")
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    draft = REPORT.with_suffix(".tmp")
-    draft.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    draft.replace(REPORT)
+    write_text(REPORT, json.dumps(report, indent=2) + "\n")
     return 1 if mismatches["NumPy int64"] else 0
 
 

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from golden.files import write_text
 from train.convert import calibrate, convert
 from train.data import DataSet, InputFormat
 from train.loop import Training
@@ -164,10 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     _print("brevitas_int4", rows["brevitas_int4"])
     facts = {"network": "resnet20", "batch": BATCH, "threads": 1, "torch": torch.__version__}
     report = facts | {"qat_step": rows}
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    draft = REPORT.with_suffix(".tmp")
-    draft.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    draft.replace(REPORT)
+    write_text(REPORT, json.dumps(report, indent=2) + "\n")
     return 0
 
 

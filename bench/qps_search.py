@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden import catalog
+from golden.files import write_text
 from golden.formats import WeightFormat
 from train.quantizers.search import objective, search_points
 from train.quantizers.search_rows import SortedRow
@@ -153,10 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     title = "Twofold, one scale a channel, proven"
     print(f"{title:38} {channels['seconds']:12.5f} {channels['error']:16.12f}  {channels['points']}")
     facts = {"layer": source, "shape": list(SHAPE), "bits": options.bits, "cores": os.cpu_count()}
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    draft = REPORT.with_suffix(".tmp")
-    draft.write_text(json.dumps(facts | {"qps_search": result}, indent=2) + "\n", encoding="utf-8")
-    draft.replace(REPORT)
+    write_text(REPORT, json.dumps(facts | {"qps_search": result}, indent=2) + "\n")
     return 1 if result["error_ratio"] > 1 + 1e-9 else 0
 
 

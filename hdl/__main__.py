@@ -2,18 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from golden.config import load_config
+from golden.files import write_text
 from hdl.emit import emit, listing, listing_markdown, top_name
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,9 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
             ".md": listing_markdown(config),
             ".json": json.dumps(listing(config), indent=2) + "\n",
         }
-        options.out.mkdir(parents=True, exist_ok=True)
         for suffix, text in texts.items():
-            _write(options.out / f"{top_name(config)}{suffix}", text)
+            write_text(options.out / f"{top_name(config)}{suffix}", text)
     except (OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

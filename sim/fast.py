@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from golden import isa
 from golden.config import ArrayConfig
+from golden.files import write_text
 from golden.image import Image, input_frame, read_output
 from hdl.emit import emit
 from sim import tools
-from sim.files import hash_of, locked, write_text
+from sim.files import hash_of, locked
 from sim.inference import Inference, error_of
 from sim.probe import probed, read_layers
 from sim.runner import OUTPUT, tail

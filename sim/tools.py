@@ -11,7 +11,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from sim.files import hash_of, locked, write_text
+from golden.files import write_text
+from sim.files import hash_of, locked
 
 BUILD = Path("build")
 BIN = BUILD / "tools" / "bin"

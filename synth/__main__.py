@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from golden.config import load_config
+from golden.files import write_text
 from synth.area import synthesise
 
 SHOWN = ("LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "DP16KD")
@@ -28,9 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
             shown = ", ".join(f"{name} {result.cells.get(name, 0)}" for name in SHOWN)
             print(f"{config.name}: {shown}, multipliers {result.multipliers}")
         report = options.out / "report.json"
-        part = report.with_name("report.json.part")
-        part.write_text(json.dumps({"builds": rows}, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, report)
+        write_text(report, json.dumps({"builds": rows}, indent=2) + "\n")
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

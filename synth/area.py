@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from golden.config import ArrayConfig
+from golden.files import write_text
 from hdl.emit import emit, top_name
 from synth.yosys import count_multipliers, read_statistics, run_yosys
 
@@ -43,9 +44,8 @@ def synthesise(config: ArrayConfig, folder: Path, *, complete: bool = True) -> S
     complete
         Whether to go on after DSP mapping, to LUTs; a count of multipliers needs only the first part.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     top = top_name(config)
-    (folder / f"{top}.v").write_text(emit(config), encoding="utf-8")
+    write_text(folder / f"{top}.v", emit(config))
     flow = f"synth_ecp5 -top {top} -run begin:map_ram"
     if complete:
         # Without the purge, Yosys 0.70 fails an assertion when it takes the result of ABC back.

@@ -11,14 +11,14 @@ ALL = ("golden", "mapper", "hdl", "train", "sim", "synth", "bench", "demo")
 MAY_IMPORT = {
     "golden": (),
     "mapper": ("golden",),
-    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa"),
+    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "golden.files"),
     "train": ("golden",),
     "sim": ("golden", "mapper", "hdl"),
     "synth": ("golden", "hdl"),
     "bench": ALL,
     "demo": ALL,
 }
-STANDARD_ONLY = ("formats", "catalog", "config", "isa", "__init__")
+STANDARD_ONLY = ("formats", "catalog", "config", "isa", "files", "__init__")
 TORCH = ("train", "bench", "demo")
 
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from golden.files import write_text
+
 #: Called after each epoch with what happened in it.
 Report = Callable[[dict[str, float]], None]
 
@@ -18,11 +20,8 @@ def json_lines(path: Path, *, keep: int = 0) -> Report:
     keep
         Lines of epochs up to this stay (a resumed run); the file is otherwise begun afresh.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["epoch"] <= keep] if keep else []
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    part.replace(path)
+    write_text(path, "".join(kept))
 
     def report(metrics: dict[str, float]) -> None:
         with path.open("a", encoding="utf-8") as file:

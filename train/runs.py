@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from golden.files import write_text
 from train.convert import convert
 from train.data import DataSet, load_data
 from train.layers import QuantModel
@@ -41,9 +42,7 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
     save_file(tensors, part)
     part.replace(folder / WEIGHTS)
     table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else asdict(recipe)}
-    part = folder / (FACTS + ".part")
-    part.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(folder / FACTS)
+    write_text(folder / FACTS, json.dumps(table, indent=1, sort_keys=True) + "\n")
 
 
 def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Module, DataSet, dict[str, Any]]:
