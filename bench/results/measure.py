@@ -13,9 +13,13 @@ from typing import Any
 import torch
 
 from bench.results.rows import Row
-from golden.config import load_config
+from golden.config import ArrayConfig, load_config
+from golden.network import Network
+from mapper.checks import FitError
+from mapper.compiler import compile_network
 from train import integer
 from train.checkpoint import STATE
+from train.costs import first_words, total, two_word_layers, word_costs
 from train.export import export
 from train.layers import QuantModel
 from train.loop import accuracy
@@ -88,6 +92,7 @@ def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str
         table["array_bits"] = network.meta["weight_bits"]
         if "two_word_ratio" in network.meta:
             table["two_word_ratio"] = network.meta["two_word_ratio"]
+        table |= _cycles(network, config)
         right = 0
         for n in range(0, len(images.test_y), PART):
             logits = integer.run(network, images.integers(images.test_x[n : n + PART]))[network.output.name]
@@ -99,6 +104,18 @@ def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str
                     part.enabled = False
             table["weights_only_accuracy"] = accuracy(model, images.test_x, images.test_y)
     return table
+
+
+def _cycles(network: Network, config: ArrayConfig) -> dict[str, Any]:
+    """Predicted cycles of an inference, and what second words add to those of their layers; none if it is too large."""
+    try:
+        image = compile_network(network, config)
+    except FitError:
+        return {}
+    if not two_word_layers(network):
+        return {"cycles": image.cycles}
+    costs = total(word_costs(network, image, compile_network(first_words(network), config)))
+    return {"cycles": image.cycles, "two_word_cycle_ratio": costs.cycle_ratio}
 
 
 def _seed(recipe: Recipe | None) -> int:

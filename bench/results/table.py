@@ -8,7 +8,9 @@ from bench.results.rows import ROWS, Row
 
 PAGE, SOURCE = Path("docs/results.md"), Path("docs/results.json")
 BEGIN, END = "<!-- begin of the tables: python -m bench.results --write -->", "<!-- end of the tables -->"
-HEAD = "| recipe | W | A | fake-quantized | integer | drop | weights only | epochs | seed | seconds | measured |"
+HEAD = (
+    "| recipe | W | A | fake-quantized | integer | drop | weights only | cycles | epochs | seed | seconds | measured |"
+)
 Entry = dict[str, Any]
 
 
@@ -58,7 +60,7 @@ def tables(entries: list[Entry]) -> str:
     parts = []
     for (network, data), rows in groups.items():
         lines = [_line(row, found.get(row.key)) for row in rows]
-        rule = "|---|" + "---:|" * 9 + "---|"
+        rule = "|---|" + "---:|" * 10 + "---|"
         parts.append("\n".join((f"### {network} on {data}", "", HEAD, rule, *lines)))
     return "\n\n".join(parts)
 
@@ -87,14 +89,14 @@ def publish(entries: list[Entry]) -> None:
 def _line(row: Row, entry: Entry | None) -> str:
     start = f"| `{row.name}` | {row.weight_bits} | {row.act_bits} |"
     if entry is None:
-        return f"{start} not run | | | | | | | `make results DATA=folder ROW={row.key}` |"
+        return f"{start} not run | | | | | | | | `make results DATA=folder ROW={row.key}` |"
     integer = entry.get("integer_accuracy")
     drop = "" if integer is None else f"{100 * (entry['float_accuracy'] - integer):.2f}"
     seconds = entry.get("seconds")
     where = ", ".join(str(entry[name]) for name in ("date", "commit", "note") if entry.get(name))
     cells = (
         _percent(entry["accuracy"]), _percent(integer), drop, _percent(entry.get("weights_only_accuracy")),
-        entry["epochs"], entry["seed"], "" if seconds is None else seconds, where,
+        entry.get("cycles", ""), entry["epochs"], entry["seed"], "" if seconds is None else seconds, where,
     )  # fmt: skip
     return f"{start} {' | '.join(str(cell) for cell in cells)} |"
 

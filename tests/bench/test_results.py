@@ -17,10 +17,10 @@ from train.quantizers import build_quantizer
 
 ENTRY = {
     "network": "resnet20", "data": "cifar10", "recipe": "lsq_w3a3", "weight_bits": 3, "act_bits": 3, "seed": 5,
-    "float_accuracy": 0.9173, "accuracy": 0.9, "integer_accuracy": 0.8973, "epochs": 3, "seconds": 12,
+    "float_accuracy": 0.9173, "accuracy": 0.9, "integer_accuracy": 0.8973, "epochs": 3, "seconds": 12, "cycles": 777,
     "date": "2026-01-02", "commit": "abc1234",
 }  # fmt: skip
-CELLS = "90.00 | 89.73 | 2.00 |  | 3 | 5 | 12 | 2026-01-02, abc1234 |"
+CELLS = "90.00 | 89.73 | 2.00 |  | 777 | 3 | 5 | 12 | 2026-01-02, abc1234 |"
 
 
 def test_page_agrees_with_its_source():
@@ -68,7 +68,7 @@ def test_a_row_that_was_not_run_says_so_with_its_command():
     empty, full = table.tables([]), table.tables([ENTRY])
     line = "| `lsq_w3a3` | 3 | 3 |"
     assert empty.count("not run") == len(ROWS)
-    assert f"{line} not run | | | | | | | `make results DATA=folder ROW=resnet20-cifar10-lsq_w3a3` |" in empty
+    assert f"{line} not run | | | | | | | | `make results DATA=folder ROW=resnet20-cifar10-lsq_w3a3` |" in empty
     assert f"{line} {CELLS}" in full
     assert full.count("not run") == len(ROWS) - 1
 
@@ -142,6 +142,7 @@ def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, caps
     for name in ("subset_w4a8", "lsq_w3a3"):
         assert 0 <= entries[name]["integer_accuracy"] <= 1
         assert entries[name]["array_bits"] >= 4  # a word of the build has 4 bits
+        assert entries[name]["cycles"] > 28 * 28
     assert "weights_only_accuracy" in entries["subset_w4a8"] and "weights_only_accuracy" not in entries["lsq_w3a3"]
     assert table.read(table.SOURCE) == table.read(program.REPORT)
     page = table.PAGE.read_text()
