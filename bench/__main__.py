@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from golden.files import write_text
+
 FOLDER = Path("build/bench")
 #: Benchmarks by name.
 NAMES = tuple(sorted(file.stem for file in Path(__file__).parent.glob("[a-z]*.py")))
@@ -22,9 +24,8 @@ def merge(folder: Path = FOLDER) -> Path:
         if file.is_file():
             table = json.loads(file.read_text(encoding="utf-8"))
             report[name] = table.get(name, table)
-    draft = folder / "report.tmp"
-    draft.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return draft.replace(folder / "report.json")
+    write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    return folder / "report.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"== {name}", flush=True)
         if subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode:
             failed.append(name)
-    FOLDER.mkdir(parents=True, exist_ok=True)
     print(f"report: {merge()}")
     for name in failed:
         print(f"error: Benchmark {name!r} failed", file=sys.stderr)

@@ -39,7 +39,7 @@ class Loader(wiring.Component):
     def __init__(self, config: ArrayConfig):
         self.config = config
         self.sections = [kind for kind in Section if kind is not Section.END]
-        if config.sets == 1 and config.pe == "log":
+        if config.pe == "log":
             self.sections.remove(Section.POINTS)
         self.beats = max(isa.line_beats(config, kind) for kind in self.sections)
         super().__init__(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.results.rows import ROWS, Row
+from golden.files import write_text
 
 PAGE, SOURCE = Path("docs/results.md"), Path("docs/results.json")
 BEGIN, END = "<!-- begin of the tables: python -m bench.results --write -->", "<!-- end of the tables -->"
@@ -42,7 +43,7 @@ def write(file: Path, entries: list[Entry]) -> None:
     """Write entries, in the order of the rows; those of no row at the end."""
     order = {row.key: place for place, row in enumerate(ROWS)}
     entries = sorted(entries, key=lambda entry: order.get(key(entry), len(order)))
-    _replace(file, json.dumps(entries, indent=1) + "\n")
+    write_text(file, json.dumps(entries, indent=1) + "\n")
 
 
 def put(entries: list[Entry], new: list[Entry]) -> list[Entry]:
@@ -83,7 +84,7 @@ def publish(entries: list[Entry]) -> None:
     """Write `docs/results.json` and the tables of `docs/results.md`."""
     text = page(PAGE.read_text(encoding="utf-8"), entries)
     write(SOURCE, entries)
-    _replace(PAGE, text)
+    write_text(PAGE, text)
 
 
 def _line(row: Row, entry: Entry | None) -> str:
@@ -103,10 +104,3 @@ def _line(row: Row, entry: Entry | None) -> str:
 
 def _percent(part: float | None) -> str:
     return "" if part is None else f"{100 * part:.2f}"
-
-
-def _replace(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
