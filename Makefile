@@ -6,26 +6,36 @@ NETWORK ?=
 SIM ?=
 WAVES ?=
 RANDOM ?=
+GATES ?=
 SEED ?=
 BENCH ?=
 DATA ?=
 ROW ?=
+KIND ?=
+COUNT ?=
 EPOCHS ?=
+TECH ?=
+LIBERTY ?=
+WEIGHTS ?=
+COMPONENT ?=
+BOARD ?= ulx3s_85f
 
 VENV := build/venv
 RUN := $(VENV)/bin/python
 BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
 PEERS := $(VENV)-bench/.peers
+MUTMUT := $(VENV)-mutation/.mutmut
+PNR := $(VENV)/.pnr
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo verilog sim test lint synth bench results clean
+.PHONY: help demo verilog sim test lint synth bitstream formal mutation bench results clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n PYTHON=python3"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
 
 demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
 	$(RUN) -m demo
@@ -33,9 +43,9 @@ demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo
 verilog: $(BASE) ## emit one build (CONFIG); build/verilog
 	$(RUN) -m hdl --config $(or $(CONFIG),configs/log_8x8.toml) --out build/verilog
 
-sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one network (NETWORK)
+sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one (NETWORK), also on gates (GATES)
 	$(RUN) -m sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(addprefix --config ,$(CONFIG)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(NETWORK)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(NETWORK)) \
 	  $(if $(RANDOM)$(NETWORK),--reference tests.torch_reference:run,$(BENCH))
 
 test: lint $(TRAIN) ## check style and types, then run every test
@@ -46,17 +56,27 @@ lint: $(TRAIN) ## check style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-synth: $(BASE) ## synthesise for ECP5 and count multipliers (CONFIG); build/synth/report.json
-	$(RUN) -m synth --config $(or $(CONFIG),$(wildcard configs/*_8x8.toml))
+synth: $(PNR) ## cells, area, clock rate and multipliers by component (CONFIG TECH LIBERTY COMPONENT); build/synth/report.json
+	$(RUN) -m synth --config $(or $(CONFIG),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
+	  $(if $(LIBERTY),--liberty "$(LIBERTY)") $(if $(COMPONENT),--component $(COMPONENT))
 
-bench: $(TRAIN) $(if $(filter qat_step,$(or $(BENCH),qat_step)),$(PEERS)) ## run the benchmarks, or one (BENCH); build/bench/report.json
+bitstream: $(PNR) ## make a board's bitstream (BOARD CONFIG); build/bitstream/BOARD/report.json
+	$(RUN) -m boards build $(BOARD) $(if $(CONFIG),--config $(CONFIG))
+
+formal: $(BASE) ## prove the hardware's properties, and that each proof catches a seeded fault; build/formal/report.json
+	$(RUN) -m formal
+
+mutation: $(BASE) $(MUTMUT) ## seed faults into netlist and Python (KIND COUNT SEED), an hour; build/mutation/report.json
+	$(RUN) -m mutation $(KIND) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+bench: $(TRAIN) $(if $(filter qat_step frozen,$(or $(BENCH),frozen)),$(PEERS)) ## run the benchmarks, or one (BENCH WEIGHTS LIBERTY); build/bench/report.json
 	$(RUN) -m bench $(BENCH)
 
 results: $(TRAIN) ## measure what docs/results.md lacks (DATA ROW EPOCHS), hours to days; build/results/report.json
 	$(RUN) -m bench.results $(if $(DATA),--data "$(DATA)") $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS))
 
 clean: ## remove what was built, not the set-up
-	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name venv-bench ! -name tools -exec rm -rf {} +; fi
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name 'venv-*' ! -name tools -exec rm -rf {} +; fi
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -76,11 +96,25 @@ $(TRAIN): requirements/train.txt $(BASE)
 	@$(PIP) -r $<
 	@touch $@
 
+$(PNR): requirements/pnr.txt $(BASE)
+	@echo "Installing $< (place and route for ECP5 and iCE40; about 400 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+# It sees the project's packages, too.
+$(MUTMUT): requirements/mutation.txt $(BASE)
+	@echo "Installing $< (mutmut; 40 MB, once)"
+	@$(RUN) -m venv $(VENV)-mutation
+	@$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$($(VENV)-mutation/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	@$(VENV)-mutation/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $<
+	@touch $@
+
 # The peers see the project's packages, too. Without them, what compares with them says "not run".
 $(PEERS): requirements/bench.txt $(TRAIN)
-	@echo "Installing $< (Brevitas; 40 MB, once)"
+	@echo "Installing $< (Brevitas, da4ml; 40 MB, once)"
 	@{ $(RUN) -m venv $(VENV)-bench \
 	  && $(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	    > "$$($(VENV)-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" \
 	  && $(VENV)-bench/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $< \
-	  && touch $@; } || echo "Brevitas cannot be installed here: it is not compared with"
+	  && touch $@; } || echo "Brevitas and da4ml cannot be installed here: they are not compared with"

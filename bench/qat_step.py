@@ -62,7 +62,7 @@ def recipe_step(recipe: Recipe) -> Step:
     torch.manual_seed(0)
     model = build_model("resnet20").eval()
     images = data()
-    quantized = convert(model, recipe, images.input)
+    quantized = convert(model, recipe, images.input, training=True)
     calibrate(quantized, images.train_x[:32])
     return step_of(quantized, replace(recipe.train, epochs=1000, batch=BATCH, distill=0.0, optimizer="sgd"))
 

@@ -164,7 +164,7 @@ def run_variant(
         raise RuntimeError(f"Cycles must be the same for every image, not {sorted(cycles)}")
 
     say("synthesis")
-    netlist = synthesise(config, folder / "synth" / config.name, complete=False)
+    netlist = synthesise(config, folder / "synth" / config.name)
     guesses = np.array(outputs).reshape(len(outputs), -1).argmax(axis=1)
     return Outcome(
         variant,

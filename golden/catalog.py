@@ -20,14 +20,14 @@ def log_format(bits: int, *, asymmetric: bool = False) -> WeightFormat:
         raise ValueError(f"Log word must be 2 to 5 bits, not {bits!r}")
     magnitudes = (1 << (bits - 1)) - 1
     if asymmetric:
-        return WeightFormat(menus=((None, *range(1, magnitudes + 1), 0),), index_bits=bits - 1, spare=0)
-    return WeightFormat(menus=((None, *range(magnitudes)),), index_bits=bits - 1)
+        return WeightFormat(menus=((*range(magnitudes + 1), None),), index_bits=bits - 1, spare=0)
+    return WeightFormat(menus=((*range(magnitudes), None),), index_bits=bits - 1)
 
 
 def log_points(fmt: WeightFormat) -> PointSet:
-    """The one point set of a log format: its index is the select."""
-    levels = [0 if shift is None else 1 << shift for shift in fmt.menus[0]]
-    return PointSet(fmt, tuple(levels[: fmt.points]))
+    """The one point set of a log format: zero, then its powers of two, ascending."""
+    shifts = [shift for shift in fmt.menus[0] if shift is not None and shift != fmt.spare]
+    return PointSet(fmt, (0, *(1 << shift for shift in shifts)))
 
 
 #: Shift menus (A, B) of the five universal sets, in units of the smallest term of each.

@@ -14,8 +14,10 @@ from golden import catalog
 from golden.formats import WeightFormat
 
 PES = ("log", "subset")
+#: How a PE picks a shift: multiplexers (smaller in look-up tables) or AND-OR gates (smaller in standard cells).
+SELECTS = ("mux", "and_or")
 #: Version of the machine: register map, image format and pass program. A new number for any change.
-MACHINE_VERSION = 1
+MACHINE_VERSION = 2
 
 
 def bits_for(count: int) -> int:
@@ -65,6 +67,8 @@ class ArrayConfig:
         Output channels requantised in a cycle; divides rows and cols.
     tree_step
         Adder-tree levels between two registers.
+    select
+        ``mux`` or ``and_or``: gates that a PE picks its shifts with; the same products either way.
 
     Raises
     ------
@@ -94,6 +98,7 @@ class ArrayConfig:
     digit_span: int = 12
     requant_units: int = 1
     tree_step: int = 2
+    select: str = "mux"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -104,6 +109,8 @@ class ArrayConfig:
             raise ValueError(f"name must be letters, digits and underscores, not {self.name!r}")
         if self.pe not in PES:
             raise ValueError(f"pe must be one of {PES}, not {self.pe!r}")
+        if self.select not in SELECTS:
+            raise ValueError(f"select must be one of {SELECTS}, not {self.select!r}")
         for key, low, high in _RANGES:
             value = getattr(self, key)
             if not low <= value <= high:
@@ -144,28 +151,55 @@ class ArrayConfig:
         return self.point_sets if self.pe == "subset" else 1
 
     @property
-    def operand_bits(self) -> int:
-        """Width (bits) of the signed operand that carries signed and unsigned activations."""
+    def clip_bits(self) -> int:
+        """Width (bits) of a signed number that holds signed and unsigned activations."""
         return self.act_bits + 1
 
     @property
+    def operand_max(self) -> int:
+        """Largest operand of the array; an operand is an unsigned number of `act_bits` bits."""
+        return (1 << self.act_bits) - 1
+
+    @property
+    def operand_offset(self) -> int:
+        """What a signed activation is raised by to become an operand; its inverted top bit does it."""
+        return 1 << (self.act_bits - 1)
+
+    @property
+    def term_spans(self) -> tuple[tuple[int, int], ...]:
+        """Bits that each term of a product occupies: the first, and the one after the last."""
+        spans = []
+        for menu in self.fmt.menus:
+            shifts = [shift for shift in menu if shift is not None]
+            spans.append((min(shifts), max(shifts) + self.act_bits) if shifts else (0, 0))
+        return tuple(spans)
+
+    @property
+    def product_max(self) -> int:
+        """Largest product, which is that of a zero word: every term gives all ones less what it selects."""
+        return sum((1 << end) - (1 << begin) for begin, end in self.term_spans)
+
+    @property
     def product_bits(self) -> int:
-        """Width (bits) of a product: the operand times the largest level, either sign."""
-        return (self._product_max - 1).bit_length() + 1
+        """Width (bits) of a product, which is unsigned."""
+        return self.product_max.bit_length()
 
     @property
     def sum_bits(self) -> int:
-        """Width (bits) of a column's sum over the rows."""
-        return (self.rows * self._product_max - 1).bit_length() + 1
+        """Width (bits) of a column's sum over the rows, which is unsigned."""
+        return (self.rows * self.product_max).bit_length()
 
-    @property
-    def _product_max(self) -> int:
-        # A negated product is one's complement, so its magnitude is one more than the product's.
-        return ((1 << self.act_bits) - 1) * self.fmt.max_level + 1
+    def product_base(self, level: int, negative: int | bool) -> int:
+        """What a PE adds to ``weight * operand``: it depends on the word alone, so the compiler takes it off the bias.
+
+        A PE gives ``product_max - level * operand`` for a negative word, and for a positive one the same with the
+        operand's one's complement, ``operand_max - operand``.
+        """
+        return self.product_max - (0 if negative else level * self.operand_max)
 
     @property
     def tree_stages(self) -> int:
-        """Registers from products to column sum, the products' own not counted."""
+        """Registers from operands to column sum."""
         levels = (self.rows - 1).bit_length()
         return -(-levels // self.tree_step)
 
@@ -187,7 +221,7 @@ class ArrayConfig:
     @property
     def build_hash(self) -> int:
         """32 bits that name the build: an image made for another build is refused."""
-        facts = {k: v for k, v in asdict(self).items() if k != "name" and (v or k != "menus")}
+        facts = {k: v for k, v in asdict(self).items() if k not in ("name", "select") and (v or k != "menus")}
         text = json.dumps([MACHINE_VERSION, facts], sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
@@ -211,12 +245,12 @@ class ArrayConfig:
     @property
     def array_latency(self) -> int:
         """Cycles from the issue of a position until its sum can be read from the accumulator memory."""
-        return 7 + self.tree_stages
+        return 6 + self.tree_stages
 
     @property
     def requant_latency(self) -> int:
         """Cycles from the read of an accumulator until its activation can be read from feature memory."""
-        return 7 + self.digits
+        return 8 + self.digits
 
 
 _RANGES = (

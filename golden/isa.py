@@ -117,8 +117,8 @@ def drain_fields(config: ArrayConfig) -> dict[str, int]:
         "lane": bits_for(config.rows),  # lane of the first column
         "groups": bits_for(config.cols // config.requant_units),  # groups of requant_units columns, minus one
         "channels": bits_for(config.channel_depth),  # channel line of the first group
-        "low": config.operand_bits,  # signed clip bounds
-        "high": config.operand_bits,
+        "low": config.clip_bits,  # signed clip bounds
+        "high": config.clip_bits,
     }
 
 

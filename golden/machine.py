@@ -24,6 +24,7 @@ from golden.isa import (
     pass_fields,
     unpack,
 )
+from golden.products import product_bases
 from golden.rounding import rne
 from golden.timing import Step, cycles, timing
 
@@ -98,7 +99,7 @@ class Machine:
         self._banks = np.zeros((2, config.acc_depth, config.cols), dtype=np.int64)
         self._bank = 0
         self._words = np.zeros((config.rows, config.cols), dtype=np.int64)
-        self._negative = np.zeros(config.cols, dtype=np.int64)
+        self._bases = np.zeros(config.cols, dtype=np.int64)
         self._window: dict[str, int] = {}
         self._mask = (1 << pass_fields(config)["address"]) - 1
         self.loaded = False
@@ -218,10 +219,10 @@ class Machine:
         self._check(number, "weight", operands["weights"] + columns - 1, config.weight_depth)
         codes = self._weight[operands["weights"] : operands["weights"] + columns].T
         self._words[:, :columns] = self._values[operands["set"]][codes]
-        self._negative[:columns] = (codes >= config.fmt.points).sum(axis=0)
+        self._bases[:columns] = product_bases(config, self._values[operands["set"]])[codes].sum(axis=0)
         acts, inside = self._activations(number, operands)
         # Exact: no column sum comes near 2**53.
-        sums = (acts.astype(np.float64) @ self._words).astype(np.int64) - self._negative
+        sums = (acts.astype(np.float64) @ self._words).astype(np.int64) + self._bases
         products = np.left_shift(sums, operands["shift"])
         accumulators = self._banks[self._bank, : len(acts)]
         old = accumulators
@@ -235,7 +236,7 @@ class Machine:
         accumulators[:, chosen] = result[:, chosen]
 
     def _activations(self, number: int, operands: dict[str, int]) -> tuple[Array, NDArray[np.bool_]]:
-        """Activations of every position, shape (P, rows), and which positions are in bounds."""
+        """The array's operands for every position, shape (P, rows), and which positions are in bounds."""
         config, window = self.config, self._window
         width, height = self._positions(number)
         i, j = np.divmod(np.arange(width * height), width)
@@ -249,7 +250,8 @@ class Machine:
         if operands["signed"]:
             acts = acts - ((acts >> (config.act_bits - 1)) << config.act_bits)
         lanes = operands["row_mask"] >> np.arange(config.rows, dtype=np.uint64) & 1
-        return np.where(inside[:, None] & (lanes == 1), acts, 0), inside
+        offset = config.operand_offset if operands["signed"] else 0
+        return np.where(inside[:, None] & (lanes == 1), acts, 0) + offset, inside
 
     def _drain(self, number: int, operands: dict[str, int]) -> None:
         config = self.config

@@ -262,11 +262,11 @@ class _Draw:
         maximum = kind == "maxpool"
         draft = Layer(name, kind, terms, tensor, 0 * ones, ones, 0 * ones, tensor.low, tensor.high, maximum)
         network = Network(self.name, self.input, (*self.layers, draft), self.points)
-        # A margin for the one's complements of negative products, which the machine corrects by the bias.
-        margin = sum(term.codes[:, 0].size * self.config.fmt.max_level << max(term.shifts) for term in terms)
         limit = 1 << min(self.config.acc_width - 1, 60 - self.config.digit_span)
-        room = [limit - 1 - margin - worst for worst in worst_case(network, draft)]
-        if min(room) < 0 or any(max(term.shifts) > self.config.max_pass_shift for term in terms):
+        room = [limit - 1 - worst for worst in worst_case(network, draft)]
+        # A maximum compares whole column sums.
+        whole = self.config.rows * self.config.product_max << max(terms[0].shifts) if maximum else 0
+        if min(room) < 0 or whole >= limit or any(max(term.shifts) > self.config.max_pass_shift for term in terms):
             return None
         sums = accumulate(network, draft, self.samples).swapaxes(0, 1).reshape(channels, -1)
         biases = np.array([self.random_bias(row, most) for row, most in zip(sums, room, strict=True)], dtype=np.int64)

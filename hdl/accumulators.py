@@ -1,6 +1,8 @@
 """Partial sums: two banks, one that passes add into while the other is requantised."""
 
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -26,7 +28,7 @@ class Accumulators(wiring.Component):
     -------
     tag : In(tag_layout)
         What to do: position, bank, shift, whether the old value counts, sum or maximum, which columns.
-    sums : In(array of signed(sum_bits), one a column)
+    sums : In(array of unsigned(sum_bits), one a column)
         Column sums, shifted left by the tag's shift before they are used.
     read_bank, read_position : In
         Bank and position to read.
@@ -67,6 +69,10 @@ class Accumulators(wiring.Component):
         m.d.sync += read_bank.eq(self.read_bank)
         m.d.comb += self.read_data.eq(Mux(read_bank, reads[1].data.as_value(), reads[0].data.as_value()))
 
+        # Decided a cycle before the memories answer: what is left after them is one AND-OR.
+        takes = Signal(2)
+        m.d.sync += [takes[bank].eq((self.tag.bank == bank) & ~self.tag.first) for bank in range(2)]
+
         shifted = Signal(line, reset_less=True)
         addend = Signal(line, reset_less=True)
         base = Signal(line, reset_less=True)
@@ -74,7 +80,8 @@ class Accumulators(wiring.Component):
         least = -(1 << (config.acc_width - 1))
         for col in range(config.cols):
             old = Signal(signed(config.acc_width), name=f"old{col}")
-            m.d.comb += old.eq(Mux(tags[1].bank, reads[1].data[col], reads[0].data[col]))
+            kept = (reads[bank].data[col] & takes[bank].replicate(config.acc_width).as_signed() for bank in range(2))
+            m.d.comb += old.eq(reduce(or_, kept))
             # The maximum shares the adder: base - addend tells which is larger.
             total = Signal(signed(config.acc_width + 1), name=f"total{col}")
             inverted = addend[col] ^ tags[2].maximum.replicate(config.acc_width).as_signed()
@@ -82,7 +89,7 @@ class Accumulators(wiring.Component):
             m.d.sync += [
                 shifted[col].eq(self.sums[col] << self.tag.shift),
                 addend[col].eq(shifted[col]),
-                base[col].eq(Mux(tags[1].first, Mux(tags[1].maximum, least, 0), old)),
+                base[col].eq(old | Mux(tags[1].first & tags[1].maximum, least, 0)),
                 result[col].eq(Mux(tags[2].maximum, Mux(total[-1] & ~tags[2].outside, addend[col], base[col]), total)),
             ]
         for bank in range(2):

@@ -1,4 +1,6 @@
-"""The PE array: `cols` columns that see the same activations."""
+"""The PE array: `cols` columns that see the same operands."""
+
+from collections.abc import Callable
 
 from amaranth import Module
 from amaranth.lib import data, wiring
@@ -6,18 +8,19 @@ from amaranth.lib.wiring import In, Out
 
 from golden.config import ArrayConfig
 from hdl.column import Column
-from hdl.layouts import operands_layout, sums_layout, word_layout
 
 
 class PeArray(wiring.Component):
-    """Dot products of a line of activations with every column of the active tile.
+    """Dot products of a line of operands with every column of the active tile.
 
-    Takes a line a cycle; the sums stand ``1 + tree_stages`` cycles later.
+    Takes a line a cycle; the sums stand `tree_stages` cycles later.
 
     Parameters
     ----------
     config
         The build.
+    element
+        Makes what stands in the place of a PE, as in `hdl.column.Column`.
 
     Members
     -------
@@ -27,33 +30,35 @@ class PeArray(wiring.Component):
         The column's words.
     swap : In(1)
         Make the loaded tile active in the next cycle.
-    activations : In(array of signed(operand_bits), one a row)
+    operands : In(array of unsigned(act_bits), one a row)
         In activation LSBs.
-    sums : Out(array of signed(sum_bits), one a column)
+    sums : Out(array of unsigned(sum_bits), one a column)
         Sums of the products.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, element: Callable[[], wiring.Component] | None = None):
         self.config = config
+        self.columns = [Column(config, element) for _ in range(config.cols)]
+        column = self.columns[0]
         super().__init__(
             {
                 "load": In(config.cols),
-                "words": In(data.ArrayLayout(word_layout(config), config.rows)),
+                "words": In(column.words_layout),
                 "swap": In(1),
-                "activations": In(operands_layout(config)),
-                "sums": Out(sums_layout(config)),
+                "operands": In(column.operands_layout),
+                "sums": Out(data.ArrayLayout(column.sum.shape(), config.cols)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         for col in range(self.config.cols):
-            m.submodules[f"column{col}"] = column = Column(self.config)
+            m.submodules[f"column{col}"] = column = self.columns[col]
             m.d.comb += [
                 column.load.eq(self.load[col]),
                 column.words.eq(self.words),
                 column.swap.eq(self.swap),
-                column.activations.eq(self.activations),
+                column.operands.eq(self.operands),
                 self.sums[col].eq(column.sum),
             ]
         return m

@@ -1,24 +1,27 @@
 """One output lane of the array: its tile words, double-buffered, its PEs and their adder tree."""
 
-from amaranth import Module, Signal, signed
+from collections.abc import Callable
+
+from amaranth import Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.config import ArrayConfig
-from hdl.layouts import operands_layout, word_layout
 from hdl.pe import ProcessingElement
 
 
 class Column(wiring.Component):
     """Dot product of the rows' activations with this column's words.
 
-    The sum stands ``1 + tree_stages`` cycles after its activations. Words are loaded into a shadow
+    The sum stands `tree_stages` cycles after its operands. Words are loaded into a shadow
     and become the active ones in the cycle after `swap`, so that the next tile loads meanwhile.
 
     Parameters
     ----------
     config
         The build.
+    element
+        Makes what stands in the place of a PE, with its members; for comparisons.
 
     Members
     -------
@@ -28,29 +31,34 @@ class Column(wiring.Component):
         The next tile's words of this column.
     swap : In(1)
         Make the shadow active.
-    activations : In(array of signed(operand_bits), one a row)
+    operands : In(array of unsigned(act_bits), one a row)
         In activation LSBs.
-    sum : Out(signed(sum_bits))
+    sum : Out(unsigned(sum_bits))
         Sum of the products.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, element: Callable[[], wiring.Component] | None = None):
         self.config = config
+        make = element or (lambda: ProcessingElement(config))
+        self.elements = [make() for _ in range(config.rows)]
+        members = self.elements[0].signature.members
+        self.words_layout = data.ArrayLayout(members["word"].shape, config.rows)
+        self.operands_layout = data.ArrayLayout(members["operand"].shape, config.rows)
+        most = config.product_max if element is None else (1 << members["product"].shape.width) - 1
         super().__init__(
             {
                 "load": In(1),
-                "words": In(data.ArrayLayout(word_layout(config), config.rows)),
+                "words": In(self.words_layout),
                 "swap": In(1),
-                "activations": In(operands_layout(config)),
-                "sum": Out(signed(config.sum_bits)),
+                "operands": In(self.operands_layout),
+                "sum": Out(unsigned((config.rows * most).bit_length())),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        words = data.ArrayLayout(word_layout(self.config), self.config.rows)
-        shadow = Signal(words, reset_less=True)
-        active = Signal(words, reset_less=True)
+        shadow = Signal(self.words_layout, reset_less=True)
+        active = Signal(self.words_layout, reset_less=True)
         with m.If(self.load):
             m.d.sync += shadow.eq(self.words)
         with m.If(self.swap):
@@ -58,8 +66,8 @@ class Column(wiring.Component):
 
         values = []
         for row in range(self.config.rows):
-            m.submodules[f"pe{row}"] = pe = ProcessingElement(self.config)
-            m.d.comb += [pe.activation.eq(self.activations[row]), pe.word.eq(active[row])]
+            m.submodules[f"pe{row}"] = pe = self.elements[row]
+            m.d.comb += [pe.operand.eq(self.operands[row]), pe.word.eq(active[row])]
             values.append(pe.product)
 
         level = 0

@@ -90,7 +90,7 @@ class Compute(wiring.Component):
             issued.col_mask.eq(current.col_mask),
         ]
         tags = [issued]
-        for n in range(3 + config.tree_stages):
+        for n in range(2 + config.tree_stages):
             tags.append(Signal(tag_layout(config), name=f"tag{n + 1}"))
             m.d.sync += tags[-1].eq(tags[-2])
         row_mask = Signal(config.rows)
@@ -106,7 +106,7 @@ class Compute(wiring.Component):
             operands.outside.eq(tags[1].outside),
             operands.row_mask.eq(row_mask),
             operands.is_signed.eq(is_signed),
-            array.activations.eq(operands.operands),
+            array.operands.eq(operands.operands),
             array.load.eq(self.load),
             array.words.eq(self.words),
             array.swap.eq(swap),

@@ -1,9 +1,10 @@
 """From weight codes to the selects that PEs hold; shared by all columns, since it sits where tiles are loaded."""
 
-from amaranth import Array, Module, Signal
+from amaranth import Array, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.catalog import log_points
 from golden.config import ArrayConfig, bits_for
 from hdl.layouts import code_layout, fields_layout, word_layout
 
@@ -11,7 +12,7 @@ from hdl.layouts import code_layout, fields_layout, word_layout
 class Decoder(wiring.Component):
     """Decodes one code a row with one of the resident point sets; combinational.
 
-    On the log PE a code is its own select, but for the spare code of the asymmetric word, and there is no table.
+    On the log PE there is no table: it has one point set, and that is wired.
 
     Parameters
     ----------
@@ -52,14 +53,12 @@ class Decoder(wiring.Component):
         fmt = self.config.fmt
         m.d.comb += self.table.ready.eq(1)
         if len(fmt.menus) == 1:
-            for row in range(self.config.rows):
-                m.d.comb += [
-                    self.words[row].term0.eq(self.codes[row].index),
-                    self.words[row].sign.eq(self.codes[row].sign),
-                ]
+            picks = [Const(pick, len(self.words[0].term0)) for (pick,) in log_points(fmt).rows]
+            for word, code in zip(self.words, self.codes, strict=True):
+                m.d.comb += [word.term0.eq(Array(picks)[code.index]), word.sign.eq(code.sign)]
                 if fmt.spare is not None:
-                    with m.If(self.codes[row].sign & (self.codes[row].index == 0)):
-                        m.d.comb += self.words[row].term0.eq(fmt.menus[0].index(fmt.spare))
+                    with m.If(code.sign & (code.index == 0)):
+                        m.d.comb += word.term0.eq(fmt.menus[0].index(fmt.spare))
             return m
 
         table = [Signal(self.row, name=f"row{line}") for line in range(self.config.sets * fmt.points)]

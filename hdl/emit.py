@@ -62,7 +62,7 @@ def emit(config: ArrayConfig) -> str:
     -------
     One self-contained file; the top module is `top_name(config)`.
     """
-    return _header(config) + _verilog(Twofold(config), top_name(config))
+    return _header(config) + emit_verilog(Twofold(config), top_name(config))
 
 
 def emit_component(name: str, config: ArrayConfig) -> str:
@@ -75,10 +75,11 @@ def emit_component(name: str, config: ArrayConfig) -> str:
     """
     if name not in COMPONENTS:
         raise ValueError(f"Component must be one of {tuple(COMPONENTS)}, not {name!r}")
-    return _header(config) + _verilog(COMPONENTS[name](config), f"twofold_{name}")
+    return _header(config) + emit_verilog(COMPONENTS[name](config), f"twofold_{name}")
 
 
-def _verilog(component: wiring.Component, name: str) -> str:
+def emit_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of any component; the top module gets the name, other modules begin with it."""
     text = share_modules(rtlil.convert(component, name=name, emit_src=False), name)
     verilog = _convert_rtlil_text(text, strip_internal_attrs=True)
     # Memories begin with whatever they hold: the host loads them, and Yosys takes a minute to read their zeros.

@@ -34,13 +34,13 @@ def activations_layout(config: ArrayConfig) -> data.ArrayLayout:
 
 
 def operands_layout(config: ArrayConfig) -> data.ArrayLayout:
-    """The activations of a line as signed operands of the array."""
-    return data.ArrayLayout(signed(config.operand_bits), config.rows)
+    """The activations of a line as operands of the array: signed ones raised by `ArrayConfig.operand_offset`."""
+    return data.ArrayLayout(unsigned(config.act_bits), config.rows)
 
 
 def sums_layout(config: ArrayConfig) -> data.ArrayLayout:
     """The column sums of a position."""
-    return data.ArrayLayout(signed(config.sum_bits), config.cols)
+    return data.ArrayLayout(unsigned(config.sum_bits), config.cols)
 
 
 def accumulators_layout(config: ArrayConfig) -> data.ArrayLayout:

@@ -1,6 +1,6 @@
 """The loader: takes frames from the input stream apart and writes their lines into the memories."""
 
-from amaranth import Module, Signal
+from amaranth import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -77,11 +77,9 @@ class Loader(wiring.Component):
         header = data.View(fields_layout(isa.SECTION_FIELDS), beat)
         checksum = Signal(STREAM_BITS)
         left = Signal(header.count.shape())
-        depth = Signal(header.count.shape())
+        room = Signal(signed(len(header.count) + 1))
         index = Signal(bits_for(self.beats))
         last_index = Signal(bits_for(self.beats))
-        end = Signal(STREAM_BITS + 1)
-        m.d.comb += end.eq(beat + left)
         fault = Signal(8)
 
         m.d.sync += self.write_valid.eq(0)
@@ -114,7 +112,7 @@ class Loader(wiring.Component):
                             with m.Case(kind):
                                 m.d.sync += [
                                     last_index.eq(isa.line_beats(config, kind) - 1),
-                                    depth.eq(isa.line_count(config, kind)),
+                                    room.eq(isa.line_count(config, kind) - header.count),
                                 ]
                         with m.Case(Section.END):
                             m.next = "CHECKSUM"
@@ -126,7 +124,7 @@ class Loader(wiring.Component):
             with m.State("ADDRESS"):
                 with m.If(taken):
                     m.d.sync += self.write.address.eq(beat)
-                    with m.If(end > depth):
+                    with m.If(beat > room):
                         m.d.comb += fault.eq(Error.RANGE)
                     with m.Else():
                         with m.If(self.write.kind == Section.FEATURE):

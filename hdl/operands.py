@@ -1,6 +1,6 @@
-"""From a feature line to the array's operands: masked, zero outside the map, sign-extended."""
+"""From a feature line to the array's operands: masked, zero outside the map, signed ones raised."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,8 +26,8 @@ class Operands(wiring.Component):
         Lanes not set are zero.
     is_signed : In(1)
         Activations are two's complement.
-    operands : Out(array of signed(operand_bits), one a row)
-        In activation LSBs.
+    operands : Out(array of unsigned(act_bits), one a row)
+        In activation LSBs; raised by `ArrayConfig.operand_offset` where signed.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -47,7 +47,6 @@ class Operands(wiring.Component):
         operands = Signal(operands_layout(self.config), reset_less=True)
         m.d.comb += self.operands.eq(operands)
         for row in range(self.config.rows):
-            value = self.line[row]
-            operand = Cat(value, value[-1] & self.is_signed).as_signed()
-            m.d.sync += operands[row].eq(Mux(self.row_mask[row] & ~self.outside, operand, 0))
+            value = Mux(self.row_mask[row] & ~self.outside, self.line[row], 0)
+            m.d.sync += operands[row].eq(value ^ Mux(self.is_signed, self.config.operand_offset, 0))
         return m

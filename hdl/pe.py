@@ -1,6 +1,6 @@
-"""The processing element: an activation times a word, by multiplexers of constant shifts."""
+"""The processing element: an operand times a word, by selection of constant shifts."""
 
-from amaranth import Module, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,10 +9,11 @@ from hdl.layouts import word_layout
 
 
 class ProcessingElement(wiring.Component):
-    """Multiplies by a word without a multiplier: one multiplexer a term, an adder where there are two, an XOR.
+    """Multiplies by a word without a multiplier: XORs, a selection a term, an adder where there are two; combinational.
 
-    The product is registered: it stands one cycle after its operands. A negative word gives the one's
-    complement, that is the product minus one; the compiler adds the missing ones to the bias.
+    The sign decides between the operand and its one's complement, and terms give all ones less what they select (that
+    is what inverting gates give). So a product is unsigned, and holds a constant that depends on the word alone
+    (`ArrayConfig.product_base`): the compiler takes it off the bias.
 
     Parameters
     ----------
@@ -21,12 +22,12 @@ class ProcessingElement(wiring.Component):
 
     Members
     -------
-    activation : In(signed(operand_bits))
+    operand : In(unsigned(act_bits))
         In activation LSBs.
     word : In(word_layout)
         Select of each term, and sign.
-    product : Out(signed(product_bits))
-        ``level * activation``, or ``-level * activation - 1`` where the sign is set.
+    product : Out(unsigned(product_bits))
+        ``product_max - level * operand`` where the sign is set, else ``product_max - level * (operand_max - operand)``.
 
     Source: paper 000 (one term), paper 003 figure 4 (two terms).
     """
@@ -35,25 +36,54 @@ class ProcessingElement(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "activation": In(signed(config.operand_bits)),
+                "operand": In(unsigned(config.act_bits)),
                 "word": In(word_layout(config)),
-                "product": Out(signed(config.product_bits)),
+                "product": Out(unsigned(config.product_bits)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        terms = []
-        for n, menu in enumerate(self.config.fmt.menus):
-            term = Signal.like(self.product, name=f"term{n}")
-            with m.Switch(self.word[f"term{n}"]):
-                for pick, shift in enumerate(menu):
-                    with m.Case(pick):
-                        m.d.comb += term.eq(0 if shift is None else self.activation.shift_left(shift))
-            terms.append(term)
-        level = Signal.like(self.product)
-        m.d.comb += level.eq(sum(terms[1:], terms[0]))
-        product = Signal(self.product.shape(), reset_less=True)
-        m.d.sync += product.eq(level ^ self.word.sign.replicate(len(level)))
+        factor = Signal.like(self.operand)
+        m.d.comb += factor.eq(self.operand ^ (~self.word.sign).replicate(len(factor)))
+        product: Value = Const(0)
+        for n, (menu, (begin, end)) in enumerate(zip(self.config.fmt.menus, self.config.term_spans, strict=True)):
+            if begin == end:
+                continue
+            term = Signal(end - begin, name=f"term{n}")
+            shifts = [None if shift is None else shift - begin for shift in menu]
+            select = self.word[f"term{n}"]
+            if len(shifts) > 4 and shifts == [*range(len(shifts) - 1), None]:
+                self._barrel(m, term, factor, select, len(shifts) - 1)
+            elif self.config.select == "and_or":
+                gated = [
+                    factor.shift_left(shift) & (select == pick).replicate(len(term))
+                    for pick, shift in enumerate(shifts)
+                    if shift is not None
+                ]
+                m.d.comb += term.eq(_any(gated))
+            else:
+                with m.Switch(select):
+                    for pick, shift in enumerate(shifts):
+                        with m.Case(pick):
+                            m.d.comb += term.eq(0 if shift is None else factor.shift_left(shift))
+            product = product + Cat(Const(0, begin), ~term) if begin else product + ~term
         m.d.comb += self.product.eq(product)
         return m
+
+    @staticmethod
+    def _barrel(m: Module, term: Signal, factor: Value, select: Value, off: int) -> None:
+        """Shift by the select, a stage a bit; select `off` is zero, which the last stage gives."""
+        value = factor
+        for bit in range(len(select) - 1):
+            value = Mux(select[bit], value.shift_left(1 << bit), value)
+        width, zero = len(term), select == off
+        top = (select[-1] & ~zero).replicate(width), (~select[-1] & ~zero).replicate(width)
+        m.d.comb += term.eq(value.shift_left(1 << (len(select) - 1)) & top[0] | value & top[1])
+
+
+def _any(values: list[Value]) -> Value:
+    result = values[0]
+    for value in values[1:]:
+        result = result | value
+    return result

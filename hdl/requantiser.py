@@ -25,7 +25,7 @@ class RequantUnit(wiring.Component):
         Accumulator, in accumulator LSBs.
     channel : In(`isa.channel_fields`)
         The output channel's bias, digits and right shift.
-    low, high : In(signed(operand_bits))
+    low, high : In(signed(clip_bits))
         Clip bounds; constant while a chunk is drained.
     activation : Out(act_bits)
         Two's complement where the bounds are negative.
@@ -40,8 +40,8 @@ class RequantUnit(wiring.Component):
             {
                 "acc": In(signed(config.acc_width)),
                 "channel": In(self.channel_layout),
-                "low": In(signed(config.operand_bits)),
-                "high": In(signed(config.operand_bits)),
+                "low": In(signed(config.clip_bits)),
+                "high": In(signed(config.clip_bits)),
                 "activation": Out(config.act_bits),
             }
         )
@@ -110,7 +110,7 @@ class Requantiser(wiring.Component):
     read_position : Out, read_data : In(array of signed(acc_width))
         The accumulator memory; data one cycle after the position.
     channel_address : Out, channel_data : In(channel line)
-        The channel memory; likewise.
+        The channel memory; likewise. Asked one cycle after the accumulators.
     write_enable : Out(rows), write_address : Out, write_data : Out(array of act_bits)
         The feature memory; one enable a lane.
     """
@@ -149,6 +149,7 @@ class Requantiser(wiring.Component):
         row = Signal.like(self.height)
         group = Signal.like(drain.groups)
         lane = Signal.like(drain.lane)
+        channel = Signal.like(self.channel_address)
         position_address = Signal.like(drain.address)
         address = Signal.like(drain.address)
         reading = Signal()
@@ -169,7 +170,7 @@ class Requantiser(wiring.Component):
                         drain.eq(self.drain),
                         self.read_bank.eq(self.bank),
                         self.read_position.eq(0),
-                        self.channel_address.eq(self.drain.channels),
+                        channel.eq(self.drain.channels),
                         width.eq(self.width),
                         column.eq(self.width),
                         row.eq(self.height),
@@ -191,7 +192,7 @@ class Requantiser(wiring.Component):
                     m.d.sync += [
                         group.eq(0),
                         lane.eq(drain.lane),
-                        self.channel_address.eq(drain.channels),
+                        channel.eq(drain.channels),
                         self.read_position.eq(self.read_position + 1),
                         position_address.eq(position_address + step),
                         address.eq(position_address + step),
@@ -205,7 +206,7 @@ class Requantiser(wiring.Component):
                     m.d.sync += [
                         group.eq(group + 1),
                         lane.eq(next_lane),
-                        self.channel_address.eq(self.channel_address + 1),
+                        channel.eq(channel + 1),
                     ]
                     with m.If(next_lane == 0):
                         m.d.sync += address.eq(address + drain.plane)
@@ -216,22 +217,24 @@ class Requantiser(wiring.Component):
                 with m.If(timer == 0):
                     m.next = "IDLE"
 
-        # Read data and the group they are for stand one cycle after the read, the picked columns one later.
+        # Read data stand one cycle after the read and are registered, since block RAMs are slow; the picked columns
+        # stand one cycle later, with their channel.
         enable = Signal(config.rows)
         m.d.comb += enable.eq(Mux(reading, ((1 << units) - 1) << lane, 0))
         write_enable, write_address, picked_group = enable, address, group
         for n in range(config.requant_latency - 1):
             write_enable = self._register(m, write_enable, f"enable{n}")
             write_address = self._register(m, write_address, f"address{n}")
-            if n == 0:
-                picked_group = self._register(m, group, "picked_group")
+            if n < 2:
+                picked_group = self._register(m, picked_group, f"picked_group{n}")
         m.d.comb += [self.write_enable.eq(write_enable), self.write_address.eq(write_address)]
 
         groups = config.cols // units
         channels = Signal(self.channel_line, reset_less=True)
-        m.d.sync += channels.eq(self.channel_data)
+        line = Signal.like(self.read_data, reset_less=True)
+        m.d.sync += [channels.eq(self.channel_data), line.eq(self.read_data), self.channel_address.eq(channel)]
         for unit in range(units):
-            columns = Array(self.read_data[g * units + unit] for g in range(groups))
+            columns = Array(line[g * units + unit] for g in range(groups))
             acc = Signal(signed(config.acc_width), name=f"acc{unit}", reset_less=True)
             m.d.sync += acc.eq(columns[picked_group])
             m.submodules[f"unit{unit}"] = requant = RequantUnit(config)

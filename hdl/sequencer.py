@@ -101,6 +101,8 @@ class Sequencer(wiring.Component):
         bank = Signal()
         column = Signal(range(config.cols))
         settle = Signal(range(config.load_latency))
+        loaded = Signal()
+        load = Signal()
         gap = Signal(range(config.min_pass))
         free = Signal()
         next_line = Signal()
@@ -129,14 +131,9 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):
                 m.next = "DECODE"
             with m.State("DECODE"):
-                m.d.sync += [line.eq(self.program_data), column.eq(0), settle.eq(config.load_latency - 1)]
+                # Only the line is taken here: block RAMs are slow, and what it says is looked at in the next cycle.
+                m.d.sync += [line.eq(self.program_data), column.eq(0), loaded.eq(0), settle.eq(config.load_latency - 1)]
                 m.next = "OFFER"
-                with m.If(self.program_data[:OPCODE_BITS] == Opcode.PASS):
-                    m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.sync += column.eq(column + 1)
-                with m.If(column == taken.columns):
-                    m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.d.sync += settle.eq(settle - 1)
                 with m.If(settle == 0):
@@ -147,7 +144,13 @@ class Sequencer(wiring.Component):
                         m.d.sync += window.eq(self._operands(Opcode.WINDOW, line))
                         m.d.comb += next_line.eq(1)
                     with m.Case(Opcode.PASS):
-                        with m.If(free & (self.drain_idle | ~taken.wait)):
+                        with m.If(~loaded):
+                            m.d.comb += load.eq(1)
+                            m.d.sync += column.eq(column + 1)
+                            with m.If(column == taken.columns):
+                                m.d.sync += loaded.eq(1)
+                                m.next = "SETTLE"
+                        with m.Elif(free & (self.drain_idle | ~taken.wait)):
                             m.d.comb += [self.start.valid.eq(1), next_line.eq(1)]
                             m.d.sync += [gap.eq(config.min_pass - 1), self.passes.eq(self.passes + 1)]
                     with m.Case(Opcode.DRAIN):
@@ -180,9 +183,9 @@ class Sequencer(wiring.Component):
         with m.If(self.busy & ~fsm.ongoing("SEND")):
             m.d.sync += self.cycles.eq(self.cycles + 1)
 
-        # The line read in the cycle of LOAD is decoded two cycles later.
+        # The line read in a cycle with `load` is decoded two cycles later.
         column_bit = Signal(config.cols)
-        m.d.comb += column_bit.eq((1 << column) & fsm.ongoing("LOAD").replicate(config.cols))
+        m.d.comb += column_bit.eq((1 << column) & load.replicate(config.cols))
         for n in range(config.load_latency):
             delayed = self.load if n == config.load_latency - 1 else Signal(config.cols, name=f"column_bit{n}")
             m.d.sync += delayed.eq(column_bit)

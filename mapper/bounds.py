@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.config import ArrayConfig
 from golden.network import INPUT, Layer, Network
 
 Array = NDArray[np.int64]
@@ -16,7 +17,7 @@ def source_range(network: Network, source: str) -> tuple[int, int]:
     return layer.low, layer.high
 
 
-def accumulator_bits(network: Network, layer: Layer) -> int:
+def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int:
     """The smallest two's complement width (bits) that holds every sum and every maximum of a layer, with its bias.
 
     Intermediate sums may be larger: they wrap, and wrap back. A maximum may not.
@@ -40,8 +41,8 @@ def accumulator_bits(network: Network, layer: Layer) -> int:
         low[place] += part_low
         high[place] += part_high
         if layer.maximum:
-            # What is compared is the one's complement of negative products.
-            extremes += [int(part_low.min()) - (1 << term.shifts[0]), int(part_high.max())]
+            # What is compared is whole column sums, with their constants.
+            extremes.append(config.rows * config.product_max << max(term.shifts))
     extremes += [int(low.min()), int(high.max())]
     return max(_signed_bits(value) for value in extremes)
 

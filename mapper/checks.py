@@ -29,7 +29,7 @@ def check_network(config: ArrayConfig, network: Network) -> None:
         _check_tensor(config, where, layer.output)
         _check_terms(config, network, layer, where)
         _check_requantisation(config, layer, where)
-        bits = accumulator_bits(network, layer)
+        bits = accumulator_bits(config, network, layer)
         if bits > config.acc_width:
             raise FitError(f"{where}: acc_width must be at least {bits}, not {config.acc_width!r}")
 

@@ -164,7 +164,7 @@ def _image(
                 cycles=cycles(part.steps),
                 spent=spent(part.steps),
                 macs=useful_macs(part.layer),
-                acc_bits=accumulator_bits(network, part.layer),
+                acc_bits=accumulator_bits(config, network, part.layer),
                 output=tensors[part.layer.name],
             )
         )

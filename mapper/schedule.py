@@ -17,7 +17,7 @@ from golden.isa import Opcode, pass_fields
 from golden.network import Layer
 from golden.timing import Clock, Step
 from mapper.chunks import Chunk
-from mapper.tiles import Geometry, OutputTile, TilePass
+from mapper.tiles import Geometry, OutputTile, TilePass, reached
 
 Instruction = tuple[Opcode, dict[str, int]]
 
@@ -183,7 +183,7 @@ class Scheduler:
         return bool(np.isin(plane + rows[:, None] * geometry.width + columns, unread).any())
 
     def _clear(self, chunk: Chunk, col_mask: int) -> None:
-        """A pass of nothing, for columns that no weight reaches."""
+        """A pass without activations, for columns that no weight reaches."""
         window = self.state.window
         if window is None or (window["height"], window["width"]) != (chunk.height, chunk.width):
             self._use_window(chunk, Geometry("", 1, 1, (1, 1), (0, 0), (1, 1)))
@@ -215,13 +215,11 @@ class Scheduler:
 
 
 def zero_block(config: ArrayConfig) -> tuple[int, ...]:
-    """Weight lines of positive codes, for a pass without activations: whatever they mean, its sums are zero."""
-    return (0,) * config.cols
+    """Weight lines of negative codes: without activations their sums are `idle_sum`, whatever the point set is."""
+    fmt = config.fmt
+    return (sum(fmt.points << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols
 
 
 def needs_clear(tile: OutputTile) -> bool:
     """Whether some column of an output tile has no pass at all."""
-    reached = 0
-    for one in tile.passes:
-        reached |= one.col_mask
-    return reached != (1 << tile.columns) - 1
+    return not reached(tile.passes, tile.columns).all()

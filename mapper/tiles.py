@@ -4,7 +4,7 @@ A tile is `rows` input channels by `cols` output channels of one kernel position
 zero are left out, so grouped convolutions and second words cost only where they hold something.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from golden.config import ArrayConfig
 from golden.formats import PointSet
 from golden.network import Layer, Network, Term
+from golden.products import column_constants, idle_sum
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class OutputTile:
     passes
         In the order of terms, input groups, kernel positions and words.
     correction : int64, shape (columns,)
-        What the one's complement of negative products leaves out, in accumulator units; to be added to the bias.
+        To be added to the bias, in accumulator units: less what column sums hold besides weights times activations.
     """
 
     start: int
@@ -101,15 +102,24 @@ def output_tiles(config: ArrayConfig, network: Network, layer: Layer) -> Iterato
         passes: list[TilePass] = []
         correction = np.zeros(columns, dtype=np.int64)
         for term in layer.terms:
-            for tile, negatives in _term_passes(config, network, layer, term, start, columns):
+            for tile, constants in _term_passes(config, network, layer, term, start, columns):
                 passes.append(tile)
-                part = np.left_shift(negatives, tile.shift)
+                part = -np.left_shift(constants, tile.shift)
                 chosen = mask_bits(tile.col_mask, columns)
                 if layer.maximum:
+                    # The constant is the same in all the passes that a maximum compares: they hold the same words.
+                    assert ((correction[chosen] == 0) | (correction[chosen] == part[chosen])).all()
                     correction[chosen] = part[chosen]
                 else:
                     correction[chosen] += part[chosen]
+        correction[~reached(passes, columns)] = -idle_sum(config)
         yield OutputTile(start, columns, tuple(passes), correction)
+
+
+def reached(passes: Sequence[TilePass], columns: int) -> NDArray[np.bool_]:
+    """Which columns have a pass, shape (columns,)."""
+    masks = [mask_bits(one.col_mask, columns) for one in passes]
+    return np.any([np.zeros(columns, dtype=bool), *masks], axis=0)
 
 
 def mask_bits(mask: int, count: int) -> NDArray[np.bool_]:
@@ -124,7 +134,7 @@ def _mask(bits: NDArray[np.bool_]) -> int:
 def _term_passes(
     config: ArrayConfig, network: Network, layer: Layer, term: Term, start: int, columns: int
 ) -> Iterator[tuple[TilePass, NDArray[np.int64]]]:
-    """Passes of one term for one output tile, each with the number of negative codes of every column."""
+    """Passes of one term for one output tile, each with `column_constants` of every column."""
     source = network.tensors[term.source]
     points = network.points[term.points]
     geometry = Geometry(term.source, source.shape[1], source.shape[2], term.stride, term.padding, term.dilation)
@@ -143,8 +153,8 @@ def _term_passes(
                 if not values[block][valid].any():
                     continue
                 lines = _lines(config, block)
-                negatives = np.zeros(columns, dtype=np.int64)
-                negatives[: block.shape[1]] = (block >= points.fmt.points).sum(axis=0)
+                constants = np.zeros(columns, dtype=np.int64)
+                constants[: block.shape[1]] = column_constants(config, values, block, signed=source.signed)
                 for row_mask, col_mask in _masks(valid, points, layer.maximum, offset):
                     tile = TilePass(
                         geometry,
@@ -158,7 +168,7 @@ def _term_passes(
                         source.signed,
                         layer.maximum,
                     )
-                    yield tile, negatives
+                    yield tile, constants
 
 
 def _live_taps(geometry: Geometry, size: tuple[int, ...], kernel: tuple[int, int]) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from golden import container
 from golden.config import ArrayConfig, load_config
 from hdl.emit import emit, emit_component, top_name
-from sim import runner, settings, tools
+from sim import gates, runner, settings, tools
 from sim.random_check import Reference, check_network, check_networks, check_programs
 
 DEFAULT_CONFIGS = (Path("configs/log_4x4.toml"), Path("configs/subset_4x4.toml"))
@@ -42,16 +42,21 @@ def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterato
     if options.network:
         network = container.load(options.network)
         for config in configs:
-            yield check_network(config, network, options.seed, reference=reference)
-    elif options.random:
+            yield check_network(config, network, options.seed, reference=reference, program=_gates(config, options))
+    elif options.random or options.gates:
+        count = options.random or len(configs)
         for number, config in enumerate(configs):
-            share = options.random // len(configs) + (number < options.random % len(configs))
-            yield from check_networks(config, share, options.seed, reference=reference)
-            yield from check_programs(config, share, options.seed)
+            share, program = count // len(configs) + (number < count % len(configs)), _gates(config, options)
+            yield from check_networks(config, share, options.seed, reference=reference, program=program)
+            yield from check_programs(config, share, options.seed, program=program)
     else:
         for config in configs:
             for name in options.benches or bench_names():
                 yield from run_bench(name, config, options)
+
+
+def _gates(config: ArrayConfig, options: argparse.Namespace) -> Path | None:
+    return gates.build(config, options.gates) if options.gates else None
 
 
 def _function(path: str) -> Reference:
@@ -68,15 +73,21 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
     parser.add_argument("--network", type=Path, help="a quantized network's folder, to be run on random inputs")
+    parser.add_argument(
+        "--gates", choices=tuple(gates.STYLES), help="run networks and programs on the synthesised machine"
+    )
     parser.add_argument("--reference", metavar="MODULE:FUNCTION", help="a further opinion on the networks' layers")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
-    if (options.random or options.network) and (options.benches or options.waves or options.sim != "verilator"):
+    if (options.random or options.network or options.gates) and (
+        options.benches or options.waves or options.sim != "verilator"
+    ):
         parser.error(
-            "--random and --network must be given without benches, --waves and --sim icarus: a C++ host runs them"
+            "--random, --network and --gates must be given without benches, --waves and --sim icarus: "
+            "a C++ host runs them"
         )
     return options
 
@@ -97,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{mark} {name:70} {result.cycles:9} cycles {result.seconds:7.2f} s", flush=True)
             if not result.passed:
                 print(result.message, flush=True)
-    except (OSError, TypeError, ValueError, tools.ToolError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     facts = {"simulator": tool.version, "configs": [config.name for config in configs], "seed": options.seed}

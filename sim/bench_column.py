@@ -5,20 +5,20 @@ import random
 import cocotb
 
 from sim import settings
-from sim.component import Driver, all_words, join, product, split, word_bits
+from sim.component import Driver, all_words, join, product, word_bits
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-LATENCY = 1 + CONFIG.tree_stages
+LATENCY = CONFIG.tree_stages
 
 
 @timed
 async def sums_equal_dot_products(dut):
     numbers = random.Random(SEED)
-    words, half = all_words(CONFIG), 1 << (CONFIG.operand_bits - 1)
+    words, most = all_words(CONFIG), CONFIG.operand_max
     column = Driver(dut)
-    await column.start("load", "words", "swap", "activations")
+    await column.start("load", "words", "swap", "operands")
     shadow = active = [words[0]] * CONFIG.rows
     expected: list[int] = []
     got = []
@@ -26,15 +26,15 @@ async def sums_equal_dot_products(dut):
         load, swap = numbers.random() < 0.3 or cycle == 0, numbers.random() < 0.2 or cycle == 1
         tile = numbers.choices(words, k=CONFIG.rows)
         extreme = numbers.random() < 0.2
-        line = [numbers.choice((-half, half - 1)) if extreme else numbers.randrange(-half, half) for _ in tile]
+        line = [numbers.choice((0, most)) if extreme else numbers.randrange(most + 1) for _ in tile]
         column.set(
             load=load,
             swap=swap,
             words=join([bits for bits, _, _ in tile], word_bits(CONFIG)),
-            activations=join(line, CONFIG.operand_bits),
+            operands=join(line, CONFIG.act_bits),
         )
-        expected.append(sum(product(level, sign, a) for (_, level, sign), a in zip(active, line, strict=True)))
+        expected.append(sum(product(CONFIG, level, sign, a) for (_, level, sign), a in zip(active, line, strict=True)))
         active, shadow = (shadow if swap else active), (tile if load else shadow)
         await column.step()
-        got.append(split(column.get("sum"), CONFIG.sum_bits, 1)[0])
+        got.append(column.get("sum"))
     assert got[LATENCY + 1 :] == expected[2 : len(expected) - LATENCY + 1]

@@ -58,7 +58,8 @@ def column_sum(words: list[tuple[int, int, int]], line: list[int], fields: dict[
     total = 0
     for lane, ((_, level, sign), raw) in enumerate(zip(words, line, strict=True)):
         value = raw - (raw >> (CONFIG.act_bits - 1) << CONFIG.act_bits) if fields["signed"] else raw
-        total += product(level, sign, 0 if outside or not fields["row_mask"] >> lane & 1 else value)
+        value = 0 if outside or not fields["row_mask"] >> lane & 1 else value
+        total += product(CONFIG, level, sign, value + (CONFIG.operand_offset if fields["signed"] else 0))
     return total
 
 

@@ -4,6 +4,7 @@ import cocotb
 from cocotb.triggers import FallingEdge
 
 from golden import isa
+from golden.config import MACHINE_VERSION
 from golden.isa import Error
 from sim import settings
 from sim.component import Driver
@@ -36,7 +37,8 @@ class Registers:
         self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "axi_"), dut.clk, dut.rst)
         self.starts = 0
         write, read = self.master.write_if, self.master.read_if
-        for number, port in enumerate((write.aw_channel, write.w_channel, write.b_channel, read.ar_channel)):
+        channels = (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel)
+        for number, port in enumerate(channels):
             port.set_pause_generator(pauses(pause, SEED + number))
 
     async def count(self) -> None:
@@ -94,21 +96,66 @@ async def starts_errors_and_counters(dut, pause):
     assert await registers.status() == (0, 1, 1, Error.BUSY)
     assert (await registers.read("CYCLES"), await registers.read("PASSES")) == (123456, 789)
 
+    await registers.write("CONTROL", 1)
+    assert (registers.starts, await registers.status()) == (2, (0, 0, 1, Error.NONE)), (
+        "A start must clear done and error"
+    )
+    await registers.pulse(complete=1)
+    assert await registers.status() == (0, 1, 1, Error.NONE)
+
     registers.driver.set(between=0)
     await registers.write("CONTROL", 1)
-    assert (registers.starts, (await registers.status())[3]) == (1, Error.BUSY)
+    assert (registers.starts, (await registers.status())[3]) == (2, Error.BUSY)
     registers.driver.set(between=1)
     await registers.pulse(error_valid=1, error=int(Error.MAGIC))
     assert await registers.status() == (0, 1, 1, Error.MAGIC)
     await registers.pulse(finished=1, has_input=1)
-    assert (registers.starts, await registers.status()) == (1, (0, 1, 1, Error.NONE))
+    assert (registers.starts, await registers.status()) == (2, (0, 1, 1, Error.NONE))
     await registers.write("MODE", 1)
     assert await registers.read("MODE") == 1
     await registers.pulse(finished=1, has_input=1, has_program=1)
-    assert registers.starts == 1
-    await registers.pulse(finished=1, has_input=1)
     assert registers.starts == 2
+    await registers.pulse(finished=1, has_input=1)
+    assert registers.starts == 3
     await registers.pulse(failed=1)
     assert (await registers.status())[3] is Error.INSTRUCTION
     await registers.pulse(error_valid=1, error=int(Error.CHECKSUM), touched=1)
     assert await registers.status() == (0, 0, 0, Error.CHECKSUM)
+    await registers.pulse(finished=1, has_input=1)
+    assert (registers.starts, await registers.status()) == (3, (0, 0, 0, Error.NOT_LOADED))
+    await registers.write("MODE", 0)
+    await registers.pulse(finished=1, has_input=1)
+    assert await registers.status() == (0, 0, 0, Error.NONE), "An input must not make the machine loaded"
+    await registers.pulse(complete=1)
+    await registers.write("CONTROL", 1)
+    assert await registers.status() == (0, 1, 0, Error.NOT_LOADED), "A start that is refused must leave done alone"
+
+
+@timed
+@cocotb.parametrize(pause=[0.0, 0.5])
+async def every_address_answers(dut, pause):
+    """Constants and counters at their addresses; elsewhere, and where there is nothing to read or write, SLVERR."""
+    registers = Registers(dut, pause)
+    await registers.driver.start(*INPUTS)
+    registers.driver.set(between=1, cycles=0x89ABCDEF, passes=0x76543210)
+    constants = {
+        "ID": isa.ID_VALUE,
+        "VERSION": MACHINE_VERSION,
+        "BUILD": CONFIG.build_hash,
+        "SHAPE": CONFIG.rows | CONFIG.cols << 16,
+        "STATUS": 0,
+        "CYCLES": 0x89ABCDEF,
+        "PASSES": 0x76543210,
+        "MODE": 0,
+    }
+    values = {isa.REGISTERS[name][0]: value for name, value in constants.items()}
+    writable = {address for address, access, _ in isa.REGISTERS.values() if "write" in access}
+    for address in range(0, 256, 4):
+        answer = await registers.master.read(address, 4)
+        got = int(answer.resp), int.from_bytes(answer.data, "little")
+        assert got[0] == (0 if address in values else 2), f"read of {address:#x}: {got[0]}"
+        assert address not in values or got[1] == values[address], f"{address:#x}: {got[1]:#x}"
+        answer = await registers.master.write(address, (0 if address in writable else 0xFFFFFFFF).to_bytes(4, "little"))
+        assert int(answer.resp) == (0 if address in writable else 2), f"write of {address:#x}"
+    for name, value in constants.items():
+        assert await registers.read(name) == value, name

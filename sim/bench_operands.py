@@ -1,4 +1,4 @@
-"""Operands: sign extension, masks, padding."""
+"""Operands: offset of signed activations, masks, padding."""
 
 import random
 
@@ -13,7 +13,7 @@ timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 
 
 @timed
-async def lanes_are_extended_and_masked(dut):
+async def lanes_are_raised_and_masked(dut):
     numbers = random.Random(SEED)
     operands = Driver(dut)
     await operands.start("line", "outside", "row_mask", "is_signed")
@@ -24,5 +24,6 @@ async def lanes_are_extended_and_masked(dut):
         operands.set(line=join(line, CONFIG.act_bits), outside=outside, row_mask=mask, is_signed=signed)
         await operands.step()
         values = [lane - (lane >> (CONFIG.act_bits - 1) << CONFIG.act_bits) if signed else lane for lane in line]
-        expected = [0 if outside or not mask >> lane & 1 else value for lane, value in enumerate(values)]
-        assert split(operands.get("operands"), CONFIG.operand_bits, CONFIG.rows) == expected
+        seen = [0 if outside or not mask >> lane & 1 else value for lane, value in enumerate(values)]
+        expected = [value + (CONFIG.operand_offset if signed else 0) for value in seen]
+        assert split(operands.get("operands"), CONFIG.act_bits, CONFIG.rows, signed=False) == expected

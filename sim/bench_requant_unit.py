@@ -20,14 +20,12 @@ HALF = 1 << (CONFIG.acc_width - 1)
 def expected(acc: int, channel: dict[str, int], low: int, high: int) -> int:
     """The activation, by exact fractions: Python rounds them to nearest, ties to even."""
     biased = (acc + channel["bias"] + HALF) % (2 * HALF) - HALF
-    digits = [(channel[f"on{n}"], channel[f"minus{n}"], channel[f"shift{n}"]) for n in range(CONFIG.digits)]
-    multiplier = sum((-1 if minus else 1) << shift for on, minus, shift in digits if on)
-    scaled = round(Fraction(biased * multiplier, 1 << channel["right"]))
+    scaled = round(Fraction(biased * multiplier(channel), 1 << channel["right"]))
     return min(max(scaled, low), high) & ((1 << CONFIG.act_bits) - 1)
 
 
 def draw(numbers: random.Random) -> tuple[int, dict[str, int]]:
-    """An accumulator and a channel: ties, extremes, or noise."""
+    """An accumulator and a channel: ties, extremes, results within the clip bounds at any right shift, or noise."""
     channel = {f"shift{n}": numbers.randrange(CONFIG.digit_span + 1) for n in range(CONFIG.digits)}
     channel |= {f"{name}{n}": numbers.getrandbits(1) for name in ("on", "minus") for n in range(CONFIG.digits)}
     channel |= {"bias": numbers.randrange(-HALF, HALF), "right": numbers.randrange(CONFIG.scaled_bits + 1)}
@@ -37,7 +35,26 @@ def draw(numbers: random.Random) -> tuple[int, dict[str, int]]:
         channel |= {f"on{n}": int(n == 0) for n in range(CONFIG.digits)}
         channel |= {"shift0": 0, "minus0": 0, "bias": 0, "right": numbers.randrange(4)}
         acc = numbers.randint(-600, 600)
+    elif (factor := multiplier(channel)) and numbers.random() < 0.7:
+        # A sum that gives about this many halves.
+        halves = numbers.randint(-3 << CONFIG.act_bits, 3 << CONFIG.act_bits)
+        biased = (halves << channel["right"]) // (2 * factor) + numbers.randint(-1, 1)
+        acc = min(max(biased, -HALF), HALF - 1) - channel["bias"]
+    if numbers.random() < 0.2:
+        # The largest products at the largest right shifts.
+        sign = numbers.getrandbits(1)
+        for n in range(CONFIG.digits):
+            shift = CONFIG.digit_span - numbers.choice((0, 0, 0, 1, 2))
+            channel |= {f"on{n}": 1, f"minus{n}": sign, f"shift{n}": max(0, shift)}
+        channel |= {"right": CONFIG.scaled_bits - numbers.randrange(5), "bias": 0}
+        acc = numbers.choice((-HALF, HALF - 1, numbers.randrange(-HALF, HALF)))
     return acc, channel
+
+
+def multiplier(channel: dict[str, int]) -> int:
+    """What the digits of a channel stand for."""
+    digits = [(channel[f"on{n}"], channel[f"minus{n}"], channel[f"shift{n}"]) for n in range(CONFIG.digits)]
+    return sum((-1 if minus else 1) << shift for on, minus, shift in digits if on)
 
 
 @timed

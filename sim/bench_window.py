@@ -54,7 +54,7 @@ async def positions_are_as_specified(dut, gap):
     numbers = random.Random(SEED)
     window = Driver(dut)
     await window.start("start__valid", "start__payload")
-    passes = [draw(numbers) for _ in range(60)]
+    passes = [draw(numbers) for _ in range(200)]
     expected = [position for start in passes for position in positions(start)]
     got: list[tuple[int, ...]] = []
     idle, waiting = 0, list(passes)

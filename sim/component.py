@@ -100,6 +100,6 @@ def all_words(config: ArrayConfig) -> list[tuple[int, int, int]]:
     return [(bits | sign << position, level, sign) for bits, level in words for sign in (0, 1)]
 
 
-def product(level: int, sign: int, activation: int) -> int:
-    """What a PE gives: a negative product is the one's complement of the positive one."""
-    return ~(level * activation) if sign else level * activation
+def product(config: ArrayConfig, level: int, sign: int, operand: int) -> int:
+    """What a PE gives: the word times the operand, and the word's constant."""
+    return (-level if sign else level) * operand + config.product_base(level, sign)

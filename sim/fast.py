@@ -61,8 +61,17 @@ class Job:
         return self
 
 
-def build(verilog: str, top: str) -> Path:
+def build(verilog: str, top: str, *, optimise: str = "-O2") -> Path:
     """Builds a machine with its C++ host, unless the same text has been built before.
+
+    Parameters
+    ----------
+    verilog
+        The machine.
+    top
+        Name of its top module.
+    optimise
+        How hard the C++ compiler should try.
 
     Returns
     -------
@@ -77,14 +86,23 @@ def build(verilog: str, top: str) -> Path:
     host = (Path(__file__).parent / "harness.cpp").read_text(encoding="utf-8")
     for name, (address, _, _) in isa.REGISTERS.items():
         host = host.replace(f"@{name}@", str(address))
-    folder = (OUTPUT / f"{top}-host-{hash_of(verilog, host, top, tool.version, *_ARGS)}").resolve()
+    folder = (OUTPUT / f"{top}-host-{hash_of(verilog, host, top, tool.version, optimise, *_ARGS)}").resolve()
     program, done, log = folder / "host", folder / "done", folder / "build.log"
     with locked(folder):
         if done.is_file():
             return program
         write_text(folder / f"{top}.v", verilog)
         write_text(folder / "harness.cpp", host)
-        make = ["make", "-j2", "-C", str(folder), "-f", "Vtop.mk", f"OBJCACHE={tools.object_cache()}", "OPT_FAST=-O2"]
+        make = [
+            "make",
+            "-j2",
+            "-C",
+            str(folder),
+            "-f",
+            "Vtop.mk",
+            f"OBJCACHE={tools.object_cache()}",
+            f"OPT_FAST={optimise}",
+        ]
         verilate = [str(tool.path), "--cc", "--exe", "--Mdir", str(folder), "--top-module", top, "--prefix", "Vtop"]
         with open(log, "w") as file:
             for command in ([*verilate, *_ARGS, "-o", "host", "harness.cpp", str(folder / f"{top}.v")], make):
@@ -95,7 +113,7 @@ def build(verilog: str, top: str) -> Path:
 
 
 def run(
-    program: Path, job: Job, *, pause: int = 0, seed: int = 1, limit: int = 10_000_000
+    program: Path, job: Job, *, pause: int = 0, seed: int = 1, limit: int = 10_000_000, plusargs: Sequence[str] = ()
 ) -> list[isa.Error | Inference]:
     """Does a job.
 
@@ -111,6 +129,8 @@ def run(
         Of the pauses.
     limit
         Most cycles of a frame or an inference.
+    plusargs
+        ``+name=value`` for a design that reads them.
 
     Returns
     -------
@@ -127,7 +147,7 @@ def run(
         if sys.byteorder == "big":
             words.byteswap()
         source.write_bytes(words.tobytes())
-        command = [str(program), str(source), str(result), str(pause), str(seed), str(limit)]
+        command = [str(program), str(source), str(result), str(pause), str(seed), str(limit), *plusargs]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MachineError(f"Machine must do the job, not this: {done.stderr.strip() or done.returncode}")

@@ -4,7 +4,8 @@
 // wait until it is done; RESET: one cycle of reset. Each RUN writes a record: status register, CYCLES, PASSES, number of
 // output frames, then each frame's length and beats. Each SEND writes a record of one word, the status after the frame.
 //
-// Arguments: job file, result file, pause (0 to 255: out of 256, how often each stream pauses), seed, cycle limit of a RUN or SEND.
+// Arguments: job file, result file, pause (0 to 255: out of 256, how often each stream pauses), seed, cycle limit of a RUN or SEND;
+// then any number of +name=value for the design's $value$plusargs.
 
 #include <cstdint>
 #include <cstdio>
@@ -142,7 +143,8 @@ std::vector<uint32_t> load(const char* path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 6) fail("usage: job result pause seed limit");
+    if (argc < 6) fail("usage: job result pause seed limit [+name=value]");
+    Verilated::commandArgs(argc, argv);
     const std::vector<uint32_t> job = load(argv[1]);
     std::FILE* result = std::fopen(argv[2], "wb");
     if (!result) fail(std::string("cannot write ") + argv[2]);

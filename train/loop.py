@@ -106,6 +106,7 @@ class Training:
         self.batch = min(settings.batch, len(data.train_x) // options.world.size * options.world.size)
         self.part = options.world.part(self.batch)
         self.steps = len(data.train_x) // self.batch  # a last batch that is not full is left out
+        self.steps = min(self.steps, settings.steps or self.steps)
         self.optimizers = _optimizers(model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.facts = options.facts | {"settings": asdict(settings), "processes": options.world.size}
@@ -122,7 +123,6 @@ class Training:
         task = progress.add_task(title, total=settings.epochs * self.steps, completed=done) if progress else None
         settled = settings.epochs - round(settings.settle * settings.epochs)
         while place.epoch < settings.epochs:
-            # A quantized model has no batch statistics: there the mode matters to quantizers alone.
             self.model.train()
             if self.quantized and place.epoch == settled and not place.step:
                 settle(self.quantized)

@@ -13,12 +13,26 @@ from golden.network import INPUT, Pair
 from train.draft import Draft, Value
 from train.graph import BATCH, MODULES, OPERATIONS, arguments, chw, is_shared, pair, result_shape
 from train.layers import QuantLayer
+from train.norm import kept_norm
 
 
 class Lowering:
-    """Walks the graph of a model and drafts its layers."""
+    """Walks the graph of a model and drafts its layers.
 
-    def __init__(self, model: nn.Module, shape: tuple[int, ...], *, signed: bool):
+    Parameters
+    ----------
+    model
+        What is lowered.
+    shape
+        Of one input.
+    signed
+        The input can be negative.
+    norms
+        Convolutions keep their batch norms; otherwise these are folded.
+    """
+
+    def __init__(self, model: nn.Module, shape: tuple[int, ...], *, signed: bool, norms: bool = False):
+        self.norms = norms
         model = copy.deepcopy(model).eval().cpu()
         try:
             self.graph = fx.symbolic_trace(model)
@@ -206,6 +220,11 @@ class Lowering:
         if norm.running_mean is None or norm.running_var is None:
             raise ValueError(f"{self._where(node)}: track_running_stats must be True, not False")
         assert draft.weight is not None and draft.bias is not None
+        if self.norms and draft.norm is None:
+            draft.weight, draft.norm = kept_norm(norm, draft.weight, draft.bias)
+            return self._alias(node)
+        if draft.norm is not None:
+            raise ValueError(f"{self._where(node)} must be the only batch norm of its convolution where norms are kept")
         factor = (norm.running_var + norm.eps).rsqrt()
         factor = factor if norm.weight is None else factor * norm.weight.detach()
         draft.weight = draft.weight * factor.view(-1, 1, 1, 1)

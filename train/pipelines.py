@@ -118,6 +118,7 @@ def train_quantized(
             title=f"{recipe.name} {stage + 1}/{len(plan)}" if len(plan) > 1 else recipe.name,
             options=replace(options, facts=facts, resume=options.resume and stage == start),
         )  # fmt: skip
+    quantized.fold()
 
 
 def _later(report: Report | None, epochs: int) -> Report | None:
@@ -144,7 +145,7 @@ def apply(
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
-    quantized = convert(model, recipe, data.input)
+    quantized = convert(model, recipe, data.input, training=True)
     if recipe.method == "qat":
         train_quantized(quantized, model, data, recipe, report=report, progress=progress, options=options)
         if config is not None:

@@ -12,6 +12,7 @@ from train.quantizers.activation import CALIBRATIONS
 
 METHODS = ("qat", "ptq")
 OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("cosine", "step", "constant")
+NORMS = ("fold", "keep")
 #: What learned rounding looks at as one, and its ways.
 UNITS, ROUNDINGS = ("layer", "block"), ("straight", "choose")
 #: What a pattern may be besides a path: the first and last layer with weights, and the kinds of layers.
@@ -107,6 +108,8 @@ class TrainRule:
     ----------
     epochs, batch, lr, weight_decay, optimizer, seed
         As usual; `optimizer` is ``adam`` or ``sgd``.
+    steps
+        Of an epoch, at most: it then sees that many batches of images chosen at random. 0: all images.
     momentum
         Of ``sgd``.
     schedule
@@ -131,10 +134,14 @@ class TrainRule:
         level. Each stage has all epochs.
     again
         Train once more in the end, scales standing still from the start (paper 002 section 4.2).
+    batch_norm
+        ``fold``: before training. ``keep``: it normalises by the statistics of the batches until training ends, and
+        weights are quantized before it (`train.norm`).
     """
 
     epochs: int = 30
     batch: int = 64
+    steps: int = 0
     lr: float = 1e-3
     weight_decay: float = 0.0
     optimizer: str = "adam"
@@ -151,6 +158,7 @@ class TrainRule:
     settle: float = 0.2
     stages: tuple[int, ...] = ()
     again: bool = False
+    batch_norm: str = "fold"
 
     def __post_init__(self) -> None:
         for key in ("milestones", "stages"):
@@ -165,14 +173,14 @@ class TrainRule:
         for key in ("epochs", "batch"):
             if getattr(self, key) < 1:
                 raise ValueError(f"train.{key} must be at least 1, not {getattr(self, key)!r}")
-        for key in ("lr", "weight_decay", "penalty", "v_lr", "momentum", "decay", "warmup"):
+        for key in ("lr", "weight_decay", "penalty", "v_lr", "momentum", "decay", "warmup", "steps"):
             if getattr(self, key) < 0:
                 raise ValueError(f"train.{key} must be at least 0, not {getattr(self, key)!r}")
         if not 0 <= self.distill <= 1:
             raise ValueError(f"train.distill must be 0 to 1, not {self.distill!r}")
         if not 0 <= self.settle < 1:
             raise ValueError(f"train.settle must be 0 to below 1, not {self.settle!r}")
-        for key, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for key, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batch_norm", NORMS)):
             if getattr(self, key) not in names:
                 raise ValueError(f"train.{key} must be one of {names}, not {getattr(self, key)!r}")
 

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.list:
             for row in ROWS:
-                command = " ".join(row.command(options.data or Path("DATA"), options.epochs))
+                command = " ".join(row.command(options.data or Path("DATA"), _further(options)))
                 print(f"{row.key}: python -m train {command}")
             return 0
         if options.write:
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.add is not None:
             if not options.row:
                 raise ValueError("Argument --row must be given with --add, not left out")
-            _keep([measure.entry(rows[0], options.add, options.data, options.seconds)])
+            _keep([measure.entry(rows[0], options.add, options.data, options.seconds) | _note(options)])
             return 0
         return _run(rows, options)
     except (ValueError, OSError) as error:
@@ -45,8 +45,9 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
             print(f"== {one.key}", flush=True)
             try:
                 ready = measure.finished(one)
-                seconds = None if ready else measure.run(one, options.data, options.epochs, options.threads)
-                _keep([measure.entry(one, one.folder, options.data, seconds)])
+                seconds = None if ready else measure.run(one, options.data, _further(options), options.threads)
+                entry = measure.entry(one, one.folder, options.data, seconds)
+                _keep([entry if ready or not one.trains else entry | _note(options)])
             except (RuntimeError, ValueError, OSError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed += 1
@@ -54,6 +55,18 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
     print(table.tables(table.read(table.SOURCE)))
     print(f"report: {REPORT}")
     return 1 if failed else 0
+
+
+def _further(options: argparse.Namespace) -> tuple[str, ...]:
+    """Options of trainings that differ from the recipes."""
+    numbers = {"--epochs": options.epochs, "--steps": options.steps}
+    given = [text for name, value in numbers.items() if value is not None for text in (name, str(value))]
+    return (*given, *(["--bf16"] if options.bf16 else []))
+
+
+def _note(options: argparse.Namespace) -> dict[str, str]:
+    further = _further(options)
+    return {"note": f"with {' '.join(further)}"} if further else {}
 
 
 def _keep(entries: list[table.Entry]) -> None:
@@ -70,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="FOLDER", type=Path, help="has cifar10, fashion_mnist, resnet20_cifar10")
     parser.add_argument("--row", metavar="ROW", help="only this one, as --list prints it")
     parser.add_argument("--epochs", metavar="N", type=int, help="of each training, instead of the recipe's")
+    parser.add_argument("--steps", metavar="N", type=int, help="of each epoch, at most")
+    parser.add_argument("--bf16", action="store_true", help="trainings compute in bfloat16 where that is safe")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="of torch (default: %(default)s)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--list", action="store_true", help="print all rows and their commands")

@@ -30,18 +30,20 @@ from train.runs import FACTS, METRICS, load_run, run_recipe
 from train.snap import snap
 
 #: Images of a step of an evaluation.
-PART = 250
+PART = 50
 
 
-def run(row: Row, data: Path, epochs: int | None = None, threads: int = 1) -> float | None:
+def run(row: Row, data: Path, options: tuple[str, ...] = (), threads: int = 1) -> float | None:
     """Run a row's command, going on where an earlier one was interrupted; its seconds, ``None`` in the latter case.
+
+    `options` are further ones of a training (`Row.command`).
 
     Raises
     ------
     RuntimeError
         If the command fails.
     """
-    command = row.command(data, epochs)
+    command = row.command(data, options)
     resumed = command[0] == "fit" and (row.folder / STATE).is_file()
     command += ["--resume"] * resumed
     start = time.monotonic()

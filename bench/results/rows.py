@@ -58,14 +58,19 @@ class Row:
         return FOLDER / "runs" / self.key
 
     @property
+    def trains(self) -> bool:
+        """Whether a training quantizes it."""
+        return self.recipe is not None and self.recipe.method == "qat"
+
+    @property
     def float_row(self) -> "Row | None":
         """The row whose run this one starts from; ``None`` where there are weights, or in float."""
         if self.name == "float" or self.network in WEIGHTS:
             return None
         return Row(self.network, self.data, "float", 32, 32)
 
-    def command(self, data: Path, epochs: int | None = None) -> list[str]:
-        """Arguments of ``python -m train``; `epochs` instead of the recipe's in a training."""
+    def command(self, data: Path, options: tuple[str, ...] = ()) -> list[str]:
+        """Arguments of ``python -m train``; `options` are further ones of a training that quantizes."""
         path = ["--data-path", str(data / self.data)]
         source = ["--network", self.network, "--data", self.data, *path]
         if self.float_row is not None:
@@ -77,7 +82,7 @@ class Row:
         last = ["--recipe", str(self.file), "--config", self.config, "--out", str(self.folder)]
         if self.recipe.method == "ptq":
             return ["ptq", *source, *last]
-        return ["fit", *source, *last, *([] if epochs is None else ["--epochs", str(epochs)])]
+        return ["fit", *source, *last, *options]
 
 
 _RATIOS = ("10", "05", "15")

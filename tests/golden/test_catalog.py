@@ -58,18 +58,13 @@ def test_five_bit_log_words_reach_their_largest_level():
     assert max(catalog.log_points(catalog.log_format(5, asymmetric=True)).values) == 32768
 
 
-@pytest.mark.parametrize("bits", [3, 4])
-def test_a_log_index_is_its_own_select(bits):
-    points = catalog.log_points(catalog.log_format(bits))
-    assert points.rows == tuple((n,) for n in range(2 ** (bits - 1)))
-
-
-@pytest.mark.parametrize("bits", [2, 3, 4])
-def test_an_asymmetric_log_index_is_its_own_select_and_the_spare_one_is_last(bits):
-    fmt = catalog.log_format(bits, asymmetric=True)
-    count = 2 ** (bits - 1)
-    assert catalog.log_points(fmt).rows == tuple((n,) for n in range(count))
-    assert fmt.menus[0][count] == fmt.spare == 0
+def test_selects_of_log_words_by_hand():
+    # A select is the shift, and the one after the last shift is off.
+    assert catalog.log_points(catalog.log_format(3)).rows == ((3,), (0,), (1,), (2,))
+    assert catalog.log_points(catalog.log_format(4)).rows == ((7,), (0,), (1,), (2,), (3,), (4,), (5,), (6,))
+    fmt = catalog.log_format(3, asymmetric=True)
+    assert catalog.log_points(fmt).rows == ((4,), (1,), (2,), (3,))
+    assert (fmt.menus, fmt.spare) == (((0, 1, 2, 3, None),), 0)
 
 
 def test_two_words_add_up():

@@ -25,7 +25,7 @@ SUBSET = ArrayConfig(name="b", pe="subset", rows=4, cols=16, word_bits=4, act_bi
         ({"pe": "subset", "word_bits": 5}, ValueError, "word_bits must be 2 to 4 for the subset PE, not 5"),
         ({"act_bits": 9}, ValueError, "act_bits must be 2 to 8, not 9"),
         ({"acc_width": 49}, ValueError, "acc_width must be 8 to 48, not 49"),
-        ({"acc_width": 13}, ValueError, "acc_width must be at least 14 (one column sum), not 13"),
+        ({"acc_width": 12}, ValueError, "acc_width must be at least 13 (one column sum), not 12"),
         ({"requant_units": 8}, ValueError, "requant_units must be at most 4 (the smaller of rows and cols), not 8"),
         ({"requant_units": 3}, ValueError, "requant_units must be a power of two, not 3"),
         ({"universal_set": 6}, ValueError, "universal_set must be one of (1, 2, 3, 4, 5), not 6"),
@@ -42,20 +42,30 @@ def test_impossible_values_are_refused(change, error, message):
 
 
 def test_widths_by_hand():
-    # 255 * 4 = 1020, one's complement -1021: 11 bits; 8 of them: 8168, 14 bits.
-    assert (LOG.operand_bits, LOG.product_bits, LOG.sum_bits) == (9, 11, 14)
-    # 15 * 32 = 480 and -481: 10 bits; 4 of them: -1924, 12 bits.
-    assert (SUBSET.operand_bits, SUBSET.product_bits, SUBSET.sum_bits) == (5, 10, 12)
+    # Terms of 8 + 2 bits: 1023, 10 bits; 8 of them: 8184, 13 bits.
+    assert (LOG.clip_bits, LOG.product_max, LOG.product_bits, LOG.sum_bits) == (9, 1023, 10, 13)
+    # Terms of bits 1 to 7 and 0 to 7: 254 + 255 = 509, 9 bits; 4 of them: 2036, 11 bits.
+    assert (SUBSET.clip_bits, SUBSET.product_max, SUBSET.product_bits, SUBSET.sum_bits) == (5, 509, 9, 11)
+    assert (LOG.operand_max, LOG.operand_offset, SUBSET.operand_max, SUBSET.operand_offset) == (255, 128, 15, 8)
     assert (LOG.feature_bits, SUBSET.feature_bits) == (64, 16)
     assert (LOG.scaled_bits, LOG.coord_bits) == (42, 10)
     assert (LOG.sets, SUBSET.sets) == (1, 4)
 
 
+def test_product_bases_by_hand():
+    assert [LOG.product_base(level, False) for level in (0, 1, 2, 4)] == [1023, 768, 513, 3]
+    assert [LOG.product_base(level, True) for level in (0, 1, 2, 4)] == [1023] * 4
+    assert (SUBSET.product_base(32, False), SUBSET.product_base(3, False)) == (509 - 480, 509 - 45)
+
+
 @pytest.mark.parametrize("config", [LOG, SUBSET])
 def test_widths_hold_the_extremes_and_no_narrower_one_does(config):
-    most = ((1 << config.act_bits) - 1) * config.fmt.max_level
-    for bits, extreme in ((config.product_bits, -most - 1), (config.sum_bits, config.rows * (-most - 1))):
-        assert -(1 << (bits - 1)) <= extreme < -(1 << (bits - 2))
+    top, most = config.operand_max, config.fmt.max_level
+    products = [config.product_base(most, False), config.product_base(most, False) + most * top]
+    products += [config.product_base(most, True) - most * top, config.product_base(0, False)]
+    assert min(products) >= 0
+    assert max(products).bit_length() == config.product_bits
+    assert (config.rows * max(products)).bit_length() == config.sum_bits
 
 
 def test_adder_tree_stages_by_hand():

@@ -18,6 +18,7 @@ SUBSET = ArrayConfig(
 )
 # Codes of 3-bit log words: 0, +1, +2, +4, then the same negative.
 ZERO, ONE, TWO, FOUR, MINUS_ONE, MINUS_TWO = 0, 1, 2, 3, 5, 6
+# What their products hold besides: 1023, less 255 times a positive weight. So 1023, 768, 513, 3, and 1023 if negative.
 
 
 def column(config, *codes):
@@ -82,9 +83,9 @@ X = [[[3, 200]], [[5, 7]]]  # lane 0: 3, 200; lane 1: 5, 7
 
 
 def test_a_pass_multiplies_and_a_drain_rounds_to_even():
-    # Column 0: 2*3 - 5 = 1 and 2*200 - 7 = 393, one less each, as one code is negative: bias 1 makes up for it.
+    # Column 0: 2*3 - 5 = 1 and 2*200 - 7 = 393, 1536 more each, for a +2 and a -1: the bias takes it off.
     # Column 1: 4*5 = 20 and 4*7 = 28; (20 + 11) * 3 / 2 = 46.5 -> 46 and (28 + 11) * 3 / 2 = 58.5 -> 58.
-    channels = [channel(LOG, 1, IDENTITY, 0), channel(LOG, 11, [(1, 2), (-1, 0)], 1)]
+    channels = [channel(LOG, -1536, IDENTITY, 0), channel(LOG, 11 - 1026, [(1, 2), (-1, 0)], 1)]
     machine = loaded(LOG, [window(2, 1, 2, 1), tile(), drain(), END], WEIGHTS, channels, X)
     run = machine.run()
     assert result(machine, (2, 1, 2)) == [[[1, 255]], [[46, 58]]]
@@ -95,21 +96,22 @@ def test_a_pass_multiplies_and_a_drain_rounds_to_even():
 def test_passes_add_shifted_sums_and_masks_leave_columns_and_lanes_alone():
     program = [
         window(2, 1, 2, 1),
-        tile(),  # (0, 392), (20, 28): column 0 lacks its one
-        tile(first=0, shift=3, row_mask=1, col_mask=1),  # column 0: + ((2*3 - 1) << 3), + ((2*200 - 1) << 3)
+        tile(),  # (1, 393), (20, 28)
+        tile(first=0, shift=3, row_mask=1, col_mask=1),  # column 0: + (2*3 << 3), + (2*200 << 3)
         tile(first=1, row_mask=2, col_mask=2, weights=1, columns=0),  # column 1 keeps its old word: 4*5, 4*7
         drain(low=-128, high=127),
         END,
     ]
-    channels = [channel(LOG, 0, IDENTITY, 5), channel(LOG, 0, IDENTITY, 0)]
+    channels = [channel(LOG, -9 * 1536, IDENTITY, 5), channel(LOG, -1026, IDENTITY, 0)]
     machine = loaded(LOG, program, WEIGHTS, channels, X)
     machine.run()
-    # (0 + 40) / 32 = 1.25 -> 1; (392 + 3192) / 32 = 112
-    assert result(machine, (2, 1, 2), signed=True) == [[[1, 112]], [[20, 28]]]
+    # (1 + 48) / 32 = 1.53 -> 2; (393 + 3200) / 32 = 112.28 -> 112
+    assert result(machine, (2, 1, 2), signed=True) == [[[2, 112]], [[20, 28]]]
 
 
 def test_signed_activations_and_clip():
-    channels = [channel(LOG, 1, IDENTITY, 0), channel(LOG, 0, IDENTITY, 0)]
+    # 128 more for a +2 and a -1, 512 for a +4.
+    channels = [channel(LOG, -1536 - 128, IDENTITY, 0), channel(LOG, -1026 - 512, IDENTITY, 0)]
     x = [[[-3, 100]], [[-128, 7]]]
     program = [window(2, 1, 2, 1), tile(signed=1), drain(low=-100, high=50), END]
     machine = loaded(LOG, program, WEIGHTS, channels, x)
@@ -121,7 +123,7 @@ def test_windows_stride_and_padding():
     # A 3x3 map, every second position of it shifted up and left by one: reads (-1,-1) (-1,1) (1,-1) (1,1).
     x = np.arange(1, 10).reshape(1, 3, 3)
     program = [window(2, 2, 3, 3, 2, 2), tile(address=(0 - 3 - 1) % 32, x=-1, y=-1, row_mask=1), drain(groups=0), END]
-    machine = loaded(LOG, program, [column(LOG, ONE, ZERO), 0], [channel(LOG, 0, IDENTITY, 0)], x)
+    machine = loaded(LOG, program, [column(LOG, ONE, ZERO), 0], [channel(LOG, -1791, IDENTITY, 0)], x)
     machine.run()
     assert result(machine, (1, 2, 2)) == [[[0, 0], [0, 5]]]
 
@@ -136,7 +138,7 @@ def test_a_maximum_ignores_what_is_out_of_bounds():
         drain(low=-128, high=127),
         END,
     ]
-    channels = [channel(LOG, 0, IDENTITY, 0), channel(LOG, 1, IDENTITY, 0)]
+    channels = [channel(LOG, -1536 - 256, IDENTITY, 0), channel(LOG, -2046 + 256, IDENTITY, 0)]
     machine = loaded(LOG, program, weights, channels, x)
     machine.run()
     # Column 0: 2 * max(-3), max(-3, -7), max(-7, -5); column 1: -2 * min(-1), min(-1, -2), min(-2, -90) clipped.
@@ -148,7 +150,7 @@ def test_accumulators_wrap():
         name="wrap", pe="log", rows=2, cols=2, word_bits=3, acc_width=12, acc_depth=8, feature_depth=32
     )
     weights = [column(config, FOUR, ZERO), 0]
-    channels = [channel(config, 0, IDENTITY, 4), channel(config, 0, IDENTITY, 0)]
+    channels = [channel(config, 4096 - 3 * 1026, IDENTITY, 4), channel(config, 0, IDENTITY, 0)]
     program = [window(1, 1, 1, 1), tile(), tile(first=0, shift=1), drain(low=-128, high=127), END]
     machine = loaded(config, program, weights, channels, [[[255]]])
     machine.run()
@@ -156,13 +158,15 @@ def test_accumulators_wrap():
 
 
 def test_a_drain_changes_banks_and_an_inference_begins_with_the_first():
-    channels = [channel(LOG, 0, IDENTITY, 0), channel(LOG, 0, IDENTITY, 0)]
-    program = [window(2, 1, 2, 1), tile(), drain(), tile(row_mask=1), drain(), tile(first=0), drain(), END]
+    channels = [0, channel(LOG, -1026, IDENTITY, 0), 0, channel(LOG, -2 * 1026, IDENTITY, 0)]
+    program = [window(2, 1, 2, 1), tile(), drain(), tile(row_mask=1), drain(), tile(first=0), drain(channels=2), END]
     machine = loaded(LOG, program, WEIGHTS, channels, X)
     machine.run()
     assert result(machine, (2, 1, 2))[1] == [[40, 56]]  # twice 4*5 and 4*7: the second tile went to the other bank
+    channels[1] = channel(LOG, -1026, IDENTITY, 3)
     machine = loaded(LOG, [window(2, 1, 2, 1), tile(first=0), drain(), END], WEIGHTS, channels, X)
-    for expected in ([20, 28], [40, 56]):
+    # 20 / 8 and 28 / 8, to even; then (40 + 1026) / 8 and (56 + 1026) / 8.
+    for expected in ([2, 4], [133, 135]):
         machine.run()
         assert result(machine, (2, 1, 2))[1] == [expected]
 
@@ -171,7 +175,7 @@ def test_drain_fills_planes_and_output_sends_them():
     # Output channels 1 to 2 of 4: lane 1 of the first plane, which is not the tile's, stays.
     config = LOG
     weights = [column(config, ONE, ZERO), column(config, ZERO, ONE)]
-    channels = [channel(config, 0, IDENTITY, 0), channel(config, 0, IDENTITY, 0)]
+    channels = [channel(config, -1791, IDENTITY, 0), channel(config, -1791, IDENTITY, 0)]
     program = [
         window(2, 2, 2, 2),
         tile(),
@@ -189,7 +193,7 @@ def test_parts_of_rows_land_where_they_belong():
     weights = [column(LOG, ONE, ZERO), 0]
     part = {"address": 1, "x": 1}
     program = [window(2, 2, 3, 2), tile(**part), drain(address=17, row_step=2, groups=0), END]
-    machine = loaded(LOG, program, weights, [channel(LOG, 0, IDENTITY, 0)], np.arange(1, 7).reshape(1, 2, 3))
+    machine = loaded(LOG, program, weights, [channel(LOG, -1791, IDENTITY, 0)], np.arange(1, 7).reshape(1, 2, 3))
     machine.run()
     assert result(machine, (1, 2, 3)) == [[[0, 2, 3], [0, 5, 6]]]
 
@@ -198,17 +202,19 @@ def test_a_pass_names_its_point_set():
     # Universal set 5: A = 16, 8, 2, off; B = 16, 4, 1, off. A row is select A in the two low bits, B above.
     rows = [0b1111, 0b1011, 0b1101, 0b0010, 0b0000, 0b1010, 0b1100, 0b0111]  # 0, 1, 8, 18 and 32, 3, 16, 4
     weights = [column(SUBSET, 1, 2), column(SUBSET, 3, 4 | 0)]
-    channels = [channel(SUBSET, 0, IDENTITY, 0), channel(SUBSET, 1, IDENTITY, 0)]
+    # Each product holds 4094 + 4095 besides, less 255 times a positive weight.
+    biases = [(-16378 + 9 * 255, -16378 + 18 * 255), (-16378 + 19 * 255, -16378 + 4 * 255)]
     expected = [[[[2 * 1 + 3 * 8]], [[2 * 18 - 3 * 0]]], [[[2 * 3 + 3 * 16]], [[2 * 4 - 3 * 32]]]]
     for number in (0, 1):
         program = [window(1, 1, 1, 1), tile(set=number), drain(low=-128, high=127), END]
+        channels = [channel(SUBSET, bias, IDENTITY, 0) for bias in biases[number]]
         machine = loaded(SUBSET, program, weights, channels, [[[2]], [[3]]], rows)
         machine.run()
         assert result(machine, (2, 1, 1), signed=True) == expected[number]
 
 
 def test_memories_and_error_live_on_and_the_second_inference_is_the_same():
-    channels = [channel(LOG, 1, IDENTITY, 0), channel(LOG, 11, IDENTITY, 0)]
+    channels = [channel(LOG, -1536, IDENTITY, 0), channel(LOG, -1015, IDENTITY, 0)]
     machine = loaded(LOG, [window(2, 1, 2, 1), tile(), drain(), END], WEIGHTS, channels, X)
     machine.run()
     before = machine.feature.copy()

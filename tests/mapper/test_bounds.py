@@ -4,7 +4,7 @@ import pytest
 from golden import layers
 from mapper.bounds import accumulator_bits, source_range
 from tests.mapper import networks
-from tests.mapper.small import layer, network, pointwise, term
+from tests.mapper.small import build, layer, network, pointwise, term
 
 
 def test_range_of_a_source_is_its_clip():
@@ -27,25 +27,24 @@ def test_range_of_a_source_is_its_clip():
 )
 def test_sums_by_hand(code, inputs, bias, bits):
     net = pointwise(code=code, inputs=inputs, bias=np.full(4, bias))
-    assert accumulator_bits(net, net.layers[0]) == bits
+    assert accumulator_bits(build(), net, net.layers[0]) == bits
 
 
 def test_terms_add_up_where_they_meet():
     terms = [term(np.ones((1, 4, 4, 1, 1)), shifts=(2,)), term(np.full((1, 1, 4, 1, 1), 5), channel=2)]
     net = network([layer("conv", terms, (4, 4, 4))])
-    assert accumulator_bits(net, net.layers[0]) == 13  # 4080, and -1020 beside it
+    assert accumulator_bits(build(), net, net.layers[0]) == 13  # 4080, and -1020 beside it
     signed = network([layer("conv", terms, (4, 4, 4))], signed=True)
-    assert accumulator_bits(signed, signed.layers[0]) == 13  # -4 * 128 * 4 - 4 * 127 = -2556
+    assert accumulator_bits(build(), signed, signed.layers[0]) == 13  # -4 * 128 * 4 - 4 * 127 = -2556
 
 
 def test_what_a_maximum_compares_counts_too():
-    # Products of -4 * 255 << 1 and their one's complement: -2042 fits in 12 bits, -2048 - 2 would not.
-    pool = layer("pool", [term(np.full((1, 4, 1, 2, 2), 7), groups=4, shifts=(1,))], (4, 3, 3), maximum=True)
-    assert accumulator_bits(network([pool]), pool) == 12
-    pool = layer("pool", [term(np.full((1, 4, 1, 2, 2), 7), groups=4, shifts=(2,))], (4, 3, 3), maximum=True)
-    assert accumulator_bits(network([pool], signed=True), pool) == 13  # 4 * 128 * 4 = 2048
+    # Whole column sums: up to 4 * 1023 each.
+    for shift, bits in ((0, 13), (1, 14), (2, 15)):
+        pool = layer("pool", [term(np.full((1, 4, 1, 2, 2), 7), groups=4, shifts=(shift,))], (4, 3, 3), maximum=True)
+        assert accumulator_bits(build(), network([pool]), pool) == bits
     pool = layer("pool", [term(np.ones((1, 4, 1, 2, 2)), groups=4)], (4, 3, 3), maximum=True)
-    assert accumulator_bits(network([pool]), pool) == 9
+    assert accumulator_bits(build(), network([pool], signed=True), pool) == 13
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -57,5 +56,5 @@ def test_no_sum_is_wider_than_proven(seed):
     tensors = {"input": x} | layers.run(net, x)
     for one in net.layers:
         sums = layers.accumulate(net, one, tensors)
-        half = 1 << (accumulator_bits(net, one) - 1)
+        half = 1 << (accumulator_bits(config, net, one) - 1)
         assert -half <= sums.min() <= sums.max() < half

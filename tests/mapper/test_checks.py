@@ -26,6 +26,11 @@ def subset(*names):
 
 CASES = {
     "input bits": (pointwise(), {"act_bits": 6}, "Input: act_bits must be at least 8, not 6"),
+    "output bits": (
+        network([layer("conv", [term(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))], bits=6),
+        {"act_bits": 6},
+        "Layer 'conv': act_bits must be at least 8, not 6",
+    ),
     "side": (pointwise(size=(9, 4)), {"max_side": 8}, "Input: max_side must be at least 9, not 8"),
     "padding": (
         far(padding=(0, 9), stride=(1, 2)),

@@ -5,10 +5,13 @@ import pytest
 
 from golden import layers
 from golden.config import load_config
+from golden.isa import Opcode
 from golden.machine import Machine, execute, infer
 from golden.random_network import random_inputs, random_network
 from mapper import compile_network
+from mapper.compiler import useful_macs
 from tests.mapper import networks
+from tests.mapper.small import build, layer, network, term
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -45,3 +48,33 @@ def test_every_build_of_configs_runs_random_networks(path):
             for name, values in expected.items():
                 np.testing.assert_array_equal(result.tensors[name], values[number], err_msg=f"{seed} {name}")
             assert result.run.cycles == image.cycles
+
+
+def test_layers_know_their_lines_of_the_program():
+    first = layer("first", [term(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
+    second = layer("second", [term(np.ones((1, 8, 4, 1, 1)), source="first")], (8, 4, 4))
+    image = compile_network(network([first, second]), build())
+    opcodes = [opcode for opcode, _ in image.instructions]
+    assert opcodes == [
+        *(Opcode.WINDOW, Opcode.PASS, Opcode.DRAIN),
+        *(Opcode.PASS, Opcode.DRAIN, Opcode.PASS, Opcode.DRAIN),
+        *(Opcode.OUTPUT, Opcode.END),
+    ]
+    assert [(one.name, one.first, one.last) for one in image.layers] == [("first", 0, 2), ("second", 3, 6)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "terms", "expected"),
+    [
+        ("conv2d", [term(np.ones((1, 8, 4, 3, 3)), padding=(1, 1))], 8 * 4 * 9 * 16),
+        ("conv2d", [term(np.ones((2, 8, 4, 1, 1)), shifts=(0, 3))], 8 * 4 * 16),
+        ("linear", [term(np.ones((1, 8, 4, 1, 1)))], 8 * 4 * 16),
+        ("add", [term(np.ones((1, 8, 4, 1, 1)))], 0),
+        ("conv2d", [term(np.ones((1, 8, 1, 1, 1)), groups=8), term(np.ones((1, 8, 1, 1, 1)), groups=8)], 8 * 16),
+        ("conv2d", [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 8, 1, 1, 1)), groups=8)], 8 * 4 * 16),
+        ("conv2d", [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 8, 4, 1, 1)))], 2 * 8 * 4 * 16),
+        ("conv2d", [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 8, 1, 3, 1)), groups=8)], 8 * 4 * 16 + 8 * 3 * 16),
+    ],
+)
+def test_macs_are_those_that_a_user_counts(kind, terms, expected):
+    assert useful_macs(layer("one", terms, (8, 4, 4), kind=kind)) == expected

@@ -1,3 +1,5 @@
+import numpy as np
+
 from golden.network import INPUT
 from mapper.memory import allocate, feature_lines, lifetimes, tensor_lines
 from tests.mapper.small import build, layer, network, term
@@ -38,3 +40,11 @@ def test_a_residual_keeps_its_source():
         for other in lives:
             if one != other and lives[one][0] <= lives[other][1] and lives[other][0] <= lives[one][1]:
                 assert abs(places[one] - places[other]) >= 16
+
+
+def test_the_largest_tensors_take_the_lowest_addresses():
+    small = layer("a", [term([[[[[1]]] * 4]])], (1, 4, 4))
+    large = layer("b", [term(np.ones((1, 12, 1, 1, 1)), source="a")], (12, 4, 4))
+    net = network([small, large])
+    # 48, 16 and 16 lines; the input is dead when `b` is written, `a` is not.
+    assert allocate(build(), net) == {"b": 0, INPUT: 0, "a": 48}

@@ -24,6 +24,20 @@ def test_one_window_serves_the_tiles_of_a_chunk():
     assert names(image) == ["WINDOW", *tiles, "WINDOW", *tiles, "OUTPUT", "END"]
 
 
+def test_a_tile_begins_with_the_window_that_the_one_before_ended_with():
+    small = layer("small", [term(np.ones((1, 4, 4, 1, 1)), stride=(2, 2))], (4, 2, 2))
+    terms = [term(np.ones((1, 8, 4, 1, 1)), stride=(2, 2)), term(np.ones((1, 8, 4, 1, 1)), source="small")]
+    image = compile_network(network([small, layer("both", terms, (8, 2, 2))]), build())
+    steps = [operands["step_x"] for opcode, operands in image.instructions if opcode is Opcode.WINDOW]
+    assert steps == [2, 1, 2]
+    assert names(image) == [
+        *("WINDOW", "PASS", "DRAIN"),
+        *("PASS", "WINDOW", "PASS", "DRAIN"),
+        *("PASS", "WINDOW", "PASS", "DRAIN"),
+        *("OUTPUT", "END"),
+    ]
+
+
 def test_identical_tiles_share_weight_and_channel_lines():
     image = compile_network(pointwise(channels=8), build())
     assert len(image.weight) == 4
@@ -74,6 +88,14 @@ def test_a_layer_waits_for_what_was_written_last_and_only_for_that():
     image = compile_network(network([first, second]), build(acc_depth=16))
     # The second layer reads channels 0 to 3, done long ago, before channels 4 to 7.
     assert [one["wait"] for one in passes(image)] == [0, 0, 0, 1]
+
+
+def test_padding_beside_a_line_that_is_being_written_is_no_reason_to_wait():
+    first = layer("first", [term(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
+    second = layer("second", [term(np.ones((1, 4, 4, 1, 3)), source="first", padding=(0, 1))], (4, 4, 4))
+    image = compile_network(network([first, second]), build(acc_depth=8))
+    # Rows 2 and 3 of `first` may still be written when rows 0 and 1 of `second` begin; column 4 of row 1 is padding.
+    assert [one["wait"] for one in passes(image)] == [0] * 8
 
 
 @pytest.mark.parametrize("seed", range(40))

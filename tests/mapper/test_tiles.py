@@ -23,12 +23,14 @@ def test_words_of_zeros_are_not_scheduled():
     codes = np.zeros((2, 8, 4, 1, 1))
     codes[0] = 1
     codes[1, 5, 2] = 5
+    codes[1, 6, 1] = 2
     net = network([layer("conv", [term(codes, shifts=(0, 3))], (8, 4, 4))])
     tiles = list(output_tiles(build(), net, net.layers[0]))
     assert [[one.shift for one in tile.passes] for tile in tiles] == [[0], [0, 3]]
-    # The one negative code: one missing, shifted with its word.
-    assert tiles[0].correction.tolist() == [0, 0, 0, 0]
-    assert tiles[1].correction.tolist() == [0, 1 << 3, 0, 0]
+    # A product of +1 holds 768 besides, one of 0 or -1 1023, one of +2 513; shifted with its word.
+    first, zeros = 4 * 768, 4 * 1023 << 3
+    assert tiles[0].correction.tolist() == [-first] * 4
+    assert tiles[1].correction.tolist() == [-first - zeros] * 2 + [-first - zeros + (510 << 3), -first - zeros]
 
 
 def test_tiles_off_the_diagonal_of_a_depthwise_layer_are_not_scheduled():
@@ -71,7 +73,7 @@ def test_the_correction_of_a_maximum_counts_once():
     codes = np.full((1, 4, 1, 2, 1), 5)
     pool = layer("pool", [term(codes, groups=4, shifts=(2,))], (4, 3, 4), kind="maxpool", maximum=True)
     (tile,) = output_tiles(build(), network([pool]), pool)
-    assert tile.correction.tolist() == [4, 4, 4, 4]
+    assert tile.correction.tolist() == [-4 * 1023 << 2] * 4
 
 
 @pytest.mark.parametrize("channel", [0, 1, 4])

@@ -22,7 +22,7 @@ from train.checkpoint import STATE, Place, load_state, read_epoch, save_state
 from train.convert import calibrate, convert
 from train.data import Augment, DataSet, load_data
 from train.distributed import World
-from train.loop import FitOptions, accuracy, fit
+from train.loop import FitOptions, Training, accuracy, fit
 from train.models import build_model
 from train.recipe import TrainRule, load_recipe
 from train.report import both, json_lines, read_lines
@@ -106,7 +106,7 @@ def test_resumed_quantized_training_ends_with_the_same_bits(tmp_path, few, path)
     model = build_model("demo").eval()
 
     def build():
-        quantized = convert(model, recipe, few.input)
+        quantized = convert(model, recipe, few.input, training=True)
         calibrate(quantized, few.train_x[:64])
         return quantized
 
@@ -116,6 +116,15 @@ def test_resumed_quantized_training_ends_with_the_same_bits(tmp_path, few, path)
     assert same(whole, resumed(tmp_path / "settled", few, build, settings, stop=4))
 
 
+def epoch_now(file, folder):
+    """Epoch of a checkpoint that a run keeps replacing: of a copy, since safetensors opens a file twice."""
+    if not file.is_file():
+        return read_epoch(file)
+    copy = folder / "snapshot.safetensors"
+    copy.write_bytes(file.read_bytes())
+    return read_epoch(copy)
+
+
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     command = ["fit", "--epochs", "60", "--batch", "64", "--device", "cpu", "--save-every", "7"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -123,7 +132,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
         [sys.executable, "-m", "train", *command, "--out", str(killed)], cwd=ROOT, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while read_epoch(killed / STATE) < 3 and time.monotonic() < deadline:
+    while epoch_now(killed / STATE, tmp_path) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -177,7 +186,7 @@ with world("cpu") as here:
     model = build_model("demo").double()
     fit(model, data, TrainRule(epochs=2, batch=32, lr=0.05, optimizer="sgd"), options=options)
     recipe = load_recipe("recipes/stlq_w3a4_r10.toml")
-    quantized = convert(model.float(), recipe, whole.input)
+    quantized = convert(model.float(), recipe, whole.input, training=True)
     calibrate(quantized, whole.train_x[:64])
     quantized.double()
     settings = replace(recipe.train, epochs=1, batch=32, optimizer="sgd", lr=0.01, settle=0.0)
@@ -248,12 +257,33 @@ def test_schedules():
         ("milestones", (0.5, 1.5), "train.milestones must be numbers between 0 and 1, not (0.5, 1.5)"),
         ("milestones", 0.5, "train.milestones must be a list of numbers, not 0.5"),
         ("warmup", -1, "train.warmup must be at least 0, not -1"),
+        ("steps", -1, "train.steps must be at least 0, not -1"),
+        ("batch_norm", "drop", "train.batch_norm must be one of ('fold', 'keep'), not 'drop'"),
         ("augment", 1, "train.augment must be true or false, not 1"),
     ],
 )
 def test_settings_that_do_not_exist(key, value, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         replace(BASE, **{key: value})
+
+
+@pytest.mark.parametrize(("steps", "wanted"), [(0, 10), (3, 3), (99, 10)])
+def test_an_epoch_of_a_few_steps(few, steps, wanted, monkeypatch):
+    """They see other images in each epoch, and the schedule falls over them."""
+    seen, rates = [], []
+    step = Training.step
+
+    def watched(training, batch):
+        result = step(training, batch)
+        seen.append(tuple(batch.tolist()))
+        rates.append(training.optimizers[0].param_groups[0]["lr"])
+        return result
+
+    monkeypatch.setattr(Training, "step", watched)
+    train(few, lambda: build_model("demo"), TrainRule(epochs=2, batch=32, steps=steps))
+    assert len(seen) == 2 * wanted
+    assert len(set(seen)) == len(seen)
+    assert all(a > b for a, b in pairwise(rates)) and rates[-1] < 0.1 * rates[0]
 
 
 # Where it runs, and what it reports

@@ -48,11 +48,24 @@ class PactActivation(ActivationQuantizer):
     def trained(self) -> list[nn.Parameter]:
         return [self.alpha] if self.learn and not self.fixed else []
 
+    @property
+    def clips_negatives(self) -> bool:
+        return self.enabled and not self.signed
+
+    @property
+    def follows(self) -> bool:
+        """Whether the scale follows a level that is being trained."""
+        return self.enabled and self.alpha.requires_grad and self.training and not self.frozen
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take the scale from the clipping level."""
+        self.scale.copy_(self.alpha / self.levels_up)
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.enabled or not self.alpha.requires_grad or not self.training or self.frozen:
+        if not self.follows:
             return super().forward(x)
-        with torch.no_grad():
-            self.scale.copy_(self.alpha / self.levels_up)
+        self.follow()
         return clip_rounded(x, self.alpha, self.scale, self.low, self.high)
 
     @torch.no_grad()
@@ -96,11 +109,20 @@ class MinMaxActivation(ActivationQuantizer):
         """Nothing."""
         return []
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def clips_negatives(self) -> bool:
+        return self.enabled and not self.signed
+
+    @torch.no_grad()
+    def observe(self, largest: Tensor, least: Tensor) -> None:
+        """Let the scale follow the range of a batch, where it may."""
         if self.enabled and self.training and not self.frozen and not self.fixed:
-            with torch.no_grad():
-                high = (1 << (self.bits - self.signed)) - 1
-                now = torch.maximum(x.max() / high, x.min() / self.low if self.signed else x.new_zeros(()))
-                if now > 0:
-                    self.scale.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
+            high = (1 << (self.bits - self.signed)) - 1
+            now = torch.maximum(largest / high, least / self.low if self.signed else torch.zeros_like(largest))
+            if now > 0:
+                self.scale.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and not self.frozen:
+            self.observe(x.max(), x.min() if self.signed else x.new_zeros(()))
         return super().forward(x)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from golden.formats import WeightFormat
 from train.quantizers.activation import ActivationQuantizer
 from train.quantizers.base import CodedWeights, WeightQuantizer
+from train.quantizers.blend import blend_rounded
+from train.quantizers.clipping import MinMaxActivation, PactActivation
 
 #: Bits that the member ``float`` counts for.
 FLOAT_BITS = 32
@@ -212,6 +214,29 @@ class ActivationMixture(Mixture, ActivationQuantizer):
     def trained(self) -> list[nn.Parameter]:
         """Members are quantizers of the model too, and state theirs."""
         return []
+
+    @property
+    def clips_negatives(self) -> bool:
+        return self.enabled and all(part.clips_negatives for part in self.parts)
+
+    def mix(self, x: Tensor) -> Tensor:
+        """As `Mixture.mix`, in one pass where the members are of a kind for which there is one."""
+        parts = self.parts
+        if not self.mixed or not self.training:
+            return super().mix(x)
+        levels = None
+        if all(type(part) is PactActivation and part.follows for part in parts):
+            for part in parts:
+                part.follow()
+            levels = torch.cat([part.alpha for part in parts])
+        elif all(type(part) is MinMaxActivation and part.enabled for part in parts):
+            largest, least = x.detach().max(), x.detach().min() if self.signed else x.new_zeros(())
+            for part in parts:
+                part.observe(largest, least)
+        else:
+            return super().mix(x)
+        scales = torch.cat([part.scale.detach() for part in parts])
+        return blend_rounded(x, self.shares(), scales, [(part.low, part.high) for part in parts], levels)
 
     def set_bits(self, least: int) -> bool:
         return False

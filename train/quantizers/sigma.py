@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from train.quantizers.activation import ActivationQuantizer
+from train.quantizers.activation import SAMPLE, ActivationQuantizer
 from train.quantizers.base import l2_scales, per_channel
 from train.quantizers.digits import DigitQuantizer, weight_bits
 from train.quantizers.rounding import clip_rounded
@@ -201,11 +201,16 @@ class SigmaActivation(ActivationQuantizer):
     def trained(self) -> list[nn.Parameter]:
         return [self.alpha] if self.learn and not self.fixed else []
 
+    @property
+    def clips_negatives(self) -> bool:
+        return self.enabled and not self.signed
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.enabled or not self.training or self.frozen or self.fixed:
             return super().forward(x)
         with torch.no_grad():
-            now = activation_deviation(x.detach(), self.signed)
+            # Of the first images, where there are many: as good for a running mean, and a pass over memory less.
+            now = activation_deviation(x.detach().reshape(-1)[:SAMPLE], self.signed)
             self.sigma.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
             self.scale.copy_((self.alpha * self.sigma / self.levels_up).clamp(min=1e-12))
         factor = self.gradient_scale * self.sigma

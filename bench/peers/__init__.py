@@ -1,0 +1,1 @@
+"""What benchmarks compare with, where it needs a module of its own."""

@@ -1,0 +1,33 @@
+"""The inferences of `bench.sim_speed` under cocotb; writes seconds, cycles and outputs to the file of its settings."""
+
+import json
+import time
+from pathlib import Path
+
+import cocotb
+
+from bench.sim_speed import case
+from golden.files import write_text
+from golden.image import input_frame, read_output
+from sim import settings
+from sim.drivers import Host
+
+SETTINGS = settings.read()
+
+
+@cocotb.test(timeout_time=1000, timeout_unit="ms")
+async def inferences(dut):
+    """As a user's bench would do them: the project's own AXI drivers, one inference after the other."""
+    _, image, inputs = case(SETTINGS["config"], SETTINGS["seed"], SETTINGS["inputs"])
+    host = Host(dut, seed=SETTINGS["seed"])
+    await host.reset()
+    assert not await host.send(image.beats)
+    start = time.perf_counter()
+    results = [await host.infer(input_frame(image, x)) for x in inputs]
+    seconds = time.perf_counter() - start
+    table = {
+        "seconds": seconds,
+        "cycles": [result.cycles for result in results],
+        "outputs": [read_output(image, result.frames[-1]).tolist() for result in results],
+    }
+    write_text(Path(SETTINGS["file"]), json.dumps(table))

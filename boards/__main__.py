@@ -1,0 +1,79 @@
+"""``python -m boards build|run``: a bitstream for a board; an image and inputs to a board over its serial line."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from boards.build import BOARDS, build
+from boards.host import Board, SerialPort
+from golden import image_folder
+from golden.files import write_text
+from golden.image import input_frame, read_output
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make a bitstream or talk to a board; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m boards", description="The machine on real boards.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("build", help="make a bitstream")
+    make.add_argument("board", choices=BOARDS)
+    make.add_argument("--config", type=Path, help="build, a TOML file (default: the board's own)")
+    make.add_argument("--out", type=Path, default=Path("build/bitstream"), help="folder to write to")
+    run = commands.add_parser("run", help="load an image into a board, run inputs, print the outputs' classes")
+    run.add_argument("image", type=Path, help="image folder, made by python -m mapper for the board's build")
+    run.add_argument("inputs", type=Path, help="NumPy file with integer inputs, (N, C, H, W) or (C, H, W)")
+    run.add_argument("--port", default="/dev/ttyUSB0", help="serial port")
+    run.add_argument("--baud", type=int, default=1_000_000, help="bits a second")
+    run.add_argument("--out", type=Path, help="NumPy file to write the integer outputs to")
+    options = parser.parse_args(arguments)
+    try:
+        return _build(options) if options.command == "build" else _run(options)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _build(options: argparse.Namespace) -> int:
+    folder = options.out / options.board
+    report = build(options.board, folder, config=options.config)
+    write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    used = ", ".join(f"{k} {v['used']}/{v['available']}" for k, v in report["utilisation"].items() if v["used"])
+    path = report["path"]
+    print(f"{used}; multipliers {report['multipliers']}")
+    print(
+        f"clock {report['clock']:g} MHz, reached {report['fmax']:g} MHz, critical path {path['from']} to {path['to']}"
+    )
+    print(f"bitstream: {report['bitstream']}, report: {folder / 'report.json'}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    image = image_folder.load(options.image)
+    inputs = np.load(options.inputs, allow_pickle=False)
+    if inputs.ndim == 3:
+        inputs = inputs[np.newaxis]
+    port = SerialPort(options.port, options.baud)
+    try:
+        board = Board(port)
+        found = board.read("BUILD")
+        if found != image.config.build_hash:
+            raise ValueError(f"Build on the board must be {image.config.build_hash:08x}, not '{found:08x}'")
+        board.send(image.beats)
+        outputs = []
+        for n, one in enumerate(inputs):
+            (frame,) = board.infer(input_frame(image, one))
+            outputs.append(read_output(image, frame))
+            print(f"{n}: class {int(outputs[-1].argmax())}, {board.read('CYCLES')} cycles")
+    finally:
+        port.close()
+    if options.out:
+        np.save(options.out, np.stack(outputs), allow_pickle=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Products are weight times operand, and columns add them exactly."""
+
+from amaranth import Cat, Module, Mux, Signal, Value, signed
+
+from formal.checker import Checker
+from formal.faults import Fault
+
+
+class Product(Checker):
+    """``weight * operand + product_base(word)`` in integers, for every operand and every word that a decoder gives.
+
+    A select beyond its menu, which a host could load into a point set, counts as "off" where terms are two.
+    """
+
+    name = "PE: product = weight x operand + the word's constant"
+    component = "pe"
+    builds = "selects"
+    short = ("log_8x8", "subset_8x8", "log 4-bit asymmetric", "subset 4-bit set 4")
+    clocked = False
+    faults = (
+        Fault("pe", "self.operand ^ (~self.word.sign)", "self.operand ^ (self.word.sign)", "product"),
+        Fault("pe", "if begin else product + ~term", "if begin else product + term", "product"),
+    )
+
+    def specify(self, m: Module) -> None:
+        config, dut = self.config, self.dut
+        terms = []
+        for n, menu in enumerate(config.fmt.menus):
+            level = Signal(16, name=f"level{n}")
+            for pick, shift in enumerate(menu):
+                with m.If(dut.word[f"term{n}"] == pick):
+                    m.d.comb += level.eq(0 if shift is None else 1 << shift)
+            terms.append(level)
+            if len(config.fmt.menus) == 1:
+                self.assume(dut.word[f"term{n}"] < len(menu))
+        weight, base = Signal(signed(18)), Signal(signed(32))
+        level = sum(terms[1:], terms[0])
+        m.d.comb += [
+            weight.eq(Mux(dut.word.sign, -level, level)),
+            base.eq(config.product_max - Mux(dut.word.sign, 0, level * config.operand_max)),
+        ]
+        self.require(product=dut.product == weight * dut.operand + base)
+
+
+class OperandsOfLine(Checker):
+    """Operands are the line's activations, raised where signed; lanes masked or outside the map carry a 0."""
+
+    name = "operands: activation, mask, outside, signed"
+    component = "operands"
+    short = ("log_4x4",)
+    faults = (
+        Fault("operands", "self.row_mask[row] & ~self.outside", "self.row_mask[row]", "operand"),
+        Fault("operands", "Mux(self.is_signed, ", "Mux(~self.is_signed, ", "operand"),
+    )
+
+    def specify(self, m: Module) -> None:
+        config, dut = self.config, self.dut
+        right = []
+        for lane in range(config.rows):
+            line = dut.line[lane]
+            activation = Signal(signed(config.act_bits + 1), name=f"activation{lane}")
+            live = dut.row_mask[lane] & ~dut.outside
+            m.d.comb += activation.eq(Mux(live, Mux(dut.is_signed, line.as_signed(), line), 0))
+            raised = activation + Mux(dut.is_signed, config.operand_offset, 0)
+            right.append(dut.operands[lane] == self.past(m, raised, f"operand{lane}"))
+        self.require(operand=~self.running | Cat(right).all())
+
+
+class ColumnSum(Checker):
+    """PEs get their lanes' operands and the words loaded before the last swap; the tree adds all products exactly.
+
+    The sum is compared with integer sums of products, which `Product` is about, register by register of the tree.
+    """
+
+    name = "column: exact sum of the products of its lanes"
+    component = "column"
+    builds = "formats"
+    short = ("log_8x8", "subset_4x4")
+    fault_depth = 8
+    faults = (
+        Fault("column", "values[i] + values[i + 1]", "values[i] + values[i]", "sum"),
+        Fault("column", "pe.word.eq(active[row])", "pe.word.eq(shadow[row])", "word"),
+        Fault("column", "pe.operand.eq(self.operands[row])", "pe.operand.eq(self.operands[0])", "operand"),
+    )
+
+    def specify(self, m: Module) -> None:
+        config, dut = self.config, self.dut
+        size = len(dut.words.as_value())
+        wanted, next_words = Signal(size, reset_less=True), Signal(size, reset_less=True)
+        loaded, active = Signal(), Signal()
+        with m.If(dut.load):
+            m.d.sync += [next_words.eq(dut.words), loaded.eq(1)]
+        with m.If(dut.swap):
+            m.d.sync += [wanted.eq(next_words), active.eq(loaded)]
+        words, operands, values = [], [], []
+        for row in range(config.rows):
+            words.append(self.peek(f"pe{row}.word", size // config.rows))
+            operands.append(self.peek(f"pe{row}.operand", config.act_bits))
+            values.append(self.peek(f"pe{row}.product", config.product_bits))
+        self.require(
+            operand=Cat(operands) == dut.operands.as_value(),
+            shadow=~loaded | (self.peek("shadow", size) == next_words),
+            active=~active | (self.peek("active", size) == wanted),
+            word=~active | (Cat(words) == wanted),
+        )
+        level, right = 0, []
+        while len(values) > 1:
+            step = min(config.tree_step, (len(values) - 1).bit_length())
+            level += step
+            sums = [sum(values[i + 1 : i + (1 << step)], values[i]) for i in range(0, len(values), 1 << step)]
+            before = [self.past(m, value, f"sum{level}_{i}") for i, value in enumerate(sums)]
+            most = (config.product_max << level).bit_length()
+            values = [self.peek(f"sum{level}_{i}", most) for i in range(len(sums))]
+            for i, (value, sum_before) in enumerate(zip(values, before, strict=True)):
+                right.append(value == sum_before)
+                self.require((), **{f"sum{level}_{i}": ~self.running | (value == sum_before)})
+        self.require((f"sum{level}_0",), sum=~self.running | ((dut.sum == values[0]) & (values[0] == before[0])))
+
+
+class ArraySums(Checker):
+    """Every column gets the line's operands, the swap, the words where its load bit is set, and gives its own sum."""
+
+    name = "array: its columns"
+    component = "array"
+    fault_depth = 3
+    faults = (Fault("array", "column.load.eq(self.load[col])", "column.load.eq(self.load[0])", "load"),)
+
+    def specify(self, m: Module) -> None:
+        config, dut = self.config, self.dut
+        ports = {"load": 1, "words": len(dut.words.as_value()), "swap": 1, "operands": len(dut.operands.as_value())}
+        wanted = {
+            name: [dut.load[col] if name == "load" else Value.cast(getattr(dut, name)) for col in range(config.cols)]
+            for name in ports
+        }
+        for name, size in ports.items():
+            self.require(
+                (),
+                **{
+                    name: Cat(
+                        self.peek(f"column{col}.{name}", size) == value for col, value in enumerate(wanted[name])
+                    ).all()
+                },
+            )
+        sums = Cat(self.peek(f"column{col}.sum", config.sum_bits) for col in range(config.cols))
+        self.require((), sums=dut.sums.as_value() == sums)
+
+
+PROPERTIES: tuple[type[Checker], ...] = (Product, OperandsOfLine, ColumnSum, ArraySums)

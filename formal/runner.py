@@ -1,0 +1,121 @@
+"""What there is to prove, and the proof of one property for one component."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from formal import builds
+from formal.checker import Checker
+from formal.prover import prepare, prove, refute
+from golden.config import ArrayConfig
+
+OUTPUT = Path("build/formal")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A property of one component, for the builds that have the same component.
+
+    Parameters
+    ----------
+    checker
+        The property.
+    config, formats
+        A build that has it, and the names of all.
+    """
+
+    checker: type[Checker]
+    config: ArrayConfig
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a proof went for one build.
+
+    Attributes
+    ----------
+    name, format
+        The property, and the build or weight format.
+    status
+        ``proven``, ``refuted`` or ``unknown``; ``error`` where a tool failed.
+    seconds
+        Time of the proof; 0 where another build has the same component and checker.
+    seeded_fault_caught
+        Whether each of `faults` breaks the requirement that it should.
+    requirements, faults
+        How many.
+    claim
+        What is proven.
+    message
+        What is wrong, if something is.
+    """
+
+    name: str
+    format: str
+    status: str
+    seconds: float
+    seeded_fault_caught: bool
+    requirements: int
+    faults: int
+    claim: str
+    message: str
+
+    @property
+    def good(self) -> bool:
+        """Proven, and able to fail."""
+        return self.status == "proven" and self.seeded_fault_caught
+
+
+def jobs(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Job]:
+    """What there is to prove; builds with the same component and checker once."""
+    found = []
+    sources = {"shipped": builds.shipped(), "formats": builds.shipped() | builds.formats(), "selects": builds.selects()}
+    for checker in checkers:
+        same: dict[tuple[str, str], list[str]] = {}
+        configs = sources[checker.builds]
+        if short:
+            configs = {name: config for name, config in configs.items() if name in checker.short}
+        for name, config in configs.items():
+            if not checker.applies(config):
+                continue
+            task = prepare(checker, config, emitted=False)
+            same.setdefault((task.verilog, task.rtlil), []).append(name)
+        found += [Job(checker, configs[names[0]], tuple(names)) for names in same.values()]
+    return found
+
+
+def run(job: Job, folder: Path = OUTPUT) -> list[Result]:
+    """Prove a property and see that its faults are caught."""
+    checker = job.checker
+    folder = folder / re.sub(r"\W+", "_", f"{checker.__name__} {job.formats[0]}")
+    claim = " ".join((checker.__doc__ or "").split())
+    try:
+        task = prepare(checker, job.config)
+        outcome = prove(task, checker.depth, folder)
+        survivors = []
+        for number, fault in enumerate(checker.faults):
+            faulty = prepare(checker, replace(job.config, **checker.fault_build), fault)
+            found = refute(faulty, fault.breaks, checker.fault_depth, folder / f"fault{number}")
+            if found.status != "refuted":
+                survivors.append(fault.breaks)
+        message = f"not proven: {', '.join(outcome.failed)}" if outcome.failed else ""
+        message += f"{'; ' if message else ''}faults not caught: {', '.join(survivors)}" if survivors else ""
+        status, seconds, count = outcome.status, outcome.seconds, len(task.requirements)
+    except (OSError, RuntimeError, TypeError, ValueError, NameError) as error:
+        status, seconds, count, survivors, message = "error", 0.0, 0, ["all"], str(error)
+    return [
+        Result(
+            name=checker.name,
+            format=name,
+            status=status,
+            seconds=round(seconds, 2) if name == job.formats[0] else 0.0,
+            seeded_fault_caught=not survivors,
+            requirements=count,
+            faults=len(checker.faults),
+            claim=claim,
+            message=message,
+        )
+        for name in job.formats
+    ]

@@ -1,0 +1,185 @@
+"""Faults in the golden model's and the mapper's own code, made and run by mutmut in a copy of the sources."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Modules that matter: arithmetic, formats, timing and mapping.
+MODULES = (
+    "golden/rounding.py",
+    "golden/formats.py",
+    "golden/digits.py",
+    "golden/convolution.py",
+    "golden/layers.py",
+    "golden/timing.py",
+    "mapper/bounds.py",
+    "mapper/checks.py",
+    "mapper/chunks.py",
+    "mapper/compiler.py",
+    "mapper/memory.py",
+    "mapper/schedule.py",
+    "mapper/tiles.py",
+)
+#: What their tests need.
+FOLDERS = ("golden", "mapper", "configs", "tests/golden", "tests/mapper")
+#: Python with mutmut on top of the project's packages; `make mutation` sets it up.
+PYTHON = Path("build/venv-mutation/bin/python")
+#: Faults that no test can find, with the reason.
+REASONS = Path(__file__).parent / "equivalent_python.toml"
+#: Exit codes of mutmut: all tests pass; no test runs the code; not run.
+SURVIVED, UNTESTED, UNKNOWN = 0, (5, 33), (None, 2, 34)
+_SETTINGS = """
+[tool.mutmut]
+source_paths = ["golden", "mapper"]
+only_mutate = {modules}
+also_copy = ["configs"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+pytest_add_cli_args_test_selection = ["tests/golden", "tests/mapper"]
+use_git_change_detection = false
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that no test found.
+
+    Parameters
+    ----------
+    name
+        mutmut's.
+    was, becomes
+        The lines without and with it.
+    reason
+        Why it changes nothing, or nothing.
+    """
+
+    name: str
+    was: str
+    becomes: str
+    reason: str
+
+
+def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, object]:
+    """Runs the tests of every fault chosen; goes on where an earlier run stopped, as long as its function is the same.
+
+    Parameters
+    ----------
+    folder
+        Where the copy goes.
+    count, seed
+        How many faults to draw of all that mutmut makes, and the seed of the choice; 0 for all.
+    workers
+        Tests side by side.
+
+    Returns
+    -------
+    What the report says.
+
+    Raises
+    ------
+    RuntimeError
+        If mutmut is not installed, or the tests fail without a fault.
+    """
+    python = PYTHON.absolute()
+    if not python.is_file():
+        raise RuntimeError(f"mutmut must be installed in {PYTHON.parent.parent}; make mutation does it")
+    _copy(folder)
+    command = [str(python), "-m", "mutmut", "run", "--max-children", str(workers)]
+    if not _codes(folder):
+        # No fault has this name: mutmut makes all of them, runs the tests once without and stops.
+        subprocess.run([*command, "none"], cwd=folder, check=False)
+    names = sorted(_codes(folder))
+    if not names:
+        raise RuntimeError(f"mutmut must make faults in {folder} and the tests must pass there without one")
+    chosen = names if count in (0, len(names)) else sorted(random.Random(seed).sample(names, min(count, len(names))))
+    codes = _codes(folder)
+    # mutmut forgets the verdicts of functions that have changed; who survived is tried again, tests may be new.
+    if waiting := [name for name in chosen if codes[name] in (SURVIVED, *UNTESTED, *UNKNOWN)]:
+        subprocess.run([*command, *waiting], cwd=folder, check=False)
+    codes = {name: code for name, code in _codes(folder).items() if name in set(chosen)}
+    if any(code in UNKNOWN for code in codes.values()):
+        raise RuntimeError(
+            f"mutmut must give every fault a verdict, {sum(c in UNKNOWN for c in codes.values())} lack one"
+        )
+    reasons = _reasons()
+    alive = []
+    for name, code in codes.items():
+        if code == SURVIVED or code in UNTESTED:
+            was, becomes = _difference(folder, python, name)
+            alive.append(Fault(name, was, becomes, reasons.get((_function(name), was, becomes), "")))
+    equal = sum(bool(fault.reason) for fault in alive)
+    killed = len(codes) - len(alive)
+    return {
+        "mutants": len(codes),
+        "killed": killed,
+        "equivalent": equal,
+        "survived": len(alive) - equal,
+        "score": round(killed / max(1, len(codes) - equal), 4),
+        "seed": seed,
+        "made": len(names),
+        "tool": "mutmut",
+        "modules": dict(Counter(_function(name).rpartition(".")[0] for name in codes)),
+        "not_killed": [
+            {"fault": f.name, "was": f.was, "becomes": f.becomes, "verdict": "equivalent" if f.reason else "survived"}
+            | ({"why": f.reason} if f.reason else {})
+            for f in alive
+        ],
+    }
+
+
+def _copy(folder: Path) -> None:
+    """Brings the copy of the sources up to date; equal files are left alone, so that mutmut knows them again."""
+    wanted = {Path("pyproject.toml")}
+    for name in FOLDERS:
+        wanted |= {path for path in Path(name).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    for name in ("golden", "mapper", "configs", "tests"):
+        for path in sorted((folder / name).rglob("*")):
+            if path.is_file() and path.relative_to(folder) not in wanted:
+                path.unlink()
+    for path in wanted:
+        target = folder / path
+        text = path.read_bytes()
+        if path.name == "pyproject.toml":
+            text += _SETTINGS.format(modules=json.dumps(MODULES)).encode()
+        if not target.is_file() or target.read_bytes() != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text)
+    # mutmut copies tests only where they are new.
+    shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
+
+
+def _codes(folder: Path) -> dict[str, int | None]:
+    """Exit code of the tests by fault, None where they have not run."""
+    codes: dict[str, int | None] = {}
+    for path in sorted((folder / "mutants").rglob("*.meta")):
+        codes |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return codes
+
+
+def _function(name: str) -> str:
+    """``golden.rounding.rne`` from ``golden.rounding.x_rne__mutmut_1``."""
+    module, _, rest = name.rpartition(".")
+    function = rest.rpartition("__mutmut_")[0]
+    return f"{module}.{function.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
+
+
+def _difference(folder: Path, python: Path, name: str) -> tuple[str, str]:
+    shown = subprocess.run(
+        [str(python), "-m", "mutmut", "show", name], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    lines = [line for line in shown.splitlines() if not re.match(r"---|\+\+\+", line)]
+    was = " ".join(line[1:].strip() for line in lines if line.startswith("-"))
+    return was, " ".join(line[1:].strip() for line in lines if line.startswith("+"))
+
+
+def _reasons() -> dict[tuple[str, str, str], str]:
+    if not REASONS.is_file():
+        return {}
+    entries = tomllib.loads(REASONS.read_text(encoding="utf-8")).get("equivalent", [])
+    return {(entry["function"], entry["was"], entry["becomes"]): entry["reason"] for entry in entries}

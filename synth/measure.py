@@ -1,0 +1,159 @@
+"""What each component of a build costs, and how fast it is, in each technology."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golden.config import ArrayConfig
+from hdl.emit import emit, emit_component, top_name
+from synth.asic import AsicArea, asic_area
+from synth.cache import Cache
+from synth.fpga import ECP5, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
+from synth.liberty import read_liberty
+from synth.sta import Timing, longest_path
+from synth.yosys import read_json
+
+#: The components that the report lists; `pe` is a part of `array`, and `top` is all of them with the memories.
+COMPONENTS = (
+    "pe",
+    "array",
+    "decoder",
+    "operands",
+    "window",
+    "accumulators",
+    "requantiser",
+    "sequencer",
+    "loader",
+    "sender",
+    "control",
+    "top",
+)
+ASIC = "asic"
+#: Longest path (ns) that standard cells should have: area is saved down to it, not beyond.
+TARGET_DELAY = 10.0
+#: Components whose columns are mapped once in standard cells, and counted as often as there are columns.
+_HAVE_COLUMNS = ("array", "top")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One component of a build in one technology."""
+
+    config: ArrayConfig
+    component: str
+    technology: str
+
+    @property
+    def top(self) -> str:
+        """Its Verilog module."""
+        return top_name(self.config) if self.component == "top" else f"twofold_{self.component}"
+
+    def verilog(self) -> str:
+        """Its Verilog."""
+        return emit(self.config) if self.component == "top" else emit_component(self.component, self.config)
+
+
+def measure(job: Job, cache: Cache, *, liberty: Path | None = None, route: bool = True) -> dict[str, Any]:
+    """A row of the report.
+
+    Parameters
+    ----------
+    job
+        What to measure.
+    cache
+        Where results are kept.
+    liberty
+        The library, for standard cells.
+    route
+        Whether to place and route on FPGAs; without, there is no clock rate.
+    """
+    row: dict[str, Any] = {
+        "configuration": job.config.name,
+        "build": f"{job.config.build_hash:08x}",
+        "component": job.component,
+        "technology": job.technology,
+    }
+    if job.technology == ASIC:
+        assert liberty is not None
+        return row | _standard_cells(job, liberty, cache)
+    technology = TECHNOLOGIES[job.technology]
+    if technology is ECP5 and job.component in ("array", "column"):
+        technology = ECP5_TREES
+    if route and technology.installed:
+        result = place_and_route(technology, job.verilog(), job.top, cache)
+    else:
+        result = _counted_only(synthesise(technology, job.verilog(), job.top, cache), route)
+    return row | {
+        "cells": sum(result.cells.values()),
+        "luts": result.luts,
+        "carries": result.carries,
+        "ffs": result.ffs,
+        "brams": result.brams,
+        "multipliers": result.multipliers,
+        "fmax": result.fmax,
+        "path": result.path,
+        "reason": result.reason,
+        "cells_by_type": result.cells,
+    }
+
+
+def _counted_only(result: FpgaResult, route: bool) -> FpgaResult:
+    return FpgaResult(**result.as_dict() | {"reason": "nextpnr is not installed" if route else "not routed"})
+
+
+def _standard_cells(job: Job, liberty: Path, cache: Cache) -> dict[str, Any]:
+    """The smallest netlist that reaches `TARGET_DELAY`, or the quickest if none does."""
+    keep = (f"{job.top}_column",) if job.component in _HAVE_COLUMNS else ()
+    library = read_liberty(liberty.resolve())
+    verilog = job.verilog()
+
+    def mapped(way: str) -> tuple[AsicArea, dict[str, Any]]:
+        area = asic_area(verilog, job.top, liberty, adders=[way], keep=keep, cache=cache)
+
+        def analyse(folder: Path) -> dict[str, Any]:
+            path = longest_path(read_json(Path(area.netlist)), Timing(library))
+            return {"delay": path.delay, "from": path.start, "to": path.end, "levels": path.cells}
+
+        return area, cache.get(["sta 1", area.netlist, str(area.area)], analyse)
+
+    found = [mapped(way) for way in ("cells", "chains of cells", "gates")]
+    if min(path["delay"] for _, path in found) > TARGET_DELAY:
+        found.append(mapped("yosys"))
+    enough = [one for one in found if one[1]["delay"] <= TARGET_DELAY]
+    area, path = min(enough, key=lambda one: one[0].area) if enough else min(found, key=lambda one: one[1]["delay"])
+    return {
+        "cells": sum(area.cells.values()),
+        "area": area.area,
+        "sequential": area.sequential,
+        "ffs": sum(n for name, n in area.cells.items() if library.every[name].of("ff")),
+        "memory_bits": area.memory_bits,
+        "multipliers": area.multipliers,
+        "delay": path["delay"],
+        "fmax": round(1000 / path["delay"], 2) if path["delay"] else None,
+        "path": path,
+        "adders": area.adders,
+        "library": library.name,
+        "cells_by_type": area.cells,
+    }
+
+
+def measure_all(
+    jobs: list[Job],
+    cache: Cache,
+    *,
+    liberty: Path | None = None,
+    route: bool = True,
+    workers: int = 1,
+    say: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> list[dict[str, Any]]:
+    """Rows of all jobs, in their order; `say` is called with each as soon as it is there."""
+
+    def one(job: Job) -> dict[str, Any]:
+        row = measure(job, cache, liberty=liberty, route=route)
+        say(row)
+        return row
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, jobs))

@@ -1,0 +1,76 @@
+"""Simulation speed and array utilisation: the reports have what they promise, and numbers that can be checked."""
+
+import json
+
+import pytest
+
+from bench import sim_speed, utilisation
+from golden.config import load_config
+from golden.image import Image
+
+#: Of the demo's network on 8x8 images: 3x3 convolutions of 1 and 16 channels at 4x4, and the linear layer.
+MACS = 16 * 9 * 16 + 2 * 16 * 16 * 9 * 16 + 16 * 10
+
+
+def test_simulation_speed(tmp_path, monkeypatch, capsys):
+    """A small build, few inferences: the same integers and cycles, and those that were predicted."""
+    monkeypatch.setattr(sim_speed, "REPORT", tmp_path / "sim_speed.json")
+    assert sim_speed.main(["--config", "configs/log_4x4.toml", "--inputs", "2", "--repeats", "2"]) == 0
+    report = json.loads(sim_speed.REPORT.read_text())
+    assert set(report) == {"simulator", "cores", "sim_speed"}
+    (row,) = report["sim_speed"]
+    assert set(row) == {
+        "build", "cycles", "predicted_cycles", "host_cycles_per_second", "cocotb_cycles_per_second", "speedup", "same",
+    }  # fmt: skip
+    assert row["build"] == "log_4x4" and row["same"] is True
+    assert row["cycles"] == row["predicted_cycles"] > 0
+    assert row["speedup"] > 0
+    assert capsys.readouterr().out.rstrip().endswith("yes")
+
+
+def test_a_difference_fails(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sim_speed, "REPORT", tmp_path / "sim_speed.json")
+    found = {"seconds": 1.0, "cycles": [5], "outputs": [[[[1]]]]}
+    monkeypatch.setattr(sim_speed, "run_host", lambda *rest: found)
+    for change, status in (({}, 0), ({"outputs": [[[[2]]]]}, 1), ({"cycles": [6]}, 1)):
+        monkeypatch.setattr(sim_speed, "run_cocotb", lambda *rest, change=change: found | {"seconds": 3.0} | change)
+        assert sim_speed.main(["--config", "configs/log_4x4.toml"]) == status
+        assert json.loads(sim_speed.REPORT.read_text())["sim_speed"][0]["speedup"] == 3.0
+    assert capsys.readouterr().out.count("NO") == 2
+
+
+@pytest.mark.parametrize("build", ["log_8x8", "subset_16x16"])
+def test_utilisation(build, tmp_path, monkeypatch):
+    """MACs by the layers' shapes; cycles that are at least the ideal, and add up by what they went on."""
+    monkeypatch.setattr(utilisation, "REPORT", tmp_path / "utilisation.json")
+    assert utilisation.main(["--config", f"configs/{build}.toml", "--network", "demo"]) == 0
+    (row,) = json.loads(utilisation.REPORT.read_text())["utilisation"]
+    config = load_config(f"configs/{build}.toml")
+    elements = config.rows * config.cols
+    assert set(row) == {
+        "network", "build", "macs", "word_macs", "cycles", "ideal_cycles", "utilisation", "word_utilisation", "spent",
+        "layers",
+    }  # fmt: skip
+    assert row["macs"] == MACS and row["macs"] < row["word_macs"] < row["cycles"] * elements
+    assert row["ideal_cycles"] == -(-MACS // elements)
+    assert row["utilisation"] == round(MACS / (row["cycles"] * elements), 4)
+    assert row["utilisation"] < row["word_utilisation"] < 1
+    assert 0 < sum(row["spent"].values()) <= row["cycles"]
+    assert all(0 < part < 1 for part in row["layers"].values())
+
+
+def test_networks_get_the_memory_that_they_need(monkeypatch):
+    """A build too small for the network is deepened, never made wider."""
+    seen = []
+
+    def compiled(network, config):
+        seen.append(config)
+        return real(network, config)
+
+    real = utilisation.compile_network
+    monkeypatch.setattr(utilisation, "compile_network", compiled)
+    small = load_config("configs/log_8x8.toml")
+    row = utilisation.measure("demo", small)
+    assert (seen[0].rows, seen[0].cols, seen[0].weight_depth) == (8, 8, utilisation.DEEP["weight_depth"])
+    assert isinstance(real(utilisation.quantized("demo", seen[0]), seen[0]), Image)
+    assert row["build"] == "log_8x8"

@@ -1,0 +1,22 @@
+"""Which points the picture of accuracy against cost calls best."""
+
+from bench import pareto
+
+AREAS = {"log3": {"per_mac": 2.0}, "subset4": {"per_mac": 4.0}}
+ROW = {"network": "resnet20", "build": "log_16x16", "recipe": "a", "integer_accuracy": 0.9, "cycles": 1000}
+
+
+def test_points_take_their_own_cycles_or_those_of_one_word_a_weight():
+    rows = [ROW, {**ROW, "network": "small_vgg_mnist"}, {**ROW, "recipe": "c", "cycles": None}]
+    rows.append({**ROW, "recipe": "sq_b", "build": "subset_16x16", "cycles": None})
+    found = pareto.points(rows, AREAS, {"subset_16x16": 500, "log_16x16": 7})
+    assert [(point["recipe"], point["cycles"], point["area"]) for point in found] == [
+        ("a", 1000, 512),
+        ("sq_b", 500, 1024),
+    ]
+
+
+def test_the_front_is_what_nothing_beats():
+    table = [("a", 1, 80), ("b", 2, 79), ("c", 2, 85), ("d", 3, 85), ("e", 4, 90)]
+    found = [{"recipe": name, "cost": cost, "accuracy": accuracy} for name, cost, accuracy in table]
+    assert [point["recipe"] for point in pareto.front(found)] == ["a", "c", "e"]

@@ -1,0 +1,140 @@
+"""The prover proves nothing that does not hold."""
+
+import pytest
+from amaranth import Signal
+
+from formal import builds
+from formal.__main__ import main
+from formal.checker import Checker
+from formal.faults import Fault
+from formal.properties import PROPERTIES
+from formal.prover import prepare, prove, refute
+from formal.runner import Job, jobs, run
+from golden.config import load_config
+from hdl import emit
+
+CONFIG = load_config("configs/log_4x4.toml")
+
+
+class Registered(Checker):
+    """Operands stand one cycle later."""
+
+    name = "test"
+    component = "operands"
+    faults = (Fault("operands", "self.row_mask[row] & ~self.outside", "self.row_mask[row]", "zero"),)
+
+    def specify(self, m):
+        outside = self.past(m, self.dut.outside & ~self.dut.is_signed, "outside")
+        self.require(zero=~(self.running & outside) | (self.dut.operands.as_value() == 0))
+
+
+class Wrong(Registered):
+    def specify(self, m):
+        self.require(zero=~self.running | (self.dut.operands.as_value() == 0))
+
+
+class Late(Registered):
+    """True, since the count begins at 0, but the cycle before does not say so."""
+
+    def specify(self, m):
+        count = Signal(4)
+        with m.If(count != 9):
+            m.d.sync += count.eq(count + 2)
+        with m.If(count == 8):
+            m.d.sync += count.eq(0)
+        self.require(zero=count != 5)
+
+
+class Peeks(Registered):
+    def specify(self, m):
+        self.require(zero=self.peek("nowhere") == 0)
+
+
+class Impossible(Wrong):
+    """Nothing is legal."""
+
+    def specify(self, m):
+        super().specify(m)
+        self.assume(self.dut.outside & ~self.dut.outside)
+
+
+def test_what_holds_is_proven(tmp_path):
+    outcome = prove(prepare(Registered, CONFIG), 1, tmp_path)
+    assert (outcome.status, outcome.failed) == ("proven", ())
+
+
+def test_what_does_not_hold_is_refuted_with_a_trace(tmp_path):
+    outcome = prove(prepare(Wrong, CONFIG), 3, tmp_path)
+    assert (outcome.status, outcome.failed) == ("refuted", ("ok",))
+    assert "dut.operands" in (tmp_path / "trace.txt").read_text()
+
+
+def test_what_needs_an_invariant_is_not_proven_without(tmp_path):
+    outcome = prove(prepare(Late, CONFIG), 1, tmp_path)
+    assert (outcome.status, outcome.failed) == ("unknown", ("zero",))
+
+
+def test_assumptions_that_nothing_meets_are_noticed(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^Assumptions must leave a trace of 2 cycles, but none is legal$"):
+        prove(prepare(Impossible, CONFIG), 1, tmp_path)
+
+
+def test_a_signal_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match=r"Yosys must end well.*dut\.nowhere"):
+        prove(prepare(Peeks, CONFIG), 1, tmp_path)
+
+
+def test_a_fault_is_caught_and_leaves_the_component_as_it_was(tmp_path):
+    before = emit.emit_component("operands", CONFIG)
+    faulty = prepare(Registered, CONFIG, Registered.faults[0])
+    assert refute(faulty, "zero", 3, tmp_path).status == "refuted"
+    assert refute(prepare(Registered, CONFIG), "zero", 3, tmp_path).status == "unknown"
+    assert emit.emit_component("operands", CONFIG) == before
+
+
+def test_a_fault_that_survives_is_an_error(tmp_path):
+    class Harmless(Registered):
+        faults = (Fault("operands", "operands = Signal(", "operands  = Signal(", "zero"),)
+
+    (result,) = run(Job(Harmless, CONFIG, ("log_4x4",)), tmp_path)
+    assert (result.status, result.seeded_fault_caught, result.good) == ("proven", False, False)
+    assert result.message == "faults not caught: zero"
+
+
+def test_a_fault_whose_place_is_gone_is_an_error(tmp_path):
+    class Gone(Registered):
+        faults = (Fault("operands", "no such text", "", "zero"),)
+
+    (result,) = run(Job(Gone, CONFIG, ("log_4x4",)), tmp_path)
+    assert result.message == "Fault's text must be in hdl/operands.py once, not 0 times: 'no such text'"
+    assert not result.good
+
+
+def test_a_fault_reaches_components_inside():
+    fault = Fault("pe", "self.operand ^ (~self.word.sign)", "self.operand ^ (self.word.sign)", "")
+    good, bad = (prepare(_checker("ColumnSum"), CONFIG, f).verilog for f in (None, fault))
+    assert good != bad
+
+
+def test_every_shipped_build_is_covered():
+    for checker in PROPERTIES:
+        expected = {name for name, config in builds.shipped().items() if checker.applies(config)}
+        found = {name for job in jobs([checker]) for name in job.formats}
+        assert expected and expected <= found, checker
+
+
+def test_every_format_is_covered():
+    names = {name for job in jobs([_checker("Product")]) for name in job.formats}
+    assert len(builds.formats()) == 8 + 15
+    assert {*builds.formats(), *(f"{name}, and_or" for name in builds.formats())} <= names
+
+
+def test_names_are_checked(capsys):
+    with pytest.raises(SystemExit):
+        main(["Nothing"])
+    assert "Property must be one of ('RequantProduct', " in capsys.readouterr().err
+
+
+def _checker(name):
+    (found,) = [checker for checker in PROPERTIES if checker.__name__ == name]
+    return found

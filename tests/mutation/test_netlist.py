@@ -1,0 +1,106 @@
+"""Faults in the netlist: they are where they are said to be, one at a time, and proofs tell which change nothing."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from mutation.builds import BUILDS
+from mutation.equivalence import equivalent
+from mutation.isomorphism import match_cells
+from mutation.netlist import TOP, prepare
+from sim import runner, settings, tools
+
+LOG = BUILDS[0]
+
+
+@pytest.fixture(scope="module")
+def netlist(tmp_path_factory):
+    # Yosys sees a temporary folder of its own in the place of the system's.
+    return prepare(LOG, tools.BUILD / "mutation" / "test", count=52, seed=7)
+
+
+def test_faults_are_spread_over_all_components(netlist):
+    found = Counter(mutant.component for mutant in netlist.mutants)
+    assert set(found) >= {
+        "pe",
+        "column",
+        "operands",
+        "window",
+        "accumulators",
+        "requantiser",
+        "sequencer",
+        "loader",
+        TOP,
+    }
+    assert max(found.values()) - min(found.values()) <= 1
+    assert [mutant.number for mutant in netlist.mutants] == list(range(1, 53))
+    assert not any(mutant.port.endswith("CLK") for mutant in netlist.mutants)
+
+
+def test_the_seed_decides(netlist):
+    folder = netlist.folder.with_name("test_again")
+    assert prepare(LOG, folder, count=52, seed=7).mutants == netlist.mutants
+    assert prepare(LOG, folder, count=52, seed=8).mutants != netlist.mutants
+
+
+def test_a_fault_in_a_component_is_the_same_cell_by_itself_and_in_those_around_it(netlist):
+    mutant = next(mutant for mutant in netlist.mutants if mutant.component == "pe")
+    assert netlist.components_around(mutant) == ["pe", "column", "array", "compute"]
+    kind = mutant.kind.removeprefix("$")
+    assert netlist.cell_in("pe", mutant).startswith(f"${kind}") or netlist.cell_in("pe", mutant).startswith("$proc")
+    inner = netlist.cell_in("array", mutant)
+    assert "column" in inner and "pe" in inner
+
+
+def test_a_selected_fault_is_found_and_none_is_without_it(netlist):
+    try:
+        tools.find("icarus")
+    except tools.ToolError:
+        pytest.skip("Icarus Verilog is not installed")
+    design = runner.build(netlist.component("operands"), "twofold_operands", simulator="icarus")
+    values = settings.write(LOG, seed=1)
+    verdicts = {}
+    for mutant in netlist.mutants:
+        if mutant.component == "operands" and mutant.mode == "inv":
+            chosen = [f"+mutant={mutant.number}"]
+            results = runner.run(design, "sim.bench_operands", settings=values, plusargs=chosen)
+            verdicts[mutant.number] = all(result.passed for result in results)
+    plain = runner.run(design, "sim.bench_operands", settings=values)
+    assert [result.message for result in plain] == [""] * len(plain)
+    assert verdicts and not any(verdicts.values())
+
+
+def test_only_faults_that_change_nothing_are_proven_equivalent(netlist):
+    mutant = next(m for m in netlist.mutants if m.component == "operands" and m.mode == "inv")
+    assert not equivalent(netlist, mutant)
+    same = {"const0": "0", "const1": "1"}
+    # A constant bit set to its own value is no fault; `prepare` leaves those out, a proof must say so, too.
+    cells = netlist._design("machine")[netlist._modules["window"]]["cells"]
+    flat = {m.cell: m for m in netlist.mutants if m.component == "window"}
+    for name, cell in cells.items():
+        for port, bits in cell["connections"].items():
+            for mode, bit in same.items():
+                if bit in bits and cell["type"].startswith("$"):
+                    some = next(iter(flat.values()))
+                    place = f"$flatten\\compute.\\window.{name}" if name.startswith("$") else f"compute.window.{name}"
+                    fault = replace(
+                        some, mode=mode, cell=place, port=port, bit=bits.index(bit), other=None, kind=cell["type"]
+                    )
+                    assert equivalent(netlist, fault)
+                    return
+    pytest.fail("No cell with a constant bit")
+
+
+def _module(**cells):
+    return {
+        "cells": {name: {"type": kind, "parameters": {}, "connections": nets} for name, (kind, nets) in cells.items()}
+    }
+
+
+def test_cells_are_matched_whatever_they_are_called():
+    first = _module(a=("$and", {"A": [1], "B": [2], "Y": [3]}), b=("$or", {"A": [3], "B": [2], "Y": [4]}))
+    second = _module(y=("$or", {"A": [7], "B": [8], "Y": [9]}), x=("$and", {"A": [6], "B": [8], "Y": [7]}))
+    assert match_cells(first, second) == {"a": "x", "b": "y"}
+    other = _module(y=("$or", {"A": [7], "B": [6], "Y": [9]}), x=("$and", {"A": [6], "B": [8], "Y": [7]}))
+    assert match_cells(first, other) is None

@@ -1,0 +1,73 @@
+"""No multiplier anywhere in a machine, requantisation and addresses included; and the count can see one."""
+
+from pathlib import Path
+
+import pytest
+
+from golden.config import ArrayConfig, load_config
+from hdl.emit import emit, top_name
+from synth.area import synthesise, word_multipliers
+from synth.cache import Cache
+from synth.fpga import TECHNOLOGIES
+from synth.fpga import synthesise as map_to
+from synth.yosys import count_multipliers, read_statistics, run_yosys
+
+SHIPPED = sorted([*Path("configs").glob("*.toml"), *Path("boards").glob("*.toml")])
+SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=4, feature_depth=64, weight_depth=64)
+PLANTED = (
+    "module top(input signed [8:0] a, input signed [8:0] b, output signed [17:0] y); assign y = a * b; endmodule\n"
+)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_no_shipped_build_multiplies(path, tmp_path):
+    """Before any mapping, where a multiplication is still one cell whatever would become of it."""
+    config = load_config(path)
+    cells, multipliers = word_multipliers(emit(config), top_name(config), tmp_path)
+    assert multipliers == 0
+    assert cells["$add"] > config.rows and any(name.startswith("$mem") for name in cells)
+
+
+@pytest.mark.parametrize("component", ["unit", "window", "sequencer"])
+def test_a_multiplication_in_any_component_is_seen(component, tmp_path):
+    """One addition of a requantisation unit, of the address generator or of the sequencer becomes a product."""
+    verilog, top = emit(SMALL), top_name(SMALL)
+    start = verilog.index(f"module {top}_{component}(")
+    sum_ = verilog.index(" + ", start)
+    assert sum_ < verilog.index("endmodule", start)
+    _, multipliers = word_multipliers(f"{verilog[:sum_]} * {verilog[sum_ + 3 :]}", top, tmp_path)
+    assert multipliers == 1
+
+
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_a_planted_multiplier_is_counted_before_and_after_mapping(name, tmp_path):
+    planted = map_to(TECHNOLOGIES[name], PLANTED, "top", Cache(tmp_path))
+    # ECP5 has blocks that multiply, this iCE40 has none: there it is seen as it stands before mapping.
+    assert planted.multipliers == {"ecp5": 2, "ice40": 1}[name]
+
+
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_a_small_machine_mapped_to_cells_has_none(name, tmp_path):
+    mapped = map_to(TECHNOLOGIES[name], emit(SMALL), top_name(SMALL), Cache(tmp_path))
+    assert mapped.multipliers == 0
+    assert mapped.luts > 1000 and mapped.ffs > 500 and mapped.brams > 4
+
+
+@pytest.mark.parametrize("pe", ["log", "subset"])
+def test_synthesis_up_to_dsp_mapping_finds_none(pe, tmp_path):
+    config = ArrayConfig(name=f"{pe}_4x4", pe=pe, rows=4, cols=4, word_bits=3)
+    result = synthesise(config, tmp_path)
+    assert result.multipliers == 0
+    assert sum(result.cells.values()) > 100
+
+
+@pytest.mark.parametrize("flow", ["", "synth_ecp5 -top top -run begin:map_ram;"])
+def test_statistics_see_a_planted_multiplier(flow, tmp_path):
+    (tmp_path / "top.v").write_text(PLANTED)
+    run_yosys(f"read_verilog top.v; proc; {flow} tee -q -o cells.json stat -json", tmp_path)
+    assert count_multipliers(read_statistics(tmp_path / "cells.json")) == 1
+
+
+def test_failing_tool_names_its_log(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^Yosys must end well, not with exit code 1 .*; log: .*yosys\.log$"):
+        run_yosys("read_verilog missing.v", Path(tmp_path))
