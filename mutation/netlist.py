@@ -107,6 +107,15 @@ class Netlist:
             self._texts[name] = self._mutated(f"{name}_flat", f"twofold_{name}", faults)
         return self._texts[name]
 
+    def faulty(self, name: str, mutant: Mutant | None) -> str:
+        """Verilog of a component by itself with one fault, or none, for good."""
+        lines = [f"read_rtlil {name}_flat.il"]
+        if mutant is not None:
+            lines.append(mutant.command(f"twofold_{name}", self.cell_in(name, mutant), select=False, width=0))
+        write_text(self.folder / "faulty.ys", "\n".join([*lines, "write_verilog -noattr faulty.v"]) + "\n")
+        run_yosys("script faulty.ys", self.folder)
+        return (self.folder / "faulty.v").read_text(encoding="utf-8")
+
     def cell_in(self, name: str, mutant: Mutant) -> str:
         """Name of the faulty cell in the flat netlist of a component by itself."""
         instances, modules = self._path(mutant)

@@ -1,8 +1,8 @@
 """Faults in the emitted netlist: who finds them.
 
 A fault goes through what is cheap first: the whole machine behind its C++ host, then a proof that it changes nothing,
-then the cocotb benches of its component and of those around it. Verdicts are kept, so that a run goes on where
-it stopped; a survivor is tried again as soon as a bench has changed.
+then the cocotb benches of its component and of those around it, then the properties of `make formal`. Verdicts are
+kept, so that a run goes on where it stopped; a survivor is tried again as soon as a bench or a property has changed.
 """
 
 import json
@@ -20,6 +20,7 @@ from golden.files import write_text
 from hdl.emit import top_name
 from mutation.equivalence import equivalent
 from mutation.netlist import Mutant, Netlist, prepare
+from mutation.properties import broken
 from mutation.suite import Task, tasks
 from sim import fast, runner, settings, tools
 from sim.files import hash_of
@@ -82,11 +83,13 @@ class Campaign:
         for job in jobs:
             if not job.passes(program):
                 raise RuntimeError(f"Machine without a fault must pass {job.name}")
+        reasons = {entry["fault"]: entry["reason"] for entry in _reasons(self.config)}
         progress.update(bar, total=len(self.netlist.mutants), completed=len(self.verdicts))
         for stage, judge in (
             ("C++ host", lambda mutant: self._host(mutant, program, jobs)),
             ("proofs", self._proof),
             ("component benches", self._component_benches),
+            ("properties", lambda mutant: None if str(mutant) in reasons else self._properties(mutant)),
         ):
             progress.update(bar, description=f"{self.config.name}: {stage}")
             for mutant in self.netlist.mutants:
@@ -94,7 +97,6 @@ class Campaign:
                     self.verdicts[mutant.number] = verdict
                     self._save()
                     progress.advance(bar)
-        reasons = {entry["fault"]: entry["reason"] for entry in _reasons(self.config)}
         for mutant in self.netlist.mutants:
             if mutant.number not in self.verdicts:
                 reason = reasons.get(str(mutant))
@@ -124,6 +126,10 @@ class Campaign:
         )
         failed = [result.test for result in results if not result.passed]
         return Verdict(KILLED, f"bench {name}: {failed[0]}") if failed else None
+
+    def _properties(self, mutant: Mutant) -> Verdict | None:
+        found = broken(self.netlist, mutant)
+        return Verdict(KILLED, f"property {found}") if found else None
 
     @property
     def _key(self) -> str:
@@ -164,7 +170,8 @@ def _component_simulator() -> str:
 def _benches() -> str:
     """Hash of everything that looks for faults."""
     root = Path(__file__).parent.parent
-    paths = [*sorted((root / "sim").glob("*.*")), root / "mutation" / "suite.py", root / "mutation" / "equivalence.py"]
+    paths = [path for folder in ("sim", "formal") for path in sorted((root / folder).glob("*.*"))]
+    paths += [root / "mutation" / f"{name}.py" for name in ("suite", "equivalence", "properties")]
     return hash_of(*(path.read_text(encoding="utf-8") for path in paths))
 
 

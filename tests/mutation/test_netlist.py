@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from formal.properties import PROPERTIES
 from mutation.builds import BUILDS
 from mutation.equivalence import equivalent
 from mutation.isomorphism import match_cells
 from mutation.netlist import TOP, prepare
+from mutation.properties import _must_hold, broken
 from sim import runner, settings, tools
 
 LOG = BUILDS[0]
@@ -90,6 +92,20 @@ def test_only_faults_that_change_nothing_are_proven_equivalent(netlist):
                     assert equivalent(netlist, fault)
                     return
     pytest.fail("No cell with a constant bit")
+
+
+def test_a_property_of_the_component_sees_a_fault_and_none_without(netlist):
+    # Too high a bit for any simulation: what counts the cycles of an inference.
+    table = netlist._design("machine")[netlist._modules["sequencer"]]
+    bits = table["netnames"]["cycles"]["bits"]
+    (counter,) = (name for name, cell in table["cells"].items() if cell["connections"].get("Q") == bits)
+    some = next(m for m in netlist.mutants if m.component == "sequencer")
+    place = f"$flatten\\sequencer.{counter}"
+    fault = replace(some, mode="const0", cell=place, port="D", bit=30, other=None, kind="$dff")
+    assert broken(netlist, fault) == "sequencer: SequencerTiming, cycles"
+    for checker in PROPERTIES:
+        if checker.component == "sequencer":
+            _must_hold(netlist, checker.__name__)
 
 
 def _module(**cells):
