@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+# Its functions' default arguments are the group at its import: imported later, it would keep the group, and gloo's
+# threads, alive while Python ends, which may abort the process.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 
