@@ -10,6 +10,7 @@ import torch
 from golden import catalog
 from golden.formats import WeightFormat
 from train.quantizers import QUANTIZERS, ActivationQuantizer, SubsetQuantizer, UniformQuantizer, build_quantizer
+from train.quantizers.base import LEAST_SCALE
 from train.quantizers.search import search_points
 
 SMALL = WeightFormat(menus=((2, 1, None), (0, None)), index_bits=1)  # universal set 0, 1, 2, 3, 4, 5; two points
@@ -171,3 +172,20 @@ def test_activation_gradients():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
+
+
+@pytest.mark.parametrize("name", ["stlq", "uniform", "lsq"])
+def test_a_trained_scale_stays_positive(name):
+    # Adam moves every scale by its learning rate, however small the scale: that of a dead channel passes zero at once.
+    weight = torch.cat([torch.randn(3, 4, 3, 3), torch.full((1, 4, 3, 3), 1e-6)])
+    quantizer = build_quantizer(name, tuple(weight.shape), bits=3)
+    quantizer.calibrate(weight)
+    quantizer.scale.requires_grad_(True)
+    optimizer = torch.optim.Adam([quantizer.scale], lr=0.3)
+    for _ in range(3):
+        quantizer.train()(weight).sum().backward()
+        optimizer.step()
+        quantizer.after_step()
+        assert float(quantizer.scale.detach().min()) > 0
+    if name != "lsq":
+        assert float(quantizer.scale.detach().min()) >= float(quantizer.scale.detach().max()) * LEAST_SCALE

@@ -174,8 +174,11 @@ class WeightQuantizer(nn.Module):
         """What to report after an epoch, as (part, whole); the parts and wholes of all layers are added up."""
         return {}
 
+    @torch.no_grad()
     def after_step(self) -> None:
-        """To be called after each optimizer step."""
+        """To be called after each optimizer step. Keeps trained scales positive, those of dead channels usable."""
+        if self.scale.requires_grad:
+            self.scale.clamp_(min=max(float(self.scale.max()) * LEAST_SCALE, 1e-8))
 
     def begin(self) -> None:
         """To be called when training begins."""

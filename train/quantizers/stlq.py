@@ -172,6 +172,7 @@ class STLQuantizer(WeightQuantizer):
     @torch.no_grad()
     def after_step(self) -> None:
         """Clamp v to 0 to 1; below `LEAST_V` it becomes 0, and never comes back."""
+        super().after_step()
         self.v.clamp_(0, 1)
         self.v[(self.v < LEAST_V) | (self.live == 0)] = 0
         self.live.copy_(self.v > 0)
