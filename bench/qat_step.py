@@ -146,7 +146,7 @@ def measure(make: Callable[[], Step], *, steps: int) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
     parser = argparse.ArgumentParser(prog="python -m bench.qat_step", description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=5, help="steps of each (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=10, help="steps of each (default: %(default)s)")
     parser.add_argument("--recipe", type=Path, nargs="+", help="recipes (default: all of method 'qat')")
     parser.add_argument("--brevitas", action="store_true", help="only Brevitas, as one line of JSON")
     options = parser.parse_args(arguments)

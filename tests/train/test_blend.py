@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.quantizers import blend, build_activation
+from train.quantizers import blend, build_activation, fused
 from train.quantizers.mixture import Mixture
 
 
@@ -54,6 +54,40 @@ def test_it_is_what_the_members_give(member, signed, size, monkeypatch):
     for name, value in wanted.items():
         torch.testing.assert_close(fused[name], value, rtol=2e-4, atol=2e-4 * float(value.abs().max()), msg=name)
         assert value.abs().max() > 0
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("member", ["pact", "minmax"])
+def test_the_compiled_loop_is_what_blocks_give(member, signed, monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    x, target = 1.5 * torch.randn(64, 3, 11, generator=generator), torch.randn(64, 3, 11, generator=generator)
+    wanted = results(mixture(member, signed), x, target)
+    called = []
+    pair = tuple(lambda *rest, part=part: called.append(1) or part(*rest) for part in (fused.mix, fused.gradients))
+    monkeypatch.setattr(blend, "functions", lambda x: pair)
+    found = results(mixture(member, signed), x, target)
+    assert called == [1, 1] and set(found) == set(wanted)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-4 * float(value.abs().max()), msg=name)
+
+
+def test_the_loop_compiles():
+    pair = fused.compiled()
+    assert pair is not None  # wherever the simulators work there is a C++ compiler
+    for size in (fused.LEAST, fused.LEAST + 5):
+        x = torch.randn(size, generator=torch.Generator().manual_seed(size))
+        assert fused.functions(x) == pair and fused.functions(x[1:].clone()[: fused.LEAST - 1]) is None
+        scales, shares = torch.tensor([0.5, 0.1, 0.01]), torch.tensor([0.2, 0.3, 0.5])
+        ends = torch.tensor([-2.0, -8.0, 0.0]), torch.tensor([1.0, 7.0, 255.0])
+        assert torch.equal(pair[0](x, scales, shares * scales, *ends), fused.mix(x, scales, shares * scales, *ends))
+        rest = (x.flip(0), scales, shares, *ends)
+        for one, other in zip(pair[1](x, *rest), fused.gradients(x, *rest), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def test_without_a_compiler_there_are_blocks(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert fused.compiled.__wrapped__() is None
 
 
 def test_only_the_input_is_kept():
