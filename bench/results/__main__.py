@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from bench.results import measure, table
 from bench.results.rows import FOLDER, ROWS, Row, find_row
 
@@ -38,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(rows: list[Row], options: argparse.Namespace) -> int:
     failed = 0
+    torch.set_num_threads(options.threads)
     for row in rows:
         for one in (row.float_row, row):
             if one is None or one.key in {table.key(entry) for entry in table.read(REPORT)}:
