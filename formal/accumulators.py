@@ -1,10 +1,13 @@
 """The accumulators' read-modify-write: what a position holds after any sequence of updates."""
 
+from typing import Any, ClassVar
+
 from amaranth import Cat, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import data
 
 from formal.checker import Checker
 from formal.faults import Fault
+from formal.memories import Memory
 from golden.config import bits_for
 from hdl.layouts import accumulators_layout
 
@@ -21,6 +24,7 @@ class AccumulatorUpdates(Checker):
     short = ("log_4x4",)
     cut_memories = True
     fault_depth = 12
+    fault_build: ClassVar[dict[str, Any]] = {"rows": 4, "cols": 4}
     faults = (
         Fault("accumulators", "self.sums[col] << self.tag.shift", "self.sums[col] << tags[1].shift", "shifted"),
         Fault("accumulators", "(self.tag.bank == bank) & ~self.tag.first)", "~self.tag.first)", "old"),
@@ -78,24 +82,10 @@ class AccumulatorUpdates(Checker):
 
         # The memory's line of this position: read before it is written.
         at, bits = bits_for(config.acc_depth), len(cell.as_value())
-        ports = [
-            {
-                "rd_addr": self.peek(f"bank{n}.rd_addr", at),
-                "rd_data": self.peek(f"bank{n}.rd_data", bits),
-                "wr_addr": self.peek(f"bank{n}.wr_addr", at * config.cols),
-                "wr_en": self.peek(f"bank{n}.wr_en", bits * config.cols),
-                "wr_data": self.peek(f"bank{n}.wr_data", bits * config.cols),
-            }
-            for n in range(2)
-        ]
-        port = {name: Mux(bank, ports[1][name], ports[0][name]) for name in ports[0]}
-        self.assume((port["rd_addr"] != position) | (port["rd_data"] == cell.as_value()))
-        written = cell.as_value()
-        for n in columns:
-            here = port["wr_addr"].word_select(n, at) == position
-            enable = port["wr_en"].word_select(n, bits) & here.replicate(bits)
-            written = (written & ~enable) | (port["wr_data"].word_select(n, bits) & enable)
-        m.d.sync += cell.eq(written)
+        banks = [Memory(self, f"bank{n}", address_bits=at, bits=bits, writers=config.cols) for n in range(2)]
+        for n, memory in enumerate(banks):
+            self.assume((bank != n) | (memory.address != position) | (memory.line == cell.as_value()))
+        m.d.sync += cell.eq(Mux(bank, *(memory.after(position, cell.as_value()) for memory in reversed(banks))))
         # A reset drops updates under way: what stands then is where the next begin.
         unknown = self.inputs["free_line"] = Signal(bits, name="free_line")
         with m.If(ResetSignal()):

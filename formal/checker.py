@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 
 from formal.faults import Fault
 from golden.config import ArrayConfig
+from hdl import emit
 
 #: Name of the checker's module, and of the component's instance in it.
 TOP, INSTANCE = "check", "dut"
@@ -67,7 +68,7 @@ class Checker(Elaboratable):
 
     #: Name of the property.
     name: str
-    #: Name of the component in `hdl.emit.COMPONENTS`.
+    #: Name of the component, as in `hdl.emit.COMPONENTS`.
     component: str
     #: Whether the component has a register.
     clocked = True
@@ -103,6 +104,16 @@ class Checker(Elaboratable):
     def applies(cls, config: ArrayConfig) -> bool:
         """Whether the build has what the property is about."""
         return True
+
+    @classmethod
+    def make(cls, config: ArrayConfig) -> wiring.Component:
+        """The component."""
+        return emit.COMPONENTS[cls.component](config)
+
+    @classmethod
+    def more_verilog(cls, config: ArrayConfig) -> str:
+        """Modules that the component's Verilog needs besides."""
+        return ""
 
     def specify(self, m: Module) -> None:
         """Call `assume` and `require`."""

@@ -1,6 +1,19 @@
 """All properties, in the order in which they are proven: long proofs first."""
 
-from formal import accumulators, array, decoder, loader, registers, requantiser, sender, sequencer, timing, window
+from formal import (
+    accumulators,
+    array,
+    compute,
+    decoder,
+    loader,
+    registers,
+    requantiser,
+    sender,
+    sequencer,
+    timing,
+    window,
+    wiring,
+)
 from formal.checker import Checker
 
 PROPERTIES: tuple[type[Checker], ...] = (
@@ -8,10 +21,12 @@ PROPERTIES: tuple[type[Checker], ...] = (
     *window.PROPERTIES,
     *array.PROPERTIES,
     *accumulators.PROPERTIES,
+    *compute.PROPERTIES,
     *decoder.PROPERTIES,
     *loader.PROPERTIES,
     *sequencer.PROPERTIES,
     *timing.PROPERTIES,
     *sender.PROPERTIES,
     *registers.PROPERTIES,
+    *wiring.PROPERTIES,
 )

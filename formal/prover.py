@@ -54,32 +54,46 @@ def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = N
     """
     module = f"twofold_{checker.component}"
     with seeded(fault):
-        made = emit.COMPONENTS[checker.component](config)
+        made = checker.make(config)
         check = checker(config, Emitted(made, module))
         if not emitted:
             return Task(rtlil.convert(made, emit_src=False), check.rtlil(), (), {})
         with mock.patch.dict(emit.COMPONENTS, {checker.component: lambda _: made}):
             text = emit.emit_component(checker.component, config)
     checks = check.rtlil()
-    body = text[text.index(f"\nmodule {module}(") :].partition("\nendmodule")[0]
-    peeks = tuple((signal.name, _found(inner, len(signal), body)) for inner, signal in check.peeks.items())
+    peeks = tuple(
+        (signal.name, _found(inner, len(signal), module, text) if "$" in inner else inner)
+        for inner, signal in check.peeks.items()
+    )
     requirements = {}
     names = check.requirements
     for number, name in enumerate(names):
         used = check.needs.get(name, names)
         requirements[name] = (tuple(dict.fromkeys((*used, name))), tuple(n for n in names[:number] if n in used))
-    return Task(text[text.index("\nmodule ") :], checks, peeks, requirements, checker.cut_memories)
+    verilog = text[text.index("\nmodule ") :] + checker.more_verilog(config)
+    return Task(verilog, checks, peeks, requirements, checker.cut_memories)
 
 
-def _found(name: str, bits: int, text: str) -> str:
-    """A register's name in Verilog: Amaranth numbers one whose name a port has, written here as ``name$``."""
-    if not name.endswith("$"):
-        return name
-    size = rf"\[{bits - 1}:0\] " if bits > 1 else ""
-    found = re.findall(rf"^  reg {size}\\({re.escape(name)}\d+) ", text, re.MULTILINE)
-    if len(found) != 1:
-        raise ValueError(f"Register {name!r} of {bits} bits must be in the component once, not {found!r}")
-    return found[0]
+def _found(name: str, bits: int, module: str, text: str) -> str:
+    """The name in Verilog of a component's register, or of a port of an instance in it, by ``instance.name``.
+
+    Amaranth numbers names that are taken; ``name$`` stands for one that is.
+    """
+    found: list[str] = []
+    for part in name.split("."):
+        body = text[text.index(f"\nmodule {module}(") :].partition("\nendmodule")[0]
+        if len(found) < name.count("."):
+            kind, match = "Instance", r"^  (\S+) {0} \($"
+        else:
+            size = rf"\[{bits - 1}:0\] " if bits > 1 else ""
+            kind, match = f"Register of {bits} bits", rf"^  ({'input|output' if found else 'reg'}) {size}{{0}}[ ;]"
+        numbered = rf"\\({re.escape(part)}\d+) " if part.endswith("$") else rf"\\?({re.escape(part)})"
+        places = set(re.findall(match.format(numbered), body, re.MULTILINE))
+        if len({place[1] for place in places}) != 1:
+            raise ValueError(f"{kind} {part!r} must be in {module} once, not {sorted(places)!r}")
+        ((module, inner), *_) = sorted(places)
+        found.append(inner)
+    return ".".join(found)
 
 
 def to_smt(task: Task, folder: Path) -> str:
@@ -101,7 +115,7 @@ def to_smt(task: Task, folder: Path) -> str:
     cut = ""
     if task.cut:
         shutil.copy(CUT, folder)
-        cut = "opt_clean; memory_collect; techmap -map cut.v;"
+        cut = "memory_collect; techmap -map cut.v;"
     script = (
         f"read_verilog dut.v; read_rtlil check.il; hierarchy -check -top {TOP}; proc -norom; flatten; "
         f"{cut} cd {TOP}; {peeks} cd ..; memory_map; setattr -unset init w:*; "

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=420, help="faults in the netlists of all builds together")
     parser.add_argument("--python-count", type=int, default=400, help="faults in Python, drawn of all; 0 for all")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of faults and of all stimuli")
+    parser.add_argument("--jobs", type=int, default=2, help="faults in Python that are tried side by side")
     options = parser.parse_args(arguments)
     for kind in options.kinds:
         if kind not in KINDS:
@@ -59,7 +60,7 @@ def _rtl(options: argparse.Namespace) -> dict:
 
 
 def _python(options: argparse.Namespace) -> dict:
-    return python.run(OUTPUT / "python", count=options.python_count, seed=options.seed)
+    return python.run(OUTPUT / "python", count=options.python_count, seed=options.seed, workers=options.jobs)
 
 
 _RUN = {"rtl": _rtl, "python": _python}

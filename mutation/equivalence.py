@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from golden.files import write_text
@@ -12,6 +14,8 @@ from synth.yosys import run_yosys
 
 #: Longest that the solver may take (s).
 TIMEOUT = 60
+#: What a multiplexer is taken for.
+FIRST = Path(__file__).with_name("first.v")
 _BUFFER = "$buffer"
 _MEMORY = re.compile(r"^  cell \$mem_v2 (\S+)\n(?:    .*\n)*  end\n", re.MULTILINE)
 _FLIP_FLOP = re.compile(r"^  cell \$dff (\S+)\n(?:    .*\n)*  end\n", re.MULTILINE)
@@ -49,6 +53,7 @@ def equivalent(netlist: Netlist, mutant: Mutant) -> bool:
         f"rename twofold_{mutant.component} good",
         "copy good bad",
         mutant.command("bad", cell, select=False, width=0),
+        "techmap -map first.v",
         "select -set exposed good/c:* bad/c:* good/w:state* bad/w:state* good/w:unseen* bad/w:unseen*",
         "expose -evert-dff @exposed",
         "delete -output good/w:unseen*.d bad/w:unseen*.d",
@@ -59,6 +64,7 @@ def equivalent(netlist: Netlist, mutant: Mutant) -> bool:
         "opt_clean",
         f"sat -verify -timeout {TIMEOUT} -prove trigger 0 miter",
     ]
+    shutil.copy(FIRST, netlist.folder)
     write_text(netlist.folder / "equivalence.ys", "\n".join(lines) + "\n")
     try:
         run_yosys("script equivalence.ys", netlist.folder)

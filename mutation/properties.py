@@ -5,14 +5,15 @@ from functools import cache
 
 from formal.checker import Checker
 from formal.properties import PROPERTIES
-from formal.prover import Outcome, prepare, prove
+from formal.prover import Outcome, Task, prepare, prove, refute
 from mutation.netlist import Mutant, Netlist
 
 
 def broken(netlist: Netlist, mutant: Mutant) -> str | None:
     """Component and requirement of the first proof that the fault ends, or None.
 
-    A proof is ended by a counterexample, to the requirement or to its induction; where the solver gives up, it is not.
+    A proof is ended by a counterexample: a trace from reset, or, where that would be too long, one to the induction.
+    Where the solver gives up, it is not.
 
     Parameters
     ----------
@@ -29,22 +30,32 @@ def broken(netlist: Netlist, mutant: Mutant) -> str | None:
     for name in netlist.components_around(mutant):
         for checker in PROPERTIES:
             if checker.component == name and checker.applies(netlist.config):
-                outcome = _prove(netlist, checker, mutant)
+                task = _task(netlist, checker, mutant)
+                outcome = prove(task, checker.depth, netlist.folder / "properties")
                 found = [failed for failed in outcome.failed if failed not in outcome.undecided]
                 if found:
                     _must_hold(netlist, checker.__name__)
-                    return f"{name}: {checker.__name__}, {found[0]}"
+                    return f"{name}: {checker.__name__}, {_worst(netlist, checker, task, found)}"
     return None
 
 
-def _prove(netlist: Netlist, checker: type[Checker], mutant: Mutant | None) -> Outcome:
-    task = replace(prepare(checker, netlist.config), verilog=netlist.faulty(checker.component, mutant))
-    return prove(task, checker.depth, netlist.folder / "properties")
+def _worst(netlist: Netlist, checker: type[Checker], task: Task, found: list[str]) -> str:
+    """A requirement that a trace from reset breaks, if there is one, and how it is broken."""
+    if found == ["ok"]:
+        return "trace"
+    for name in found:
+        if refute(task, name, checker.fault_depth, netlist.folder / "properties").status == "refuted":
+            return f"{name}: trace"
+    return f"{found[0]}: induction"
+
+
+def _task(netlist: Netlist, checker: type[Checker], mutant: Mutant | None) -> Task:
+    return replace(prepare(checker, netlist.config), verilog=netlist.faulty(checker.component, mutant))
 
 
 @cache
 def _must_hold(netlist: Netlist, name: str) -> None:
     (checker,) = [checker for checker in PROPERTIES if checker.__name__ == name]
-    outcome = _prove(netlist, checker, None)
+    outcome: Outcome = prove(_task(netlist, checker, None), checker.depth, netlist.folder / "properties")
     if outcome.status != "proven":
         raise RuntimeError(f"{name} must hold without a fault, it does not: {', '.join(outcome.failed)}")

@@ -18,6 +18,8 @@ MODULES = (
     "golden/convolution.py",
     "golden/layers.py",
     "golden/timing.py",
+    "golden/config.py",
+    "golden/machine.py",
     "mapper/bounds.py",
     "mapper/checks.py",
     "mapper/chunks.py",

@@ -73,8 +73,9 @@ def _channel_line(config: ArrayConfig, numbers: random.Random) -> int:
         values["bias"] = numbers.choice((-1, 1)) * numbers.getrandbits(numbers.randrange(config.acc_width - 1))
         for n in range(config.digits):
             values[f"shift{n}"] = numbers.randrange(config.digit_span + 1)
-        # Right shifts that leave results within the clip bounds now and then.
-        values["right"] = numbers.randrange(min(config.scaled_bits, config.digit_span + 16) + 1)
+        # Mostly right shifts that leave results within the clip bounds now and then, but all there are.
+        usual = min(config.scaled_bits, config.digit_span + 16)
+        values["right"] = numbers.randrange((config.scaled_bits if numbers.random() < 0.2 else usual) + 1)
         line |= isa.pack(fields, values) << (unit * width)
     return line
 

@@ -102,7 +102,7 @@ def test_a_property_of_the_component_sees_a_fault_and_none_without(netlist):
     some = next(m for m in netlist.mutants if m.component == "sequencer")
     place = f"$flatten\\sequencer.{counter}"
     fault = replace(some, mode="const0", cell=place, port="D", bit=30, other=None, kind="$dff")
-    assert broken(netlist, fault) == "sequencer: SequencerTiming, cycles"
+    assert broken(netlist, fault) == "sequencer: SequencerTiming, cycles: induction"
     for checker in PROPERTIES:
         if checker.component == "sequencer":
             _must_hold(netlist, checker.__name__)

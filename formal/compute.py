@@ -1,0 +1,129 @@
+"""The compute path: a position's line, operands, words and tag meet at the right cycles."""
+
+from typing import Any, ClassVar
+
+from amaranth import Cat, Module, Signal, Value
+from amaranth.lib import data
+
+from formal.checker import Checker
+from formal.faults import Fault
+from golden.config import bits_for
+from hdl.layouts import tag_layout
+
+
+class ComputeTags(Checker):
+    """Any position of any pass, from its issue to the accumulators, through all that other positions do meanwhile.
+
+    Its feature line is the one that stands a cycle after its address; a cycle later the array has its operands, and the
+    tile's words have become active before its pass's first position is there. `tree_stages` later, when the array
+    gives its sums, the accumulators get the tag with its number, and with bank, shift and columns of its own pass.
+    What window generator, operands, array and accumulators do with that is proven of each.
+    """
+
+    name = "compute path: the tag that comes with a sum is its position's"
+    component = "compute"
+    short = ("log_4x4",)
+    cut_memories = True
+    fault_depth = 9
+    fault_build: ClassVar[dict[str, Any]] = {"rows": 4, "cols": 4}
+    faults = (
+        Fault(
+            "compute",
+            "accumulators.tag.eq(tags[-1])",
+            "accumulators.tag.eq(tags[-1].as_value() | tags[-2].as_value())",
+            "tag",
+        ),
+        Fault("compute", "row_mask.eq(current.row_mask)", "row_mask.eq(taken.row_mask)", "operands"),
+        Fault("compute", "operands.outside.eq(tags[1].outside)", "operands.outside.eq(tags[0].outside)", "operands"),
+        Fault("compute", "swap.eq(window.valid & window.first)", "swap.eq(window.valid | window.first)", "swap"),
+        Fault("compute", "issued.bank.eq(bank)", "issued.bank.eq(self.start.payload.bank)", "stage0"),
+        Fault("compute", "window.start.payload.y.eq(taken.y)", "window.start.payload.y.eq(taken.x)", "connected"),
+    )
+
+    def specify(self, m: Module) -> None:
+        config, dut = self.config, self.dut
+        last = 2 + config.tree_stages
+        layout = tag_layout(config)
+        start = Signal.like(dut.start.payload, name="pass_start", reset_less=True)
+        with m.If(dut.start.valid & dut.start.ready):
+            m.d.sync += start.eq(dut.start.payload)
+        window = {
+            name: self.peek(f"window.{name}", size)
+            for name, size in (("valid", 1), ("first", 1), ("outside", 1), ("position", bits_for(config.acc_depth)))
+        }
+        issue = Signal(layout, name="issue")
+        taken = start["pass"]
+        m.d.comb += [issue[name].eq(window[name]) for name in ("valid", "outside", "position")]
+        m.d.comb += [issue[name].eq(taken[name]) for name in ("shift", "first", "maximum", "col_mask")]
+        m.d.comb += issue.bank.eq(start.bank)
+
+        #: The position that is followed: chosen freely, one after the other. Cycles since its issue; `last` + 1: none.
+        age = Signal(range(1, last + 2), init=last + 1)
+        chosen = self.inputs["free_choice"] = Signal(name="free_choice")
+        issued = Signal(layout, name="given_tag", reset_less=True)
+        first, row_mask = Signal(name="given_first", reset_less=True), Signal(config.rows, reset_less=True)
+        is_signed = Signal(name="given_signed", reset_less=True)
+        with m.If(age != last + 1):
+            m.d.sync += age.eq(age + 1)
+        with m.Elif(chosen & window["valid"]):
+            m.d.sync += [
+                age.eq(1),
+                issued.eq(issue),
+                first.eq(window["first"]),
+                row_mask.eq(taken.row_mask),
+                is_signed.eq(taken.signed),
+            ]
+
+        tags = {0: issue.as_value()}
+        for n in range(1, last + 1):
+            tags[n] = self.peek(f"tag{n}", layout.size)
+        arrived = self.peek("accumulators.tag", layout.size)
+        inputs = self.peek("operands$.row_mask", config.rows), self.peek("operands$.is_signed")
+        self.require(
+            ages=(age >= 1) & (age <= last + 1),
+            stage0=~window["valid"] | (self.peek("issued", layout.size) == issue.as_value()),
+            **{"pass": ~window["valid"] | (self.peek("current", len(taken.as_value())) == taken.as_value())},
+            **{f"stage{n}": (age != n) | (tags[n] == issued.as_value()) for n in range(1, last + 1)},
+            tag=(age != last) | (arrived == issued.as_value()),
+            operands=(age != 1)
+            | ((self.peek("operands$.outside") == issued.outside) & (Cat(inputs) == Cat(row_mask, is_signed))),
+            swap=(age != 1) | (self.peek("array.swap") == first),
+            # Words change for no other reason than a first position.
+            kept=~self.running | (self.peeks["array.swap"] == self.past(m, window["valid"] & window["first"], "first")),
+        )
+        # After a reset nothing is under way.
+        valid = Cat(data.View(layout, tags[n]).valid for n in range(1, last + 1))
+        self.require(empty=self.running | ((Cat(valid, window["valid"], self.peeks["array.swap"])) == 0))
+        # Sums come for every cycle; those of a cycle without a position change nothing.
+        nothing = self.past(m, ~window["valid"], "nothing0") & self.running
+        for n in range(1, last + 1):
+            self.require(**{f"nothing{n}": ~nothing | ~data.View(layout, tags[n]).valid})
+            nothing = self.past(m, nothing, f"nothing{n}") & self.running
+        self.require((), connected=Cat(self._connected()).all())
+
+    def _connected(self) -> list[Value]:
+        """Everything else is a wire."""
+        config, dut = self.config, self.dut
+        lines, sums = config.rows * config.act_bits, config.cols * config.sum_bits
+        given, start = dut.start.payload, "window.start__payload"
+        wires = {
+            "window.start__valid": dut.start.valid,
+            start: Cat(given.window, given["pass"].address, given["pass"].x, given["pass"].y),
+            "operands$.line": dut.feature_data,
+            "array.operands": self.peek("operands$.operands", lines),
+            "array.load$": dut.load,
+            "array.words": dut.words,
+            "accumulators.sums": self.peek("array.sums", sums),
+            "accumulators.read_bank$": dut.read_bank,
+            "accumulators.read_position": dut.read_position,
+        }
+        outputs = {
+            "window.start__ready": dut.start.ready,
+            "window.address": dut.feature_address,
+            "accumulators.read_data": dut.read_data,
+        }
+        values = {name: Value.cast(value) for name, value in (wires | outputs).items()}
+        return [self.peek(name, len(value)) == value for name, value in values.items()]
+
+
+PROPERTIES: tuple[type[Checker], ...] = (ComputeTags,)
