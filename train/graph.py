@@ -24,6 +24,14 @@ def result_shape(node: Any) -> tuple[int, ...]:
     return tuple(meta.shape) if meta is not None else ()
 
 
+def place(node: fx.Node) -> str:
+    """Path, in the user's model, of the module that the node is or whose forward holds it; empty: the model itself."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return stack[-1][0] if stack and isinstance(stack[-1], tuple) else ""
+
+
 def is_shared(node: fx.Node) -> bool:
     """Whether more than one operation takes the node's values; reading its size does not count."""
     return sum("tensor_meta" in user.meta or user.op == "output" for user in node.users) > 1

@@ -11,7 +11,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from golden.network import INPUT, Pair
 from train.draft import Draft, Value
-from train.graph import BATCH, MODULES, OPERATIONS, arguments, chw, is_shared, pair, result_shape
+from train.graph import BATCH, MODULES, OPERATIONS, arguments, chw, is_shared, pair, place, result_shape
 from train.layers import QuantLayer
 from train.norm import kept_norm
 
@@ -85,19 +85,13 @@ class Lowering:
     # Names and errors
 
     def _where(self, node: fx.Node) -> str:
-        if node.op == "call_module":
-            return f"Layer {str(node.target)!r}"
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        path = stack[-1][0] if stack and isinstance(stack[-1], tuple) else ""
-        return f"Operation in {path or 'the model itself'!r}"
+        kind = "Layer" if node.op == "call_module" else "Operation in"
+        return f"{kind} {place(node) or 'the model itself'!r}"
 
     def _name(self, node: fx.Node) -> str:
-        if node.op == "call_module":
-            base = str(node.target)
-        else:
-            stack = list((node.meta.get("nn_module_stack") or {}).values())
-            path = stack[-1][0] if stack and isinstance(stack[-1], tuple) else ""
-            base = f"{path}.{node.name}" if path else node.name
+        base = place(node)
+        if node.op != "call_module":
+            base = f"{base}.{node.name}" if base else node.name
         name, number = base, 1
         while name in self.names:
             number += 1
