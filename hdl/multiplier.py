@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.config import ArrayConfig
 
-FORMS = ("operator", "rows")
+FORMS = ("operator", "rows", "inverted rows")
 
 
 class MultiplierElement(wiring.Component):
@@ -23,15 +23,16 @@ class MultiplierElement(wiring.Component):
     form
         One of `FORMS`. ``operator``: the multiplication is the synthesiser's to build. ``rows``: an array
         multiplier, a row of gates and an adder for each bit of the weight, the row of the sign bit inverted.
+        ``inverted rows``: the same with every other row inverted instead, since inverting gates are smaller.
 
     Members
     -------
     operand : In(unsigned(act_bits))
         In activation LSBs.
     word : In({weight})
-        The weight.
+        The weight; for inverted rows, with its sign bit inverted.
     product : Out(unsigned(act_bits + bits))
-        ``weight * operand + base``.
+        ``weight * operand + base``; for inverted rows, ``base - weight * operand``.
     """
 
     def __init__(self, config: ArrayConfig, bits: int, form: str):
@@ -48,6 +49,8 @@ class MultiplierElement(wiring.Component):
     def base(self) -> int:
         """The constant of every product."""
         most = self.config.operand_max
+        if self.form == "inverted rows":
+            return most * ((1 << (self.bits - 1)) - 1)
         return (most if self.form == "rows" else most + 1) << (self.bits - 1)
 
     def elaborate(self, platform):
@@ -57,8 +60,13 @@ class MultiplierElement(wiring.Component):
             product = Signal(signed(len(self.product)))
             m.d.comb += [product.eq(self.operand * weight), self.product.eq(Cat(product[:-1], ~product[-1]))]
             return m
-        rows = [self.operand & weight[bit].replicate(len(self.operand)) for bit in range(self.bits)]
-        rows[-1] = ~rows[-1]
+        gates = [weight[bit].replicate(len(self.operand)) for bit in range(self.bits)]
+        if self.form == "rows":
+            rows = [self.operand & gate for gate in gates]
+            rows[-1] = ~rows[-1]
+        else:
+            rows = [~(self.operand & gate) for gate in gates]
+            rows[-1] = ~(~self.operand | gates[-1])
         done, rest = [], rows[0]
         for row in rows[1:]:
             done.append(rest[0])

@@ -44,18 +44,25 @@ class ProcessingElement(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        factor = Signal.like(self.operand)
-        m.d.comb += factor.eq(self.operand ^ (~self.word.sign).replicate(len(factor)))
+        menus, gates = self.config.fmt.menus, self.config.select == "and_or"
+        sign, factor = self.word.sign, Signal.like(self.operand)
+        if gates:
+            m.d.comb += factor.eq(_either(self.operand, ~self.operand, sign, ~sign))
+        else:
+            m.d.comb += factor.eq(self.operand ^ (~sign).replicate(len(factor)))
         product: Value = Const(0)
-        for n, (menu, (begin, end)) in enumerate(zip(self.config.fmt.menus, self.config.term_spans, strict=True)):
+        for n, (menu, (begin, end)) in enumerate(zip(menus, self.config.term_spans, strict=True)):
             if begin == end:
                 continue
             term = Signal(end - begin, name=f"term{n}")
             shifts = [None if shift is None else shift - begin for shift in menu]
             select = self.word[f"term{n}"]
-            if len(shifts) > 4 and shifts == [*range(len(shifts) - 1), None]:
+            stages = len(shifts) > 4 and shifts == [*range(len(shifts) - 1), None]
+            if gates and stages:
+                self._gated_stages(m, term, sign, select, len(shifts) - 1)
+            elif stages:
                 self._barrel(m, term, factor, select, len(shifts) - 1)
-            elif self.config.select == "and_or":
+            elif gates:
                 gated = [
                     factor.shift_left(shift) & (select == pick).replicate(len(term))
                     for pick, shift in enumerate(shifts)
@@ -70,6 +77,22 @@ class ProcessingElement(wiring.Component):
             product = product + Cat(Const(0, begin), ~term) if begin else product + ~term
         m.d.comb += self.product.eq(product)
         return m
+
+    def _gated_stages(self, m: Module, term: Signal, sign: Value, select: Value, off: int) -> None:
+        """Factor shifted by the select, a stage a bit, each the complement of what it picks; select `off` is zero.
+
+        An OR-AND gate can give 0 for anything, so zero enters at the last stage but one, whose value must not be a
+        complement. So the factor is one where the number of stages is even.
+        """
+        stages = (off - 1).bit_length()
+        inverted = stages % 2 == 0
+        value: Value = _either(self.operand, ~self.operand, *((~sign, sign) if inverted else (sign, ~sign)))
+        for bit in range(stages):
+            zero = select == off if bit == stages - 2 else Const(0, 1)
+            stage = _shifted(value, 1 << bit, len(term), select[bit] | zero, ~select[bit] | zero, inverted)
+            value, inverted = Signal(len(stage), name=f"stage{bit}"), not inverted
+            m.d.comb += value.eq(stage)
+        m.d.comb += term.eq(~value)
 
     @staticmethod
     def _barrel(m: Module, term: Signal, factor: Value, select: Value, off: int) -> None:
@@ -87,3 +110,26 @@ def _any(values: list[Value]) -> Value:
     for value in values[1:]:
         result = result | value
     return result
+
+
+def _either(one: Value, other: Value, not_one: Value, not_other: Value) -> Value:
+    """The complement of one of two values; zero where it is to be neither. An OR-AND gate a bit (`synth.gates`)."""
+    width = len(one)
+    return ~((one | not_one.replicate(width)) & (other | not_other.replicate(width)))
+
+
+def _shifted(value: Value, shift: int, most: int, not_kept: Value, not_moved: Value, inverted: bool) -> Value:
+    """The complement of a value, as it is or shifted left, at most `most` bits; zeros come in from both sides.
+
+    `inverted` says that the value is a complement itself, so that ones come in.
+    """
+    size, width = len(value), min(most, len(value) + shift)
+    if inverted:
+        low = ~(value[:shift] | not_kept.replicate(min(shift, size)))
+        high = ~(value | not_moved.replicate(size))
+    else:
+        low = ~(value[:shift] & (~not_kept).replicate(min(shift, size)))
+        high = ~(value & (~not_moved).replicate(size))
+    gap = Const(0 if inverted else (1 << max(shift - size, 0)) - 1, max(shift - size, 0))
+    both = _either(value[shift:], value[: max(size - shift, 0)], not_kept, not_moved)
+    return Cat(low, gap, both, high[max(size - shift, 0) :])[:width]

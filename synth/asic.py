@@ -14,6 +14,7 @@ from golden.config import ArrayConfig
 from golden.files import write_text
 from hdl.emit import emit_component
 from synth.cache import Cache, file_hash, tool_version, without_comments
+from synth.gates import bring_complements, place_gates
 from synth.liberty import Library, read_liberty, read_text
 from synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
 
@@ -138,7 +139,7 @@ def _mapped(
     merge, use_cells = ADDERS[way]
     one_bit = _one_bit(library, use_cells)
     parts = [
-        "asic 3",
+        "asic 5",
         without_comments(verilog),
         top,
         file_hash(library.path),
@@ -202,6 +203,11 @@ def _map(
     )
     words = read_json(folder / "words.json")
     _mark_half_used(words)
+    either, inverter = library.gate("!((A+B)*(C+D))", ("A", "B", "C", "D")), library.gate("!A", ("A",))
+    if either is not None and inverter is not None:
+        for name in set(keep) & set(words["modules"]):
+            place_gates(words["modules"][name], either)
+            bring_complements(words["modules"], name, inverter)
     write_text(folder / "words.json", json.dumps(words))
     unusable = " ".join(f"-dont_use {name}" for name in library.unusable)
     gate = "clockgate -liberty cells.lib -min_net_size 8; " if gate_clocks else ""

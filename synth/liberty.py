@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
@@ -57,6 +58,15 @@ class Adder:
     carry: str
 
 
+@dataclass(frozen=True)
+class Gate:
+    """A cell of one output: its name, its input pins in the order of a function's inputs, its output pin."""
+
+    cell: str
+    inputs: tuple[str, ...]
+    output: str
+
+
 @dataclass
 class Library:
     """The cells of a Liberty file by name.
@@ -94,6 +104,29 @@ class Library:
             tables = {truth_table(pin.text("function", "0"), inputs): pin.names[0] for pin in outputs}
             if set(tables) == set(wanted):
                 found.append((self.area(name), name, Adder(name, inputs, tables[wanted[0]], tables[wanted[1]])))
+        return min(found, key=lambda entry: entry[:2])[2] if found else None
+
+    def gate(self, function: str, names: tuple[str, ...]) -> Gate | None:
+        """The smallest cell of one output with a function, if there is one.
+
+        Parameters
+        ----------
+        function
+            As Liberty writes it.
+        names
+            The inputs in it; the cell's pins are given in their order.
+        """
+        wanted = truth_table(function, names)
+        found = []
+        for name, cell in self.cells.items():
+            inputs = [pin.names[0] for pin in cell.of("pin") if pin.text("direction") == "input"]
+            outputs = [pin for pin in cell.of("pin") if pin.text("direction") == "output"]
+            if len(inputs) != len(names) or len(outputs) != 1 or cell.of("ff") or cell.of("latch"):
+                continue
+            written = outputs[0].text("function", "0")
+            order = next((pins for pins in permutations(inputs) if truth_table(written, pins) == wanted), None)
+            if order is not None:
+                found.append((self.area(name), name, Gate(name, order, outputs[0].names[0])))
         return min(found, key=lambda entry: entry[:2])[2] if found else None
 
 

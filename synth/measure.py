@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +104,17 @@ def _counted_only(result: FpgaResult, route: bool) -> FpgaResult:
 
 
 def _standard_cells(job: Job, liberty: Path, cache: Cache) -> dict[str, Any]:
-    """The smallest netlist that reaches `TARGET_DELAY`, or the quickest if none does."""
+    """The smallest netlist that reaches `TARGET_DELAY`, or the quickest if none does.
+
+    PEs select with AND-OR gates, which are smaller here, whatever the build says: the products are the same.
+    """
     keep = (f"{job.top}_column",) if job.component in _HAVE_COLUMNS else ()
     library = read_liberty(liberty.resolve())
-    verilog = job.verilog()
+    verilog = replace(job, config=replace(job.config, select="and_or")).verilog()
+    effort = "high" if job.component == "array" else "normal"
 
     def mapped(way: str) -> tuple[AsicArea, dict[str, Any]]:
-        area = asic_area(verilog, job.top, liberty, adders=[way], keep=keep, cache=cache)
+        area = asic_area(verilog, job.top, liberty, adders=[way], keep=keep, effort=effort, cache=cache)
 
         def analyse(folder: Path) -> dict[str, Any]:
             path = longest_path(read_json(Path(area.netlist)), Timing(library))

@@ -1,8 +1,14 @@
 """What the area benchmark makes of its measurements."""
 
+from functools import partial
+
 import pytest
+from amaranth.sim import Simulator
 
 from bench import area
+from bench.elements.grid import Grid
+from golden.config import ArrayConfig
+from hdl.column import Column
 from hdl.emit import emit_verilog
 
 
@@ -43,3 +49,39 @@ def test_only_one_form_leaves_the_multiplication_to_yosys():
 def test_a_missing_liberty_file_is_an_error(capsys):
     assert area.main(["--liberty", "nowhere.lib"]) == 2
     assert capsys.readouterr().err == "error: Liberty file must exist, not 'nowhere.lib'\n"
+
+
+def test_columns_of_a_grid_see_the_same_inputs():
+    config = ArrayConfig(name="x", pe="log", rows=2, cols=4, word_bits=3)
+    grid = Grid(partial(Column, config), 4)
+
+    async def bench(ctx):
+        for row, (pick, operand) in enumerate([(1, 200), (2, 7)]):
+            ctx.set(grid.words[row], {"term0": pick, "sign": row})
+            ctx.set(grid.operands[row], operand)
+        for step in ("load", "swap"):
+            ctx.set(getattr(grid, step), 1)
+            await ctx.tick()
+            ctx.set(getattr(grid, step), 0)
+        await ctx.tick()
+        right = 2 * 200 - 4 * 7 + config.product_base(2, False) + config.product_base(4, True)
+        assert [ctx.get(grid.sum[col]) for col in range(4)] == [right] * 4
+
+    simulator = Simulator(grid)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def test_the_mapping_with_the_fewest_sites_counts(monkeypatch):
+    class Result:
+        def __init__(self, luts):
+            self.luts = luts
+
+    sizes = {}
+    monkeypatch.setattr(area, "synthesise", lambda way, *_: Result(sizes[way.synth]))
+    for smaller in ("abc", "abc9"):
+        sizes.update({area.ecp5_trees(way, "booth").synth: 2 - (way == smaller) for way in ("abc", "abc9")})
+        result, way = area.ecp5_mapped("", "booth")
+        assert (result.luts, way) == (1, area.ecp5_trees(smaller, "booth"))
+        assert "booth" in way.synth

@@ -72,13 +72,15 @@ def test_a_multiplier_multiplies(bits, form):
     element = MultiplierElement(LOG, bits, form)
     half = 1 << (bits - 1)
     weights = range(-half, half) if bits < 8 else (-128, -127, -86, -1, 0, 1, 85, 127)
+    inverted = form == "inverted rows"
 
     async def bench(ctx):
         for weight in weights:
-            ctx.set(element.word.weight, weight)
+            ctx.set(element.word.weight, weight ^ -half if inverted else weight)
             for operand in range(256):
                 ctx.set(element.operand, operand)
-                assert ctx.get(element.product) == weight * operand + element.base
+                product = -weight * operand if inverted else weight * operand
+                assert ctx.get(element.product) == product + element.base
 
     simulate(element, bench)
 

@@ -84,11 +84,12 @@ def library_area(cell: str) -> float:
 
 
 def test_columns_are_mapped_once_and_counted_often(tmp_path):
-    config = ArrayConfig(name="x", pe="log", rows=2, cols=2, word_bits=3)
-    options = {"adders": ["cells"], "cache": Cache(tmp_path)}
-    column = component_area("column", config, LIBRARY, **options)
-    array = component_area("array", config, LIBRARY, **options)
-    assert array.area == pytest.approx(2 * column.area)
+    areas = {}
+    for cols in (2, 4, 8):
+        config = ArrayConfig(name="x", pe="log", rows=2, cols=cols, word_bits=3)
+        areas[cols] = component_area("array", config, LIBRARY, adders=["cells"], cache=Cache(tmp_path)).area
+    assert areas[8] - areas[4] == pytest.approx(2 * (areas[4] - areas[2]))
+    assert areas[4] > areas[2] > 0
 
 
 def test_clock_gates_count_in_the_area(tmp_path):
