@@ -1,10 +1,9 @@
 """The accumulators' read-modify-write: what a position holds after any sequence of updates."""
 
-from typing import Any, ClassVar
-
 from amaranth import Cat, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import data
 
+from formal.builds import SMALL
 from formal.checker import Checker
 from formal.faults import Fault
 from formal.memories import Memory
@@ -24,7 +23,7 @@ class AccumulatorUpdates(Checker):
     short = ("log_4x4",)
     cut_memories = True
     fault_depth = 12
-    fault_build: ClassVar[dict[str, Any]] = {"rows": 4, "cols": 4}
+    fault_build = SMALL
     faults = (
         Fault("accumulators", "self.sums[col] << self.tag.shift", "self.sums[col] << tags[1].shift", "shifted"),
         Fault("accumulators", "(self.tag.bank == bank) & ~self.tag.first)", "~self.tag.first)", "old"),

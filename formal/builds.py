@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from golden.catalog import SUBSET_MENUS
 from golden.config import ArrayConfig, load_config
@@ -37,3 +38,14 @@ def selects() -> dict[str, ArrayConfig]:
 
 #: Wide enough for every format.
 ACC_WIDTH = 32
+
+#: What a build is made smaller by where only a fault in it is looked for.
+SMALL: dict[str, Any] = {
+    "rows": 4,
+    "cols": 4,
+    "acc_depth": 64,
+    "feature_depth": 256,
+    "weight_depth": 256,
+    "channel_depth": 64,
+    "program_depth": 256,
+}

@@ -1,10 +1,9 @@
 """The compute path: a position's line, operands, words and tag meet at the right cycles."""
 
-from typing import Any, ClassVar
-
 from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data
 
+from formal.builds import SMALL
 from formal.checker import Checker
 from formal.faults import Fault
 from golden.config import bits_for
@@ -25,7 +24,7 @@ class ComputeTags(Checker):
     short = ("log_4x4",)
     cut_memories = True
     fault_depth = 9
-    fault_build: ClassVar[dict[str, Any]] = {"rows": 4, "cols": 4}
+    fault_build = SMALL
     faults = (
         Fault(
             "compute",

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from formal import builds
+from formal import builds, kept
 from formal.checker import Checker
-from formal.prover import prepare, prove, refute
+from formal.prover import prepare
 from golden.config import ArrayConfig
 
 OUTPUT = Path("build/formal")
@@ -87,18 +87,17 @@ def jobs(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Job]
 
 
 def run(job: Job, folder: Path = OUTPUT) -> list[Result]:
-    """Prove a property and see that its faults are caught."""
-    checker = job.checker
+    """Prove a property and see that its faults are caught; what was found before in `folder` is not done again."""
+    checker, known = job.checker, folder / "kept"
     folder = folder / re.sub(r"\W+", "_", f"{checker.__name__} {job.formats[0]}")
     claim = " ".join((checker.__doc__ or "").split())
     try:
         task = prepare(checker, job.config)
-        outcome = prove(task, checker.depth, folder)
+        outcome = kept.proof(task, checker.depth, folder, known)
         survivors = []
         for number, fault in enumerate(checker.faults):
             faulty = prepare(checker, replace(job.config, **checker.fault_build), fault)
-            found = refute(faulty, fault.breaks, checker.fault_depth, folder / f"fault{number}")
-            if found.status != "refuted":
+            if not kept.caught(faulty, fault.breaks, checker.fault_depth, folder / f"fault{number}", known):
                 survivors.append(fault.breaks)
         message = f"not proven: {', '.join(outcome.failed)}" if outcome.failed else ""
         message += f"{'; ' if message else ''}faults not caught: {', '.join(survivors)}" if survivors else ""

@@ -3,6 +3,7 @@
 from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data
 
+from formal.builds import SMALL
 from formal.checker import Checker
 from formal.faults import Fault
 from formal.sequencer import DECODE, FETCH, IDLE, OFFER, OVERRUN, SEND, SETTLE
@@ -22,6 +23,7 @@ class SequencerTiming(Checker):
     component = "sequencer"
     short = ("log_4x4",)
     fault_depth = 12
+    fault_build = SMALL
     faults = (
         Fault("sequencer", "gap.eq(config.min_pass - 1)", "gap.eq(config.min_pass - 2)", "drain"),
         Fault("sequencer", "self.drain_idle | ~taken.wait", "1", "start"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Module, Signal, Value, signed
 
 from formal.checker import Checker
 from formal.faults import Fault
@@ -102,38 +102,74 @@ class WindowPositions(_Walk):
 
 
 class WindowBuffer(_Walk):
-    """A pass over an input map reads, at (x, y) of the map, line x of the map's row y, and never calls another inside.
+    """A pass over an input map reads, at (x, y) of the map, the map's line ``y * in_width + x``, and no line beside it.
 
-    A pass lies on a map if its first feature line is the one of its first (x, y), and `row_step` lines lie between rows
-    that are `step_y` apart. So what is read at a position inside is a line of the map.
+    A pass lies on a map if the map lies in feature memory from some line on, the pass's first feature line is the one
+    of its first (x, y), and `row_step` the lines of `step_y` rows. Where it is not outside, its line is one of the map:
+    `line` has `row_step` added once a row, which is i times; `product` says that this makes ``y * in_width``, and
+    `within` that the result is a line of the map.
     """
 
     name = "window never leaves its buffer"
     faults = (
         Fault("window", "self.address.eq(row_address + window.row_step)", "self.address.eq(row_address)", "line"),
-        Fault("window", "(x >= window.in_width)", "(x > window.in_width)", "within"),
+        Fault("window", "(x >= window.in_width)", "(x > window.in_width)", "inside"),
+        Fault("window", "(y < 0)", "(y < -1)", "within"),
     )
 
     def specify(self, m: Module) -> None:
         self.walk(m)
-        dut, window, start, busy = self.dut, self.window, self.start, self.busy
-        given = self.inputs["free_line"] = Signal.like(dut.address, name="free_line")
-        #: Feature line of (0, y).
-        row_line = Signal.like(given, name="row_line", reset_less=True)
+        config, dut, window, start, busy = self.config, self.dut, self.window, self.start, self.busy
+        taken, given = dut.start.payload, dut.start.payload.window
+        size = len(dut.address)
+
+        def product(name: str, one: Value, other: Value) -> Signal:
+            """Modulo the depth's power of two, as all lines are."""
+            factors = [Signal(size, name=f"{name}{n}") for n in range(2)]
+            result = Signal(size, name=name)
+            m.d.comb += [factors[0].eq(one), factors[1].eq(other), result.eq(factors[0] * factors[1])]
+            return result
+
+        #: The map's first line.
+        free = self.inputs["free_base"] = Signal(size, name="free_base")
+        names = ("base", "first_row", "added")
+        base, first_row, added = (Signal(size, name=name, reset_less=True) for name in names)
+        given_row = product("given_row", taken.y, given.in_width)
         with m.If(busy & (self.j == window.width - 1)):
-            m.d.sync += row_line.eq(row_line + window.row_step)
+            m.d.sync += added.eq(added + window.row_step)
         with m.If(self.taken):
-            m.d.sync += row_line.eq(given)
-        taken = dut.start.payload
-        lines = (1 << len(given)) - 1
-        self.assume(~self.taken | (taken.address == ((given + taken.x) & lines)))
-        x, y = self.peeks["x"], self.peeks["y"]
-        row_address = self.peek("row_address", len(given))
-        self.require(
-            row_address=~busy | (row_address == ((row_line + start.x) & lines)),
-            line=~busy | (dut.address == ((row_line + x) & lines)),
-            within=~busy | dut.outside | ((x >= 0) & (x < window.in_width) & (y >= 0) & (y < window.in_height)),
+            m.d.sync += [base.eq(free), first_row.eq(given_row), added.eq(0)]
+        lines = given.in_width * given.in_height
+        self.assume(
+            ~self.taken
+            | (taken.address == (free + given_row + taken.x)[:size])
+            & (given.row_step == product("given_step", given.step_y, given.in_width))
+            & (lines + free <= config.feature_depth)
         )
+        x, y = self.peeks["x"], self.peeks["y"]
+        step = product("step", window.step_y, window.in_width)
+        rows = Signal(size)
+        m.d.comb += rows.eq(first_row + added)
+        row_address = self.peek("row_address", size)
+        place = y * window.in_width + x
+        self.require(
+            step=~busy | (window.row_step == step),
+            row_address=~busy | (row_address == (base + rows + start.x)[:size]),
+            line=~busy | (dut.address == (base + rows + x)[:size]),
+            inside=~busy | dut.outside | ((x >= 0) & (x < window.in_width) & (y >= 0) & (y < window.in_height)),
+            fits_memory=~busy | (window.in_width * window.in_height + base <= config.feature_depth),
+        )
+        map_y = Signal(size)
+        m.d.comb += map_y.eq(start.y + product("walked", self.i, window.step_y))
+        of_rows = product("of_first", start.y, window.in_width) + product("of_steps", self.i, step)
+        self.require(
+            first_row=~busy | (first_row == product("first", start.y, window.in_width)),
+            map_y=~busy | (map_y == y & ((1 << size) - 1)),
+        )
+        self.require((), product=~busy | (product("of_y", map_y, window.in_width) == of_rows[:size]))
+        lines = window.in_width * window.in_height
+        within = (place >= 0) & (base + place < base + lines)
+        self.require(("inside", "fits_memory"), within=~busy | dut.outside | within)
 
 
 class WindowEnds(Checker):

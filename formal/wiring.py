@@ -7,6 +7,7 @@ from unittest import mock
 from amaranth import Cat, Const, Instance, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 
+from formal.builds import SMALL
 from formal.checker import Checker
 from formal.faults import Fault
 from formal.memories import Memory
@@ -65,6 +66,7 @@ class MachineWiring(Checker):
     cut_memories = True
     depth = 2
     fault_depth = 3
+    fault_build = SMALL
     faults = (
         Fault("top", "loader.enable.eq(~sequencer.busy & ~control.run)", "loader.enable.eq(~sequencer.busy)", "loader"),
         Fault(

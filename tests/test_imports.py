@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "sim": ("golden", "mapper", "hdl", "synth.yosys"),
     "synth": ("golden", "hdl"),
     "formal": ("golden", "hdl"),
-    "mutation": ("golden", "mapper", "hdl", "sim", "synth"),
+    "mutation": ("golden", "mapper", "hdl", "sim", "synth", "formal"),
     "boards": ("golden", "mapper", "hdl", "synth"),
     "bench": ALL,
     "demo": ALL,

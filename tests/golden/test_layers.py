@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -196,6 +197,9 @@ def test_a_bias_and_multiplier_beyond_float64_are_exact():
     expected = [round(Fraction(((1 << 57) + 1 + v) * 17, 1 << 58)) for v in (-128, 0, 127)]
     assert expected == [8, 9, 9]  # 8.5 and a little less or more
     assert layers.run(network_of(layer, (1, 1, 3)), x)["y"].ravel().tolist() == expected
+    # Also where the first term is for the last channel only.
+    layer = layer_of(replace(term, channel=1), (2, 1, 3), bias=(1 << 57) + 1, multiplier=17, right=58)
+    assert layers.run(network_of(layer, (1, 1, 3)), x)["y"].tolist() == [[[[9, 9, 9]], [expected]]]
 
 
 def test_overflow_of_64_bits_is_refused():

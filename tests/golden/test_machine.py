@@ -271,6 +271,10 @@ def test_illegal_opcodes_stop_it(number):
     assert str(caught.value) == f"Line 1: Opcode must be 1 to 5, not {number}"
 
 
+def test_lines_that_nothing_was_written_to_are_illegal():
+    assert stops([window(1, 1, 1, 1)]) == (Error.INSTRUCTION, "Line 1: Opcode must be 1 to 5, not 0")
+
+
 def test_a_program_that_does_not_end_stops_it():
     code, message = stops([window(1, 1, 1, 1)] * LOG.program_depth)
     assert (code, message) == (Error.INSTRUCTION, "Program must end within 1024 lines")
@@ -281,6 +285,7 @@ def test_a_program_that_does_not_end_stops_it():
     [
         ([tile()], "Line 0: chunk must be 1 to 8 positions, not 0"),
         ([window(3, 3, 3, 3), tile()], "Line 1: chunk must be 1 to 8 positions, not 9"),
+        ([window(3, 3, 3, 3), drain()], "Line 1: chunk must be 1 to 8 positions, not 9"),
         ([window(1, 1, 1, 1), tile(weights=15)], "Line 1: weight line must be below 16, not 16"),
         ([window(1, 1, 1, 1), tile(), drain(channels=255)], "Line 2: channel line must be below 256, not 256"),
         ([(Opcode.OUTPUT, {"address": 31, "count": 1})], "Line 0: feature line must be below 32, not 32"),
@@ -292,13 +297,14 @@ def test_reaching_beyond_a_memory_stops_it(program, message):
 
 def test_feature_lines_beyond_an_odd_depth_stop_it():
     config = ArrayConfig(name="odd", pe="log", rows=2, cols=2, word_bits=3, feature_depth=20)
-    machine = loaded(config, [window(1, 1, 1, 1), tile(address=20), END], [], [])
-    with pytest.raises(MachineError) as caught:
-        machine.run()
-    assert (caught.value.code, str(caught.value)) == (
-        Error.RANGE,
-        "Line 1: feature line must be below 20, not 20",
-    )
+    for access in (tile(address=20), drain(address=20)):
+        machine = loaded(config, [window(1, 1, 1, 1), access, END], [], [])
+        with pytest.raises(MachineError) as caught:
+            machine.run()
+        assert (caught.value.code, str(caught.value)) == (
+            Error.RANGE,
+            "Line 1: feature line must be below 20, not 20",
+        )
 
 
 def test_wide_builds_requantise_beyond_64_bits():

@@ -105,6 +105,12 @@ def test_a_build_that_just_fits_is_taken():
     assert narrow.acc_bits == 15
 
 
+@pytest.mark.parametrize("net", [pointwise(size=(8, 4)), far(stride=(1, 15))], ids=["side", "stride"])
+def test_geometry_at_the_limit_is_taken(net):
+    side = max(max(net.input.shape[1:]), 8)
+    assert compile_network(net, build(max_side=side)).passes > 0
+
+
 def test_a_long_program_falls_back_to_the_fewest_chunks():
     net = pointwise(channels=4, size=(16, 16))
     loose = compile_network(net, build(acc_depth=256))
