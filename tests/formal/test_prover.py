@@ -1,9 +1,11 @@
 """The prover proves nothing that does not hold."""
 
+from unittest import mock
+
 import pytest
 from amaranth import Signal
 
-from formal import builds
+from formal import builds, kept
 from formal.__main__ import main
 from formal.checker import Checker
 from formal.faults import Fault
@@ -92,6 +94,30 @@ def test_a_fault_is_caught_and_leaves_the_component_as_it_was(tmp_path):
     assert emit.emit_component("operands", CONFIG) == before
 
 
+def test_a_memory_that_is_left_out_gives_anything(tmp_path):
+    """So a proof must say what it holds."""
+    checker = _checker("AccumulatorUpdates")
+
+    class Unheld(checker):
+        def assume(self, condition):
+            """Nothing, neither of the memories nor of the tags."""
+
+    refuted = prove(prepare(Unheld, CONFIG), 1, tmp_path)
+    assert refuted.status == "unknown"
+    assert "old" in refuted.failed and "takes" not in refuted.failed
+
+
+def test_what_is_proven_is_kept_and_what_is_not_is_asked_again(tmp_path):
+    good, wrong = prepare(Registered, CONFIG), prepare(Wrong, CONFIG)
+    assert kept.proof(good, 1, tmp_path / "good", tmp_path).status == "proven"
+    assert kept.proof(wrong, 1, tmp_path / "wrong", tmp_path).status != "proven"
+    with mock.patch.object(kept, "prove", side_effect=AssertionError("asked")):
+        assert kept.proof(good, 1, tmp_path, tmp_path).status == "proven"
+        for task, depth in ((good, 2), (wrong, 1), (prepare(Registered, CONFIG, Registered.faults[0]), 1)):
+            with pytest.raises(AssertionError, match="asked"):
+                kept.proof(task, depth, tmp_path, tmp_path)
+
+
 def test_a_fault_that_survives_is_an_error(tmp_path):
     class Harmless(Registered):
         faults = (Fault("operands", "operands = Signal(", "operands  = Signal(", "zero"),)
@@ -111,7 +137,8 @@ def test_a_fault_whose_place_is_gone_is_an_error(tmp_path):
 
 
 def test_a_fault_reaches_components_inside():
-    fault = Fault("pe", "self.operand ^ (~self.word.sign)", "self.operand ^ (self.word.sign)", "")
+    fault = _checker("Product").faults[0]
+    assert fault.file == "pe"
     good, bad = (prepare(_checker("ColumnSum"), CONFIG, f).verilog for f in (None, fault))
     assert good != bad
 
