@@ -101,20 +101,26 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
         raise RuntimeError(f"mutmut must make faults in {folder} and the tests must pass there without one")
     chosen = names if count in (0, len(names)) else sorted(random.Random(seed).sample(names, min(count, len(names))))
     codes = _codes(folder)
-    # mutmut forgets the verdicts of functions that have changed; who survived is tried again, tests may be new.
-    if waiting := [name for name in chosen if codes[name] in (SURVIVED, *UNTESTED, *UNKNOWN)]:
+    reasons = _reasons()
+
+    def reason(name: str) -> str:
+        return reasons.get((_function(name), *_difference(folder, python, name)), "")
+
+    # mutmut forgets the verdicts of functions that have changed; survivors without a reason are tried again: tests may
+    # be new.
+    waiting = [name for name in chosen if codes[name] in (*UNTESTED, *UNKNOWN)]
+    waiting += [name for name in chosen if codes[name] == SURVIVED and not reason(name)]
+    if waiting:
         subprocess.run([*command, *waiting], cwd=folder, check=False)
     codes = {name: code for name, code in _codes(folder).items() if name in set(chosen)}
     if any(code in UNKNOWN for code in codes.values()):
         raise RuntimeError(
             f"mutmut must give every fault a verdict, {sum(c in UNKNOWN for c in codes.values())} lack one"
         )
-    reasons = _reasons()
     alive = []
     for name, code in codes.items():
         if code == SURVIVED or code in UNTESTED:
-            was, becomes = _difference(folder, python, name)
-            alive.append(Fault(name, was, becomes, reasons.get((_function(name), was, becomes), "")))
+            alive.append(Fault(name, *_difference(folder, python, name), reason(name)))
     equal = sum(bool(fault.reason) for fault in alive)
     killed = len(codes) - len(alive)
     return {

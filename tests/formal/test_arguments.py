@@ -35,6 +35,8 @@ def test_compiled_programs_meet_the_assumptions(name):
                 seen += 1
                 assert fits(config, window, operands["x"], operands["y"])
                 assert window.row_step == (window.step_y * window.in_width) & lines
+                base = (operands["address"] - operands["y"] * window.in_width - operands["x"]) & lines
+                assert base + window.in_height * window.in_width <= config.feature_depth
             elif opcode is Opcode.DRAIN:
                 assert window.width >= 1 and window.height >= 1
                 assert window.width * window.height <= config.acc_depth
