@@ -70,7 +70,7 @@ class AccumulatorUpdates(Checker):
         addend = Signal(layout, name="given_addend", reset_less=True)
         shifted = Signal(layout, name="given_shifted")
         for col in columns:
-            for shift in range(config.max_pass_shift + 1):
+            for shift in range(1 << len(tag.shift)):
                 with m.If(tag.shift == shift):
                     m.d.comb += shifted[col].eq(dut.sums[col] * (1 << shift))
         with m.If(age != 0):

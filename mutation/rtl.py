@@ -202,6 +202,11 @@ def summary(campaigns: list[Campaign], *, seed: int) -> dict[str, object]:
         "unreachable": counts[UNREACHABLE],
         "killed_by": dict(Counter(v.by.split(":")[0] for _, _, v in rows if v.verdict == KILLED)),
         "components": {name: dict(part) for name, part in parts.items()},
+        "killed_by_proofs": [
+            {"build": build, "fault": str(mutant), "how": verdict.by}
+            for build, mutant, verdict in rows
+            if verdict.by.startswith("property ")
+        ],
         "not_killed": [
             {"build": build, "fault": str(mutant), "verdict": verdict.verdict, "why": verdict.by}
             for build, mutant, verdict in rows
