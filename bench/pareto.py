@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"not run: it needs {area.REPORT} (make bench BENCH=area)")
         return 0
     areas = json.loads(area.REPORT.read_text(encoding="utf-8"))["area"]
-    technology = next((name for name in areas if name != "ecp5"), "ecp5")
+    technology = next((name for name in areas if not name.startswith("ecp5")), "ecp5")
     unit = "LUT sites" if technology == "ecp5" else "um2"
     plain = {build: measure("resnet20", load_config(f"configs/{build}.toml"))["cycles"] for build in ELEMENTS}
     found = points(json.loads(RESULTS.read_text(encoding="utf-8")), areas[technology], plain)

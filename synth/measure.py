@@ -8,12 +8,10 @@ from typing import Any
 
 from golden.config import ArrayConfig
 from hdl.emit import emit, emit_component, top_name
-from synth.asic import AsicArea, asic_area
+from synth.asic import AsicArea, asic_area, critical_path
 from synth.cache import Cache
-from synth.fpga import ECP5, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
+from synth.fpga import ECP5, ECP5_MACHINE, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
 from synth.liberty import read_liberty
-from synth.sta import Timing, longest_path
-from synth.yosys import read_json
 
 #: The components that the report lists; `pe` is a part of `array`, and `top` is all of them with the memories.
 COMPONENTS = (
@@ -79,8 +77,8 @@ def measure(job: Job, cache: Cache, *, liberty: Path | None = None, route: bool 
         assert liberty is not None
         return row | _standard_cells(job, liberty, cache)
     technology = TECHNOLOGIES[job.technology]
-    if technology is ECP5 and job.component in ("array", "column"):
-        technology = ECP5_TREES
+    if technology is ECP5:
+        technology = {"array": ECP5_TREES, "top": ECP5_MACHINE}.get(job.component, ECP5)
     if route and technology.installed:
         result = place_and_route(technology, job.verilog(), job.top, cache)
     else:
@@ -115,12 +113,7 @@ def _standard_cells(job: Job, liberty: Path, cache: Cache) -> dict[str, Any]:
 
     def mapped(way: str) -> tuple[AsicArea, dict[str, Any]]:
         area = asic_area(verilog, job.top, liberty, adders=[way], keep=keep, effort=effort, cache=cache)
-
-        def analyse(folder: Path) -> dict[str, Any]:
-            path = longest_path(read_json(Path(area.netlist)), Timing(library))
-            return {"delay": path.delay, "from": path.start, "to": path.end, "levels": path.cells}
-
-        return area, cache.get(["sta 1", area.netlist, str(area.area)], analyse)
+        return area, critical_path(area, liberty, cache)
 
     found = [mapped(way) for way in ("cells", "chains of cells", "gates")]
     if min(path["delay"] for _, path in found) > TARGET_DELAY:
