@@ -38,6 +38,11 @@ def test_terms_add_up_where_they_meet():
     assert accumulator_bits(build(), signed, signed.layers[0]) == 13  # -4 * 128 * 4 - 4 * 127 = -2556
 
 
+def test_negative_weights_of_signed_activations_reach_high():
+    net = network([layer("conv", [term(np.full((1, 4, 4, 1, 1), 7))], (4, 4, 4))], signed=True)
+    assert accumulator_bits(build(), net, net.layers[0]) == 13  # -4 * -128 * 4 = 2048; the least is -2032
+
+
 def test_what_a_maximum_compares_counts_too():
     # Whole column sums: up to 4 * 1023 each.
     for shift, bits in ((0, 13), (1, 14), (2, 15)):

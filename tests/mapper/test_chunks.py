@@ -24,3 +24,8 @@ def test_every_choice_covers_the_map_once_and_fits(size, depth):
         assert sorted(covered) == [(y, x) for y in range(size[0]) for x in range(size[1])]
         assert all(chunk.height * chunk.width <= depth for chunk in cut)
     assert [len(cut) for cut in choices(*size, depth)] == sorted(len(cut) for cut in choices(*size, depth))
+
+
+def test_the_fewest_parts_one_more_and_multiples_are_tried():
+    assert [len(cut) for cut in choices(40, 4, 32)] == [5, 6, 10, 20]
+    assert [len(cut) for cut in choices(7, 4, 12)] == [3, 4, 6, 7]

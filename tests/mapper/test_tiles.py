@@ -30,6 +30,7 @@ def test_words_of_zeros_are_not_scheduled():
     # A product of +1 holds 768 besides, one of 0 or -1 1023, one of +2 513; shifted with its word.
     first, zeros = 4 * 768, 4 * 1023 << 3
     assert tiles[0].correction.tolist() == [-first] * 4
+    assert tiles[0].correction.dtype == np.int64
     assert tiles[1].correction.tolist() == [-first - zeros] * 2 + [-first - zeros + (510 << 3), -first - zeros]
 
 
