@@ -158,6 +158,8 @@ def _copy(folder: Path) -> None:
         if not target.is_file() or target.read_bytes() != text:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)
+            # Which test runs which function may have changed.
+            (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     # mutmut copies tests only where they are new.
     shutil.rmtree(folder / "mutants" / "tests", ignore_errors=True)
 
