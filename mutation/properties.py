@@ -40,10 +40,13 @@ def broken(netlist: Netlist, mutant: Mutant) -> str | None:
 
 
 def _worst(netlist: Netlist, checker: type[Checker], task: Task, found: list[str]) -> str:
-    """A requirement that a trace from reset breaks, if there is one, and how it is broken."""
+    """A requirement that a trace from reset breaks, if there is one, and how it is broken.
+
+    What is required of outputs stands after what is required of the registers behind them.
+    """
     if found == ["ok"]:
         return "trace"
-    for name in found:
+    for name in reversed(found):
         if refute(task, name, checker.fault_depth, netlist.folder / "properties").status == "refuted":
             return f"{name}: trace"
     return f"{found[0]}: induction"
