@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.data is None or not options.data.is_dir():
             raise ValueError(f"Argument --data must be a folder, not {str(options.data or '')!r}")
+        torch.set_num_threads(options.threads)
         rows = [find_row(options.row)] if options.row else list(ROWS)
         if options.add is not None:
             if not options.row:
@@ -40,7 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(rows: list[Row], options: argparse.Namespace) -> int:
     failed = 0
-    torch.set_num_threads(options.threads)
     for row in rows:
         for one in (row.float_row, row):
             if one is None or one.key in {table.key(entry) for entry in table.read(REPORT)}:
