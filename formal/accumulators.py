@@ -112,10 +112,10 @@ class AccumulatorUpdates(Checker):
             right["result"].append(lines["result"][col] == update(operation, before[col], addend[col], Value.cast(1)))
             applied = update(operation, before[col], addend[col], operation.col_mask[col])
             updates.append(now[col] == applied)
+        self.require(("ages",), now=(age == 0) | Cat(updates).all())
         after = {"old": 1, "shifted": 1, "addend": 2, "base": 2, "result": 3}
         self.require(
             takes=(age != 1) | (takes == Mux(operation.first, 0, Mux(bank, 2, 1))),
-            now=(age == 0) | Cat(updates).all(),
             line=cell.as_value() == Mux(age == 0, now.as_value(), before.as_value()),
             **{name: (age != after[name]) | Cat(equal).all() for name, equal in right.items()},
         )
