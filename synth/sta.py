@@ -64,7 +64,7 @@ class Timing:
     """
 
     def __init__(self, library: Library):
-        self.library = library
+        self.liberty = library
         number, unit = re.fullmatch(r"([\d.]+)\s*(\w+)", library.time_unit).groups()  # type: ignore[union-attr]
         self.nanoseconds = float(number) * _UNITS[unit]
         self.capacitance: dict[tuple[str, str], float] = {}
@@ -95,7 +95,7 @@ class Timing:
                     self.arcs.setdefault(key, []).append(arc)
 
     def _table(self, group: Group) -> Table:
-        template = self.library.templates.get(group.names[0] if group.names else "", group)
+        template = self.liberty.templates.get(group.names[0] if group.names else "", group)
         numbers = [_numbers([row]) for row in group.attributes["values"]]
         axes = {}
         for n in (1, 2):
@@ -113,7 +113,7 @@ class Timing:
     def _buffer(self) -> tuple[float, float, float]:
         """The quickest buffer: its input capacitance, delay with `FANOUT` of itself to drive, and transition."""
         found = []
-        for name, cell in self.library.cells.items():
+        for name, cell in self.liberty.cells.items():
             inputs = [pin.names[0] for pin in cell.of("pin") if pin.text("direction") == "input"]
             outputs = [pin for pin in cell.of("pin") if pin.text("direction") == "output"]
             if len(inputs) == len(outputs) == 1 and truth_table(outputs[0].text("function", "0"), (inputs[0],)) == 0b10:
@@ -176,7 +176,7 @@ class _Graph:
                         self.names[net(bit)] = label
         for name, cell in body["cells"].items():
             kind = cell["type"].removeprefix("\\")
-            if kind in self.timing.library.cells:
+            if kind in self.timing.liberty.cells:
                 pins = {pin: net(bits[0]) for pin, bits in cell["connections"].items() if bits}
                 self.cells.append((kind, pins))
                 for pin, bit in pins.items():
