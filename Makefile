@@ -14,6 +14,7 @@ ROW ?=
 KIND ?=
 COUNT ?=
 EPOCHS ?=
+FULL ?=
 TECH ?=
 LIBERTY ?=
 WEIGHTS ?=
@@ -35,7 +36,7 @@ PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar 
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
+	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n FULL=1 KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
 
 demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
 	$(RUN) -m demo
@@ -72,8 +73,8 @@ mutation: $(BASE) $(MUTMUT) ## seed faults into netlist and Python (KIND COUNT S
 bench: $(TRAIN) $(if $(filter qat_step frozen,$(or $(BENCH),frozen)),$(PEERS)) ## run the benchmarks, or one (BENCH WEIGHTS LIBERTY); build/bench/report.json
 	$(RUN) -m bench $(BENCH)
 
-results: $(TRAIN) ## measure what docs/results.md lacks (DATA ROW EPOCHS), hours to days; build/results/report.json
-	$(RUN) -m bench.results $(if $(DATA),--data "$(DATA)") $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS))
+results: $(TRAIN) ## measure the rows of docs/results.md (DATA ROW EPOCHS FULL=1), hours; build/results/report.json
+	$(RUN) -m bench.results $(if $(DATA),--data "$(DATA)") $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(FULL),--full)
 
 clean: ## remove what was built, not the set-up
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name 'venv-*' ! -name tools -exec rm -rf {} +; fi

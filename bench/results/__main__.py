@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.list:
             for row in ROWS:
-                command = " ".join(row.command(options.data or Path("DATA"), _further(options)))
+                command = " ".join(row.command(options.data or Path("DATA"), _further(row, options)))
                 print(f"{row.key}: python -m train {command}")
             return 0
         if options.write:
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.add is not None:
             if not options.row:
                 raise ValueError("Argument --row must be given with --add, not left out")
-            _keep([measure.entry(rows[0], options.add, options.data, options.seconds) | _note(options)])
+            _keep([measure.entry(rows[0], options.add, options.data, options.seconds) | _note(rows[0], options)])
             return 0
         return _run(rows, options)
     except (ValueError, OSError) as error:
@@ -48,9 +48,9 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
             print(f"== {one.key}", flush=True)
             try:
                 ready = measure.finished(one)
-                seconds = None if ready else measure.run(one, options.data, _further(options), options.threads)
+                seconds = None if ready else measure.run(one, options.data, _further(one, options), options.threads)
                 entry = measure.entry(one, one.folder, options.data, seconds)
-                _keep([entry if ready or not one.trains else entry | _note(options)])
+                _keep([entry if ready else entry | _note(one, options)])
             except (RuntimeError, ValueError, OSError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed += 1
@@ -60,15 +60,18 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _further(options: argparse.Namespace) -> tuple[str, ...]:
-    """Options of trainings that differ from the recipes."""
+def _further(row: Row, options: argparse.Namespace) -> tuple[str, ...]:
+    """Options of a row's training that differ from the recipe: those given, or else the page's."""
+    if row.recipe is not None and not row.trains:
+        return ()
     numbers = {"--epochs": options.epochs, "--steps": options.steps}
     given = [text for name, value in numbers.items() if value is not None for text in (name, str(value))]
-    return (*given, *(["--bf16"] if options.bf16 else []))
+    given += ["--bf16"] if options.bf16 else []
+    return tuple(given) if given or options.full else row.schedule
 
 
-def _note(options: argparse.Namespace) -> dict[str, str]:
-    further = _further(options)
+def _note(row: Row, options: argparse.Namespace) -> dict[str, str]:
+    further = _further(row, options)
     return {"note": f"with {' '.join(further)}"} if further else {}
 
 
@@ -81,12 +84,14 @@ def _keep(entries: list[table.Entry]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.results",
-        description="Measure the rows of docs/results.md that build/results/report.json has not yet (hours to days).",
+        description="Measure the rows of docs/results.md that build/results/report.json has not yet: by the page's "
+        "short schedules (hours) or by the recipes' own (days).",
     )
     parser.add_argument("--data", metavar="FOLDER", type=Path, help="has cifar10, fashion_mnist, resnet20_cifar10")
     parser.add_argument("--row", metavar="ROW", help="only this one, as --list prints it")
-    parser.add_argument("--epochs", metavar="N", type=int, help="of each training, instead of the recipe's")
-    parser.add_argument("--steps", metavar="N", type=int, help="of each epoch, at most")
+    parser.add_argument("--full", action="store_true", help="the recipes' own schedules instead of the page's")
+    parser.add_argument("--epochs", metavar="N", type=int, help="of each training, instead of the page's schedule")
+    parser.add_argument("--steps", metavar="N", type=int, help="of each epoch, at most, instead of the page's schedule")
     parser.add_argument("--bf16", action="store_true", help="trainings compute in bfloat16 where that is safe")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="of torch (default: %(default)s)")
     other = parser.add_mutually_exclusive_group()

@@ -31,6 +31,8 @@ from train.snap import snap
 
 #: Images of a step of an evaluation.
 PART = 50
+#: Files that change as rows are entered.
+OWN = ("docs/results.json", "docs/results.md")
 
 
 def run(row: Row, data: Path, options: tuple[str, ...] = (), threads: int = 1) -> float | None:
@@ -142,14 +144,15 @@ def finished(row: Row) -> bool:
 
 
 def commit() -> str | None:
-    """The project's commit, ``None`` where git does not know; with a ``+`` where files differ from it."""
+    """The project's commit, ``None`` where git does not know; with a ``+`` where other files than `OWN` differ."""
     git = shutil.which("git")
     if git is None:
         return None
     head = subprocess.run([git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     if head.returncode:
         return None
-    status = subprocess.run([git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    command = [git, "status", "--porcelain", "-uno", "--", ".", *(f":!{file}" for file in OWN)]
+    status = subprocess.run(command, capture_output=True, text=True)
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 

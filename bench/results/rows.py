@@ -4,11 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from train.pipelines import trainings
 from train.recipe import Recipe, load_recipe
 
 FOLDER = Path("build/results")
 #: Trained weights of the CIFAR-10 network, below the data folder.
 WEIGHTS = {"resnet20": "resnet20_cifar10/resnet20-12fca82f.npz"}
+#: Steps of a row's trainings together, in the schedule of the page: an epoch of CIFAR-10.
+STEPS = 390
+#: Epochs of a float network that rows start from, in the schedule of the page.
+FLOAT_EPOCHS = 4
 LOG, SUBSET = "configs/log_16x16.toml", "configs/subset_16x16.toml"
 
 
@@ -69,8 +74,20 @@ class Row:
             return None
         return Row(self.network, self.data, "float", 32, 32)
 
+    @property
+    def schedule(self) -> tuple[str, ...]:
+        """Options of the page's schedule, which is much shorter than the recipe's; none where nothing is trained."""
+        if self.recipe is None:
+            return "--epochs", str(FLOAT_EPOCHS), "--bf16"
+        if not self.trains:
+            return ()
+        # In one epoch a recipe that warms up would do nothing else.
+        epochs = 3 if self.recipe.train.warmup else 1
+        steps = STEPS // (epochs * len(trainings(self.recipe.train)))
+        return "--epochs", str(epochs), "--steps", str(steps), "--bf16"
+
     def command(self, data: Path, options: tuple[str, ...] = ()) -> list[str]:
-        """Arguments of ``python -m train``; `options` are further ones of a training that quantizes."""
+        """Arguments of ``python -m train``; `options` are further ones of a training."""
         path = ["--data-path", str(data / self.data)]
         source = ["--network", self.network, "--data", self.data, *path]
         if self.float_row is not None:
@@ -78,7 +95,7 @@ class Row:
         elif self.name != "float":
             source += ["--weights", str(data / WEIGHTS[self.network])]
         if self.recipe is None:
-            return ["fit", *source, "--out", str(self.folder)]
+            return ["fit", *source, "--out", str(self.folder), *options]
         last = ["--recipe", str(self.file), "--config", self.config, "--out", str(self.folder)]
         if self.recipe.method == "ptq":
             return ["ptq", *source, *last]

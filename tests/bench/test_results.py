@@ -11,7 +11,7 @@ import pytest
 
 import bench.results.__main__ as program
 from bench.results import measure, rows, table
-from bench.results.rows import ROWS, Row
+from bench.results.rows import ROWS, Row, find_row
 from train.__main__ import _parser
 from train.quantizers import build_quantizer
 
@@ -46,7 +46,7 @@ def test_rows_are_their_recipes(row):
     assert options.data_path == Path("there") / row.data
     assert options.out == Path("build/results/runs") / row.key
     if row.recipe is None:
-        assert (row.name, options.recipe, options.weights) == ("float", None, None)
+        assert (row.name, options.recipe, options.weights, options.epochs) == ("float", None, None, 7)
         return
     assert row.recipe.name == row.name
     assert options.recipe == row.file
@@ -62,6 +62,41 @@ def test_rows_are_their_recipes(row):
         assert weight.options["ratio"] == int(row.name.split("_r")[1][:2]) / 100
         assert build_quantizer("stlq", (32, 32, 3, 3), **weight.options).units.size == 4 * 9
         assert weight.options["tile"] == (16, 16)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+def test_rows_of_a_schedule_train_the_same_number_of_steps(row):
+    options = _parser().parse_args(row.command(Path("there"), row.schedule))
+    if row.recipe is None:
+        assert (options.epochs, options.steps, options.bf16) == (4, None, True)
+    elif row.recipe.method == "ptq":
+        assert row.schedule == ()
+    else:
+        rule = row.recipe.train
+        steps = options.epochs * options.steps * (len(rule.stages) + 1 + rule.again)
+        assert 385 <= steps <= 390
+        assert options.epochs > rule.warmup
+        assert options.bf16
+
+
+def test_options_take_the_place_of_the_schedule(capsys):
+    def commands(*options):
+        assert program.main(["--list", *options]) == 0
+        return dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+
+    float_row, trained, other = (
+        find_row(f"small_vgg_mnist-fashion_mnist-{n}").key for n in ("float", "lsq_w3a3", "sq_w4a8")
+    )
+    assert commands()[trained].endswith(" --epochs 1 --steps 390 --bf16")
+    assert commands()[float_row].endswith(" --epochs 4 --bf16")
+    for options, end in {
+        ("--epochs", "3"): " --epochs 3",
+        ("--steps", "9", "--bf16"): " --steps 9 --bf16",
+        ("--full",): trained,
+    }.items():
+        assert commands(*options)[trained].endswith(end)
+    assert commands("--full")[float_row].endswith(float_row)
+    assert commands("--epochs", "3")[other] == commands()[other]
 
 
 def test_a_row_that_was_not_run_says_so_with_its_command():
@@ -134,7 +169,7 @@ def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, caps
     assert program.main(["--data", str(place / "data"), "--epochs", "1", "--steps", "2", "--bf16"]) == 0
     entries = {entry["recipe"]: entry for entry in json.loads(program.REPORT.read_text())}
     assert set(entries) == {"float", "subset_w4a8", "lsq_w3a3"}
-    assert [entries[name]["epochs"] for name in ("float", "subset_w4a8", "lsq_w3a3")] == [20, 0, 1]
+    assert [entries[name]["epochs"] for name in ("float", "subset_w4a8", "lsq_w3a3")] == [1, 0, 1]
     for entry in entries.values():
         assert entry["float_accuracy"] == entries["float"]["accuracy"]
         assert entry["images"] == 32
@@ -144,7 +179,8 @@ def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, caps
         assert entries[name]["array_bits"] >= 4  # a word of the build has 4 bits
         assert entries[name]["cycles"] > 28 * 28
     assert entries["lsq_w3a3"]["note"] == "with --epochs 1 --steps 2 --bf16"
-    assert "note" not in entries["subset_w4a8"] and "note" not in entries["float"]
+    assert entries["float"]["note"] == "with --epochs 1 --steps 2 --bf16"
+    assert "note" not in entries["subset_w4a8"]
     assert "weights_only_accuracy" in entries["subset_w4a8"] and "weights_only_accuracy" not in entries["lsq_w3a3"]
     assert table.read(table.SOURCE) == table.read(program.REPORT)
     page = table.PAGE.read_text()
@@ -177,6 +213,8 @@ def test_a_failed_row_leaves_no_entry(place, monkeypatch, capsys):
 
 def test_make_passes_its_variables_on():
     line = subprocess.run(
-        ["make", "--dry-run", "results", "DATA=some where", "ROW=a", "EPOCHS=3"], capture_output=True, text=True
+        ["make", "--dry-run", "results", "DATA=some where", "ROW=a", "EPOCHS=3", "FULL=1"],
+        capture_output=True,
+        text=True,
     ).stdout
-    assert '-m bench.results --data "some where" --row a --epochs 3\n' in line
+    assert '-m bench.results --data "some where" --row a --epochs 3 --full\n' in line
