@@ -15,6 +15,7 @@ from golden.isa import Error, Opcode, Section, encode
 from golden.machine import Machine, MachineError, infer
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
+from sim.damage import damaged
 from sim.fast import Job, run
 from sim.fast import MachineError as HostError
 from sim.inference import Inference
@@ -158,20 +159,7 @@ def _frames(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Task:
         depth, bits = isa.line_count(config, kind), isa.line_bits(config, kind)
         address = numbers.choice((0, depth - 2, depth - 1, numbers.randrange(depth)))
         beats = frame(config, [(kind, address, [numbers.getrandbits(bits) for _ in range(min(2, depth - address))])])
-        for _ in range(numbers.randint(0, 2)):
-            place = numbers.randrange(len(beats))
-            damage = numbers.randrange(4)
-            if damage == 0:
-                beats[place] ^= 1 << numbers.randrange(32)
-            elif damage == 1:
-                beats = beats[: max(1, place)]
-            elif damage == 2:
-                beats.insert(place, numbers.getrandbits(32))
-            else:
-                beats.append(numbers.getrandbits(8))
-        if numbers.random() < 0.7:
-            beats = [*beats[:-1], sum(beats[:-1]) & 0xFFFFFFFF]
-        script.send(beats)
+        script.send(damaged(beats, numbers, resealed=0.7))
         if number % 8 == 3:
             script.send(frame(config, [(Section.PROGRAM, 0, [*illegal, numbers.choice((0, 6, 7))])]))
             script.run()

@@ -14,6 +14,7 @@ from golden.machine import Machine
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
 from sim import settings
+from sim.damage import damaged, sealed
 from sim.drivers import Host
 from sim.inference import error_of
 
@@ -35,11 +36,6 @@ async def good_run(host: Host) -> None:
     assert not result.error
     assert (result.cycles, result.passes) == (IMAGE.cycles, IMAGE.passes)
     np.testing.assert_array_equal(read_output(IMAGE, result.frames[-1]), OUTPUT)
-
-
-def sealed(beats: list[int]) -> list[int]:
-    """The frame with its checksum made right again."""
-    return [*beats[:-1], sum(beats[:-1]) & 0xFFFFFFFF]
 
 
 def bad_frames() -> dict[str, tuple[list[int], Error]]:
@@ -105,20 +101,8 @@ async def damaged_frames_give_what_the_reader_says(dut):
     await host.reset()
     numbers = random.Random(SEED)
     for number in range(SETTINGS["damaged"]):
-        beats = frame(CONFIG, [(Section.FEATURE, 0, [1, 2]), (Section.WEIGHT, 3, [5])])
-        for _ in range(numbers.randint(0, 2)):
-            place = numbers.randrange(len(beats))
-            kind = numbers.randrange(4)
-            if kind == 0:
-                beats[place] ^= 1 << numbers.randrange(32)
-            elif kind == 1:
-                beats = beats[: max(1, place)]
-            elif kind == 2:
-                beats.insert(place, numbers.getrandbits(32))
-            else:
-                beats.append(numbers.getrandbits(8))
-        if numbers.random() < 0.5:
-            beats = sealed(beats)
+        good = frame(CONFIG, [(Section.FEATURE, 0, [1, 2]), (Section.WEIGHT, 3, [5])])
+        beats = damaged(good, numbers, resealed=0.5)
         try:
             parse(CONFIG, beats)
             expected = Error.NONE

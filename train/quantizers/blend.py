@@ -47,9 +47,9 @@ class _Blend(torch.autograd.Function):
         if fused is not None:
             ends = _ends(ctx.bounds, scales)
             to_x, products, clipped = fused[1](x.view(-1), gradient.view(-1), scales, shares, *ends)
-            return to_x.view_as(x), products * scales, clipped * shares if trained else None, None, None
-        to_x, products, clipped = _backward_by_blocks(x, gradient, scales, shares, ctx.bounds, trained)
-        return to_x, products * scales, clipped * shares if trained else None, None, None
+        else:
+            to_x, products, clipped = _backward_by_blocks(x, gradient, scales, shares, ctx.bounds, trained)
+        return to_x.view_as(x), products * scales, clipped * shares if trained else None, None, None
 
 
 def _backward_by_blocks(

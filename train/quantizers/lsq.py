@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.quantizers.base import per_channel
+from train.quantizers.base import LEAST_SCALE, per_channel
 from train.quantizers.digits import DigitQuantizer, weight_bits
 from train.quantizers.uniform import GRANULARITIES
 
@@ -64,7 +64,7 @@ class LSQuantizer(DigitQuantizer):
             mean = weight.abs().mean().expand(self.shape[0])
         scale = 2 * mean / math.sqrt(self.top)
         largest = float(scale.max()) or 1.0
-        self.scale.copy_(scale.clamp(min=largest * 2.0**-8))
+        self.scale.copy_(scale.clamp(min=largest * LEAST_SCALE))
 
     def forward(self, weight: Tensor) -> Tensor:
         if not self.enabled or not self.scale.requires_grad:
