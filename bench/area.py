@@ -9,6 +9,7 @@ Standard cells need a Liberty file: ``LIBERTY=path``. Without it, only ECP5 is m
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -30,7 +31,7 @@ from golden.files import write_text
 from hdl.column import Column
 from hdl.emit import emit_verilog
 from hdl.multiplier import FORMS, MultiplierElement
-from synth.asic import CACHE, AsicArea, asic_area, critical_path
+from synth.asic import CACHE, AsicArea, asic_areas, critical_path
 from synth.cache import Cache
 from synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise
 from synth.liberty import read_liberty
@@ -94,26 +95,44 @@ def designs(technology: str) -> Iterator[Design]:
 
 
 def asic_per_mac(design: Design, liberty: Path) -> dict[str, float]:
-    """Area (um2) of a multiply-accumulate, in all and of it registers, and the clock rate (MHz) of that netlist."""
-    total = registers = delay = 0.0
-    for make, count in design.parts:
-        # One column stands for all: what stands outside of it, they share.
-        whole = make() if count == 1 else Grid(make, 1)
-        keep = () if count == 1 else ("part_column",)
-        verilog = emit_verilog(whole, "part")
-        area = asic_area(verilog, "part", liberty, keep=keep, options=design.options, gate_clocks=True, effort="high")
-        outside = outside_area(area, liberty) if keep else 0.0
-        total += count * (area.area - outside) + outside
-        registers += count * area.sequential
-        # Parts stand one after the other between registers.
-        delay += critical_path(area, liberty)["delay"]
+    """Of the smallest netlist: area (um2) of a multiply-accumulate, of it registers, and the clock rate (MHz).
+
+    And of the netlist of the least area x delay (um2 ns): that product, and its own area and clock rate.
+    """
     macs = LOG.rows * COLS
+    netlists = []
+    for ways in itertools.product(*(_part_netlists(design, make, count, liberty) for make, count in design.parts)):
+        total, registers, delay = (sum(column) for column in zip(*ways, strict=True))
+        netlists.append((total / macs, registers / macs, delay))
+    size, registers, delay = min(netlists)
+    best_size, _, best_delay = min(netlists, key=lambda netlist: netlist[0] * netlist[2])
     return {
-        "per_mac": round(total / macs, 1),
-        "registers": round(registers / macs, 1),
+        "per_mac": round(size, 1),
+        "registers": round(registers, 1),
         "mhz": round(1000 / delay),
-        "area_delay": round(total / macs * delay),
+        "area_delay": round(best_size * best_delay),
+        "area_delay_per_mac": round(best_size, 1),
+        "area_delay_mhz": round(1000 / best_delay),
     }
+
+
+def _part_netlists(
+    design: Design, make: Callable[[], wiring.Component], count: int, liberty: Path
+) -> list[tuple[float, float, float]]:
+    """Every way to map a part of an array: area and registers of all its copies (um2), and delay (ns)."""
+    # One column stands for all: what stands outside of it, they share.
+    whole, keep = (make(), ()) if count == 1 else (Grid(make, 1), ("part_column",))
+    areas = asic_areas(
+        emit_verilog(whole, "part"), "part", liberty,
+        keep=keep, options=design.options, gate_clocks=True, effort="high",
+    )  # fmt: skip
+    found = []
+    for area in areas:
+        outside = outside_area(area, liberty) if keep else 0.0
+        total = count * (area.area - outside) + outside
+        # Parts stand one after the other between registers, so that their delays add up.
+        found.append((total, count * area.sequential, critical_path(area, liberty)["delay"]))
+    return found
 
 
 def outside_area(area: AsicArea, liberty: Path) -> float:
@@ -131,7 +150,7 @@ def ecp5_per_mac(design: Design, *, dsp: bool = False, route: bool = False, abso
     dsp
         Whether multiplications may become DSP blocks.
     route
-        Whether to place and route the column as well, for its clock rate (MHz).
+        Whether to place and route the column as well, for its clock rate (MHz) and area x delay (LUT sites x ns).
     absorbs
         Whether carry cells take in the gates before them.
     """
@@ -146,7 +165,7 @@ def ecp5_per_mac(design: Design, *, dsp: bool = False, route: bool = False, abso
         if route and technology.installed and len(design.parts) == 1:
             routed = place_and_route(technology, verilog, "part", Cache(CACHE), target=PACE)
             if routed.fmax is not None:
-                found["mhz"] = round(routed.fmax)
+                found = {"mhz": round(routed.fmax), "area_delay": round(1000 * luts / routed.fmax)}
     return {"per_mac": round(luts, 1), "registers": round(ffs, 1), "dsp": round(blocks, 2), **found}
 
 
@@ -167,7 +186,7 @@ RIVALS = {
 
 
 def compare(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, object]]:
-    """For each element its smallest form, and the ratios to its rivals' smallest.
+    """For each element its smallest form, and the ratios to its rivals' smallest; the same for least area x delay.
 
     Parameters
     ----------
@@ -175,14 +194,16 @@ def compare(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str
         Measured forms by element.
     """
     table: dict[str, dict[str, object]] = {}
-    best = {pe: min(forms.values(), key=lambda form: form["per_mac"]) for pe, forms in found.items()}
     for pe, forms in found.items():
-        form = next(name for name, one in forms.items() if one is best[pe])
-        table[pe] = {**best[pe], "form": form, "forms": forms}
-        rivals = [rival for rival in RIVALS.get(pe, ()) if rival in best]
-        ratios = {rival: round(best[pe]["per_mac"] / best[rival]["per_mac"], 3) for rival in rivals}
-        if ratios:
-            table[pe] |= {"ratio": ratios[rivals[0]], "ratios": ratios}
+        form = min(forms, key=lambda name: forms[name]["per_mac"])
+        table[pe] = {**forms[form], "form": form, "forms": forms}
+    for quantity, prefix in (("per_mac", ""), ("area_delay", "area_delay_")):
+        sizes = {pe: [form[quantity] for form in forms.values() if quantity in form] for pe, forms in found.items()}
+        best = {pe: min(size) for pe, size in sizes.items() if size}
+        for pe in best:
+            ratios = {rival: round(best[pe] / best[rival], 3) for rival in RIVALS.get(pe, ()) if rival in best}
+            if ratios:
+                table[pe] |= {f"{prefix}ratio": next(iter(ratios.values())), f"{prefix}ratios": ratios}
     return table
 
 
@@ -210,14 +231,16 @@ def measure(
 def show(technology: str, unit: str, table: dict[str, dict[str, object]]) -> None:
     """Print one technology's table."""
     view = Table(title=f"{technology}: area of a multiply-accumulate, {unit}")
-    for title in ("element", "smallest form", "area", "MHz", "against"):
+    for title in ("element", "smallest form", "area", "MHz", "against", "area x delay against"):
         view.add_column(title)
     for pe, row in table.items():
-        ratios = row.get("ratios", {})
-        assert isinstance(ratios, dict)
-        against = ", ".join(f"{value:.2f} of {rival}" for rival, value in ratios.items())
-        view.add_row(pe, str(row["form"]), f"{row['per_mac']:.1f}", str(row.get("mhz", "-")), against)
-    Console().print(view)
+        against = []
+        for key in ("ratios", "area_delay_ratios"):
+            ratios = row.get(key, {})
+            assert isinstance(ratios, dict)
+            against.append(", ".join(f"{value:.2f} of {rival}" for rival, value in ratios.items()))
+        view.add_row(pe, str(row["form"]), f"{row['per_mac']:.1f}", str(row.get("mhz", "-")), *against)
+    Console(width=None if sys.stdout.isatty() else 160).print(view)
 
 
 def main(arguments: list[str] | None = None) -> int:

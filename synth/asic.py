@@ -74,7 +74,12 @@ class AsicArea:
         return asdict(self)
 
 
-def asic_area(
+def asic_area(verilog: str, top: str, liberty: Path, **options: Any) -> AsicArea:
+    """Smallest standard-cell netlist of a design; arguments are those of `asic_areas`."""
+    return min(asic_areas(verilog, top, liberty, **options), key=lambda area: area.area)
+
+
+def asic_areas(
     verilog: str,
     top: str,
     liberty: Path,
@@ -85,8 +90,8 @@ def asic_area(
     gate_clocks: bool = False,
     effort: str = "normal",
     cache: Cache | None = None,
-) -> AsicArea:
-    """Smallest standard-cell netlist of a design.
+) -> list[AsicArea]:
+    """Standard-cell netlists of a design, one for each way to map it.
 
     Parameters
     ----------
@@ -116,7 +121,7 @@ def asic_area(
     ways = [
         _Mapping(verilog, top, library, way, kept, options, gate_clocks, script) for way in adders for script in scripts
     ]
-    return min((AsicArea(**cache.get(way.parts(), way.run)) for way in ways), key=lambda area: area.area)
+    return [AsicArea(**cache.get(way.parts(), way.run)) for way in ways]
 
 
 def critical_path(area: AsicArea, liberty: Path, cache: Cache | None = None) -> dict[str, Any]:

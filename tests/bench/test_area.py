@@ -28,6 +28,25 @@ def test_the_smallest_form_counts_and_rivals_make_the_ratios():
     assert "ratio" not in table["multiply3"]
 
 
+def test_area_times_delay_is_compared_among_the_forms_that_are_best_in_it():
+    forms = {"small": {"per_mac": 100.0, "area_delay": 900}, "fast": {"per_mac": 130.0, "area_delay": 600}}
+    table = area.compare({"log4": {"shifts": {"per_mac": 50.0, "area_delay": 450}}, "multiply4": forms})
+    assert (table["multiply4"]["form"], table["log4"]["ratio"], table["log4"]["area_delay_ratio"]) == (
+        "small",
+        0.5,
+        0.75,
+    )
+
+
+def test_the_netlists_of_least_area_and_of_least_area_times_delay_may_differ(monkeypatch):
+    ways = {"columns": [(512.0, 256.0, 10.0), (768.0, 256.0, 5.0)], "row": [(256.0, 0.0, 2.0), (512.0, 0.0, 1.0)]}
+    monkeypatch.setattr(area, "_part_netlists", lambda design, make, count, liberty: ways[make])
+    design = area.Design("x", "y", (("columns", 16), ("row", 1)))
+    assert area.asic_per_mac(design, None) == {
+        "per_mac": 3.0, "registers": 1.0, "mhz": 83, "area_delay": 28, "area_delay_per_mac": 4.0, "area_delay_mhz": 143,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("technology", ["asic", "ecp5"])
 def test_every_element_of_the_comparison_is_designed(technology):
     names = {design.pe for design in area.designs(technology)}
