@@ -3,10 +3,11 @@
 from itertools import product
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from train.quantizers.alpha import AlphaWeights
 from train.quantizers.base import l2_scales, nearest, per_channel
-from train.quantizers.digits import DigitQuantizer, weight_bits
+from train.quantizers.digits import weight_bits
 
 #: Menus of the terms by bits, sign included, in LSBs; the largest level is the sum of the largest terms.
 #: Source: build_power_value of the authors' code (its B is one less), fractions times 4, 16, 64 and 128.
@@ -25,7 +26,7 @@ def apot_levels(bits: int) -> tuple[int, ...]:
     return tuple(sorted({sum(terms) for terms in product(*TERMS[bits])}))
 
 
-class APoTQuantizer(DigitQuantizer):
+class APoTQuantizer(AlphaWeights):
     """Nearest level of an additive power-of-two set, with the reparametrised clipping function (RCF).
 
     ``alpha * Proj(clip(w / alpha, -1, 1))``; the gradient of alpha is the sign where w is clipped, and elsewhere
@@ -54,8 +55,6 @@ class APoTQuantizer(DigitQuantizer):
     Source: Li et al., Additive Powers-of-Two Quantization, ICLR 2020.
     """
 
-    decayed = True
-
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -65,7 +64,7 @@ class APoTQuantizer(DigitQuantizer):
         alpha: float | None = None,
         clips: bool = False,
     ):
-        super().__init__(shape)
+        super().__init__(shape, alpha=3.0 if alpha is None else float(alpha))
         if normalise not in NORMALISATIONS:
             raise ValueError(f"Normalisation must be one of {NORMALISATIONS}, not {normalise!r}")
         if alpha is not None and alpha <= 0:
@@ -73,7 +72,6 @@ class APoTQuantizer(DigitQuantizer):
         self.final_bits = self.bits = weight_bits(bits, "APoT", 6)
         self.levels = apot_levels(bits)
         self.normalise, self.start, self.clips = normalise, alpha, clips
-        self.alpha = nn.Parameter(torch.tensor([3.0 if alpha is None else float(alpha)]), requires_grad=False)
 
     @property
     def top(self) -> float:
@@ -101,9 +99,6 @@ class APoTQuantizer(DigitQuantizer):
 
     def prepare(self, weight: Tensor) -> Tensor:
         return weight - weight.mean() if self.normalise == "full" else weight
-
-    def trained(self) -> list[nn.Parameter]:
-        return [self.alpha] if self.learn else []
 
     @torch.no_grad()
     def deviation(self, weight: Tensor) -> Tensor:
@@ -135,14 +130,3 @@ class APoTQuantizer(DigitQuantizer):
             slope = torch.where(x.abs() > self.top, torch.sign(x), (self.integers(x) - x) / self.top)
             slope = slope * self.deviation(weight) * per_channel(self.gain)
         return out + (self.alpha - self.alpha.detach()) * slope
-
-    @torch.no_grad()
-    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
-        super().rescale(factor, keep=keep)
-        if not keep:
-            self.alpha.mul_(float(factor.mean()))
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Keep alpha positive."""
-        self.alpha.clamp_(min=1e-3)

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from train.quantizers.activation import ActivationQuantizer
+from train.quantizers.alpha import AlphaActivation
 from train.quantizers.rounding import clip_rounded
 
 #: Share of a new batch in the running maximum.
 MOMENTUM = 0.01
 
 
-class PactActivation(ActivationQuantizer):
+class PactActivation(AlphaActivation):
     """``round(clip(x, 0, alpha) * L / alpha) * alpha / L``; the gradient of alpha is that of all clipped values.
 
     Parameters
@@ -25,32 +26,6 @@ class PactActivation(ActivationQuantizer):
 
     Source: Choi et al., PACT: Parameterized Clipping Activation for Quantized Neural Networks, 2018, section 3.
     """
-
-    decayed = True
-
-    def __init__(
-        self,
-        *,
-        bits: int,
-        signed: bool,
-        calibration: str = "mse",
-        limit: float | None = None,
-        scale: float | None = None,
-    ):
-        super().__init__(bits=bits, signed=signed, calibration=calibration, limit=limit, scale=scale)
-        self.alpha = nn.Parameter(self.scale.detach() * self.levels_up, requires_grad=False)
-
-    @property
-    def levels_up(self) -> int:
-        """Largest level of the format."""
-        return (1 << (self.bits - self.signed)) - 1
-
-    def trained(self) -> list[nn.Parameter]:
-        return [self.alpha] if self.learn and not self.fixed else []
-
-    @property
-    def clips_negatives(self) -> bool:
-        return self.enabled and not self.signed
 
     @property
     def follows(self) -> bool:
@@ -72,11 +47,6 @@ class PactActivation(ActivationQuantizer):
     def calibrate(self, x: Tensor) -> None:
         super().calibrate(x)
         self.alpha.copy_(self.scale * self.levels_up)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Keep alpha positive."""
-        self.alpha.clamp_(min=1e-3)
 
 
 class MinMaxActivation(ActivationQuantizer):

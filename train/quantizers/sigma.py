@@ -8,18 +8,18 @@ step, as it is in the group of the weights. Sigma is a constant for the gradient
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from train.quantizers.activation import SAMPLE, ActivationQuantizer
+from train.quantizers.activation import SAMPLE
+from train.quantizers.alpha import AlphaActivation, AlphaWeights
 from train.quantizers.base import l2_scales, per_channel
-from train.quantizers.digits import DigitQuantizer, weight_bits
+from train.quantizers.digits import weight_bits
 from train.quantizers.rounding import clip_rounded
 
 #: Gradient scale by bits for ResNet-20; more bits take that of 5 (paper 002 section 5.1).
 GRADIENT_SCALES = {2: 0.01, 3: 0.1, 4: 1.0, 5: 1.0}
 #: Of the running standard deviation of activations (paper 002 eq. 3).
 MOMENTUM = 0.001
-LEAST_ALPHA = 1e-3
 LEVELS = ("uniform", "log")
 
 
@@ -42,7 +42,7 @@ def activation_deviation(x: Tensor, signed: bool) -> Tensor:
     return (torch.dot(flat, flat) / flat.count_nonzero().clamp(min=1)).sqrt()
 
 
-class SigmaQuantizer(DigitQuantizer):
+class SigmaQuantizer(AlphaWeights):
     """Weights with ``L + 1`` magnitudes up to ``alpha * sigma``.
 
     Uniform: ``round(w L / (alpha sigma))``, L = ``2**(bits-1) - 1``. Log: ``round(log2(|w| L / (alpha sigma)))``, L =
@@ -67,12 +67,10 @@ class SigmaQuantizer(DigitQuantizer):
     Source: Ardakani et al., Standard Deviation-Based Quantization for Deep Neural Networks, eq. 1 to 11.
     """
 
-    decayed = True
-
     def __init__(
         self, shape: tuple[int, ...], *, bits: int, levels: str = "uniform", gradient_scale: float | None = None
     ):
-        super().__init__(shape)
+        super().__init__(shape, alpha=3.0)
         if levels not in LEVELS:
             raise ValueError(f"Levels must be one of {LEVELS}, not {levels!r}")
         if gradient_scale is not None and gradient_scale < 0:
@@ -80,7 +78,6 @@ class SigmaQuantizer(DigitQuantizer):
         self.levels, self.asked_scale = levels, gradient_scale
         self.final_bits = weight_bits(bits, "Sigma", 5 if levels == "log" else 8)
         self.bits = self.final_bits
-        self.alpha = nn.Parameter(torch.tensor([3.0]), requires_grad=False)
 
     @property
     def top(self) -> float:
@@ -106,9 +103,6 @@ class SigmaQuantizer(DigitQuantizer):
 
     def inside(self, x: Tensor) -> Tensor:
         return x.abs() < self.top
-
-    def trained(self) -> list[nn.Parameter]:
-        return [self.alpha] if self.learn else []
 
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:
@@ -141,19 +135,8 @@ class SigmaQuantizer(DigitQuantizer):
         self.alpha.mul_(self.top / before)
         return True
 
-    @torch.no_grad()
-    def rescale(self, factor: Tensor, *, keep: bool = False) -> None:
-        super().rescale(factor, keep=keep)
-        if not keep:
-            self.alpha.mul_(float(factor.mean()))
 
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Keep alpha positive."""
-        self.alpha.clamp_(min=LEAST_ALPHA)
-
-
-class SigmaActivation(ActivationQuantizer):
+class SigmaActivation(AlphaActivation):
     """Activations clipped at ``alpha * sigma``, sigma a running mean over the batches.
 
     With other bits alpha stays: re-scaling is for weights (paper 002 section 5.6).
@@ -173,8 +156,6 @@ class SigmaActivation(ActivationQuantizer):
         Running standard deviation (`activation_deviation`).
     """
 
-    decayed = True
-
     def __init__(
         self,
         *,
@@ -189,21 +170,9 @@ class SigmaActivation(ActivationQuantizer):
         if gradient_scale < 0:
             raise ValueError(f"Gradient scale must be at least 0, not {gradient_scale!r}")
         self.gradient_scale = gradient_scale
-        self.alpha = nn.Parameter(torch.ones(1), requires_grad=False)
+        torch.nn.init.ones_(self.alpha)
         self.sigma: Tensor
         self.register_buffer("sigma", torch.ones(1))
-
-    @property
-    def levels_up(self) -> int:
-        """Largest level of the format: alpha's, even where `limit` allows less."""
-        return (1 << (self.bits - self.signed)) - 1
-
-    def trained(self) -> list[nn.Parameter]:
-        return [self.alpha] if self.learn and not self.fixed else []
-
-    @property
-    def clips_negatives(self) -> bool:
-        return self.enabled and not self.signed
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.enabled or not self.training or self.frozen or self.fixed:
@@ -225,8 +194,3 @@ class SigmaActivation(ActivationQuantizer):
         deviation = activation_deviation(x, self.signed)
         self.sigma.copy_(deviation if deviation > 0 else torch.ones(1))
         self.alpha.copy_(self.scale * self.levels_up / self.sigma)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Keep alpha positive."""
-        self.alpha.clamp_(min=LEAST_ALPHA)
