@@ -61,12 +61,36 @@ def points(rows: list[dict[str, Any]], areas: dict[str, Any], plain_cycles: dict
                 "recipe": row["recipe"],
                 "build": row["build"],
                 "accuracy": round(100 * row["integer_accuracy"], 2),
+                "drop": round(100 * (row["float_accuracy"] - row["integer_accuracy"]), 2),
                 "cycles": cycles,
                 "area": round(array, 1),
                 "cost": round(array * cycles / 1e9, 4),
             }
         )
     return found
+
+
+def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str) -> Figure:
+    """Points below float against cost, both logarithmic, the best joined by a line."""
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.add_subplot()
+    for build, marker, column, top in (("log_16x16", "o", 0.18, 0.75), ("subset_16x16", "s", 0.7, 0.95)):
+        own = sorted((point for point in found if point["build"] == build), key=lambda point: -point["accuracy"])
+        axes.scatter([p["cost"] for p in own], [p["drop"] for p in own], marker=marker, label=build)
+        for place, point in enumerate(own):
+            # Labels stand in a column beside their points, which lie too close for labels of their own.
+            axes.annotate(
+                f"{point['recipe'].removesuffix('_cifar')} {point['accuracy']:.2f}", (point["cost"], point["drop"]),
+                xytext=(column, top - 0.8 * place / max(15, len(own))), textcoords="axes fraction",
+                fontsize=7, va="center", arrowprops={"arrowstyle": "-", "color": "lightgrey", "linewidth": 0.6},
+            )  # fmt: skip
+    axes.plot([p["cost"] for p in best], [p["drop"] for p in best], color="grey", linewidth=1, zorder=0)
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="ResNet-20, CIFAR-10: points below float, integers")
+    axes.set_xlim(right=1.27 * max(point["cost"] for point in found))
+    axes.xaxis.set_minor_formatter("{x:.0f}")
+    axes.invert_yaxis()
+    axes.legend(loc="lower left")
+    return figure
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,18 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{point['recipe']:24} {point['build']:14} {point['accuracy']:8.2f} {point['cycles']:8} "
             f"{point['area']:24.0f} {point['cost']:13.2f} {mark}"
         )
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for build, marker in zip(ELEMENTS, ("o", "s"), strict=True):
-        own = [point for point in found if point["build"] == build]
-        axes.scatter([p["cost"] for p in own], [p["accuracy"] for p in own], marker=marker, label=build)
-    axes.plot([p["cost"] for p in best], [p["accuracy"] for p in best], color="grey", linewidth=1, zorder=0)
-    for point in found:
-        axes.annotate(point["recipe"], (point["cost"], point["accuracy"]), fontsize=7, xytext=(4, 3),
-                      textcoords="offset points")  # fmt: skip
-    axes.set_xlabel(f"array area x cycles of an inference ({technology}, 1e9 {unit} cycles)")
-    axes.set_ylabel("ResNet-20, CIFAR-10: integer accuracy (%)")
-    axes.legend()
+    figure = picture(found, best, f"array area x cycles of an inference ({technology}, 1e9 {unit} cycles)")
     save_svg(figure, PICTURE)
     write_text(REPORT, json.dumps({"technology": technology, "points": found, "front": best}, indent=2) + "\n")
     print(f"picture: {PICTURE}")

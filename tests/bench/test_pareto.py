@@ -3,7 +3,14 @@
 from bench import pareto
 
 AREAS = {"log3": {"per_mac": 2.0}, "subset4": {"per_mac": 4.0}}
-ROW = {"network": "resnet20", "build": "log_16x16", "recipe": "a", "integer_accuracy": 0.9, "cycles": 1000}
+ROW = {
+    "network": "resnet20",
+    "build": "log_16x16",
+    "recipe": "a",
+    "integer_accuracy": 0.9,
+    "cycles": 1000,
+    "float_accuracy": 0.92,
+}
 
 
 def test_points_take_their_own_cycles_or_those_of_one_word_a_weight():
@@ -14,6 +21,19 @@ def test_points_take_their_own_cycles_or_those_of_one_word_a_weight():
         ("a", 1000, 512),
         ("sq_b", 500, 1024),
     ]
+    assert found[0]["drop"] == 2.0
+
+
+def test_every_point_is_in_the_picture_with_its_label():
+    builds = {"a": "log_16x16", "b": "subset_16x16", "c_cifar": "subset_16x16"}
+    found = [
+        {"recipe": name, "build": build, "accuracy": 90.0 + cost, "drop": 2.0 / cost, "cost": cost}
+        for cost, (name, build) in enumerate(builds.items(), 1)
+    ]
+    (axes,) = pareto.picture(found, found[:1], "cost").axes
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [
+        ("a 91.00", (1, 2.0)), ("c 93.00", (3, 2 / 3)), ("b 92.00", (2, 1.0)),
+    ]  # fmt: skip
 
 
 def test_the_front_is_what_nothing_beats():
