@@ -147,7 +147,7 @@ class _Mapping:
 
     verilog: str
     top: str
-    library: Library
+    cells: Library
     way: str
     keep: tuple[str, ...]
     options: str
@@ -157,7 +157,7 @@ class _Mapping:
     @cached_property
     def one_bit(self) -> str:
         """The one-bit adders' map."""
-        return _one_bit(self.library, ADDERS[self.way][1])
+        return _one_bit(self.cells, ADDERS[self.way][1])
 
     def parts(self) -> list[str]:
         """All that the result depends on."""
@@ -165,7 +165,7 @@ class _Mapping:
             "asic 5",
             without_comments(self.verilog),
             self.top,
-            file_hash(self.library.path),
+            file_hash(self.cells.path),
             ADDERS[self.way][0],
             "; ".join(self.script),
             str(self.gate_clocks),
@@ -179,7 +179,7 @@ class _Mapping:
     def run(self, folder: Path) -> dict[str, Any]:
         """Map it in `folder`."""
         write_text(folder / "design.v", self.verilog)
-        write_text(folder / "cells.lib", read_text(self.library.path))
+        write_text(folder / "cells.lib", read_text(self.cells.path))
         write_text(folder / "one_bit.v", self.one_bit)
         write_text(folder / "adders.v", (FOLDER / "adders.v").read_text())
         write_text(folder / "abc.txt", "\n".join(self.script) + "\n")
@@ -195,13 +195,13 @@ class _Mapping:
         )
         words = read_json(folder / "words.json")
         _mark_half_used(words)
-        either, inverter = self.library.gate("!((A+B)*(C+D))", ("A", "B", "C", "D")), self.library.gate("!A", ("A",))
+        either, inverter = self.cells.gate("!((A+B)*(C+D))", ("A", "B", "C", "D")), self.cells.gate("!A", ("A",))
         if either is not None and inverter is not None:
             for name in set(self.keep) & set(words["modules"]):
                 place_gates(words["modules"][name], either)
                 bring_complements(words["modules"], name, inverter)
         write_text(folder / "words.json", json.dumps(words))
-        unusable = " ".join(f"-dont_use {name}" for name in self.library.unusable)
+        unusable = " ".join(f"-dont_use {name}" for name in self.cells.unusable)
         gate = "clockgate -liberty cells.lib -min_net_size 8; " if self.gate_clocks else ""
         run_yosys(
             f"read_json words.json; read_liberty -lib -ignore_miss_func cells.lib; techmap -map one_bit.v; "
@@ -212,7 +212,7 @@ class _Mapping:
         )
         (folder / "cells.lib").unlink()
         (folder / "words.json").unlink()
-        return _count(folder, self.library, self.way)
+        return _count(folder, self.cells, self.way)
 
 
 def _one_bit(library: Library, use_cells: bool) -> str:
