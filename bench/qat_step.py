@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     paths = options.recipe or sorted(Path("recipes").glob("*.toml"))
     for path in paths:
-        if not Path(path).is_file():
+        if not path.is_file():
             parser.error(f"Recipe must be a file, not {str(path)!r}")
     recipes = [recipe for recipe in map(load_recipe, paths) if recipe.method == "qat"]
     print(f"{'':28} {'time':>8} {'float':>8} {'ratio':>6} {'memory':>9} {'float':>9} {'ratio':>6}")

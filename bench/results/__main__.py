@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.add is not None:
             if not options.row:
                 raise ValueError("Argument --row must be given with --add, not left out")
-            _keep([measure.entry(rows[0], options.add, options.data, options.seconds) | _note(rows[0], options)])
+            _keep([measure.entry(rows[0], options.add, options.data, options.seconds) | _note(_given(options))])
             return 0
         return _run(rows, options)
     except (ValueError, OSError) as error:
@@ -50,7 +50,7 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
                 ready = measure.finished(one)
                 seconds = None if ready else measure.run(one, options.data, _further(one, options), options.threads)
                 entry = measure.entry(one, one.folder, options.data, seconds)
-                _keep([entry if ready else entry | _note(one, options)])
+                _keep([entry if ready else entry | _note(_further(one, options))])
             except (RuntimeError, ValueError, OSError) as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed += 1
@@ -60,18 +60,21 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _given(options: argparse.Namespace) -> tuple[str, ...]:
+    """Options of trainings that were given."""
+    numbers = {"--epochs": options.epochs, "--steps": options.steps}
+    given = [text for name, value in numbers.items() if value is not None for text in (name, str(value))]
+    return (*given, *(["--bf16"] if options.bf16 else []))
+
+
 def _further(row: Row, options: argparse.Namespace) -> tuple[str, ...]:
     """Options of a row's training that differ from the recipe: those given, or else the page's."""
     if row.recipe is not None and not row.trains:
         return ()
-    numbers = {"--epochs": options.epochs, "--steps": options.steps}
-    given = [text for name, value in numbers.items() if value is not None for text in (name, str(value))]
-    given += ["--bf16"] if options.bf16 else []
-    return tuple(given) if given or options.full else row.schedule
+    return _given(options) or (() if options.full else row.schedule)
 
 
-def _note(row: Row, options: argparse.Namespace) -> dict[str, str]:
-    further = _further(row, options)
+def _note(further: tuple[str, ...]) -> dict[str, str]:
     return {"note": f"with {' '.join(further)}"} if further else {}
 
 

@@ -201,6 +201,12 @@ def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, caps
         ["--data", str(place / "data"), "--row", row.key, "--add", str(row.folder), "--seconds", "3.6"]
     ) == 0  # fmt: skip
     assert {table.key(e): e["seconds"] for e in table.read(program.REPORT)}[row.key] == 4
+    # How an entered run was trained is what the user says of it, not the page's schedule.
+    monkeypatch.setattr(program, "find_row", lambda key: trained)
+    for options, note in (([], None), (["--epochs", "1", "--steps", "2"], "with --epochs 1 --steps 2")):
+        enter = ["--data", str(place / "data"), "--row", trained.key, "--add", str(trained.folder)]
+        assert program.main([*enter, *options]) == 0
+        assert {table.key(e): e.get("note") for e in table.read(program.REPORT)}[trained.key] == note
 
 
 def test_a_failed_row_leaves_no_entry(place, monkeypatch, capsys):
