@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from golden.network import INPUT
+from train.compare import check_same
 from train.data import InputFormat
-from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
+from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel, check_finite
 from train.lower import Lowering
 from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
 from train.quantizers.po2 import PowerQuantizer
@@ -31,13 +32,15 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     Raises
     ------
     ValueError
-        On a layer or operation that is not supported, with its path in the module tree; or if the recipe gives a layer
-        with weights no quantizer.
+        On a layer or operation that is not supported, with its path in the module tree; if the recipe gives a layer
+        with weights no quantizer; if weights are NaN or infinite; or if the converted network, quantizers off, does
+        not compute what the model computes on random inputs, with the first layer that differs.
     """
     norms = training and recipe.method == "qat" and recipe.train.batch_norm == "keep"
-    lowering = Lowering(model, input.shape, signed=input.signed, norms=norms)
+    lowering = Lowering(model, input, norms=norms)
     layers = lowering.run()
     weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
+    check_finite(layers)
     for layer in layers:
         _quantize(layer, recipe, _roles(layer, weighted))
     total = sum(layer.float_weight.numel() for layer in layers if isinstance(layer, ConvLayer))
@@ -47,9 +50,12 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
                 part.network_weights = total
     quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
     quantized = QuantModel(
-        layers, lowering.input_shape, quantizer, name=type(model).__name__.lower(), recipe=recipe.name
+        layers, lowering.input_shape, quantizer, output_shape=lowering.output_shape,
+        name=type(model).__name__.lower(), recipe=recipe.name,
     )  # fmt: skip
-    return quantized.train(False)
+    quantized.train(False)
+    check_same(quantized, lowering.reference, lowering.places, kept=norms)
+    return quantized
 
 
 def _roles(layer: QuantLayer, weighted: list[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from golden.network import INPUT, Pair
 from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, Skip
@@ -25,6 +25,8 @@ class Draft:
     limit: float | None = None
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
+    #: Where the model has the layer's value.
+    node: fx.Node | None = None
 
     def build(self) -> QuantLayer:
         """The layer."""

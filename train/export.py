@@ -12,7 +12,7 @@ from golden.digits import digit_codes
 from golden.formats import PointSet
 from golden.network import INPUT, Layer, Network, Tensor, Term
 from golden.rounding import scale_multiplier
-from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
+from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip, check_finite
 from train.quantizers import ActivationQuantizer, CodedWeights, STLQuantizer
 from train.quantizers.units import UnitGrid
 from train.residual import addend_term, fraction_bits
@@ -73,6 +73,7 @@ class _Exporter:
         self.words = self.weights = 0
 
     def run(self, meta: dict[str, object]) -> Network:
+        check_finite(self.model.quant_layers)
         layers = tuple(self._layer(layer) for layer in self.model.quant_layers)
         stlq = [q for q in (layer.weight_quantizer for layer in self.model.conv_layers) if isinstance(q, STLQuantizer)]
         if stlq:
@@ -98,14 +99,18 @@ class _Exporter:
         raise TypeError(f"Layer {layer.name!r} must be one of the kinds that export knows, not {type(layer).__name__}")
 
     def _points(self, points: PointSet, name: str) -> str:
-        """Name of the set in the network; equal sets share one."""
+        """Name of the set in the network; equal sets share one, and another set of that name is never meant."""
         if points == digit_points(self.config.fmt):
             name = "digits"
         for known, there in self.points.items():
             if there == points:
                 return known
-        self.points[name] = points
-        return name
+        unique, number = name, 1
+        while unique in self.points or (unique == "digits" and points != digit_points(self.config.fmt)):
+            number += 1
+            unique = f"{name}_{number}"
+        self.points[unique] = points
+        return unique
 
     def _digits(self) -> str:
         return self._points(digit_points(self.config.fmt), "digits")

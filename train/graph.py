@@ -2,14 +2,19 @@
 
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from golden.network import Pair
 
-MODULES = (
-    "Conv2d", "Linear", "BatchNorm2d", "ReLU", "ReLU6", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten",
-    "Dropout", "Dropout2d", "Identity",
-)  # fmt: skip
+#: Layers that are known, by name; their subclasses are looked into.
+TYPES: dict[str, type[nn.Module]] = {
+    kind.__name__: kind
+    for kind in (
+        nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+        nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity,
+    )
+}  # fmt: skip
+MODULES = tuple(TYPES)
 #: Images of the example that shapes are read from; not 1, so that a batch size written into the model shows.
 BATCH = 2
 OPERATIONS = (

@@ -1,6 +1,6 @@
 """The quantized model: layers of the exported network's form, on real numbers that sit on the integer grids."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -151,7 +151,7 @@ class ConvLayer(QuantLayer):
 
     def compute(self, tensors: Tensors) -> Tensor:
         if self.norm is not None:
-            y = self.norm(self.convolve(tensors))
+            y = self.norm(self._several(self.convolve(tensors)))
         else:
             y = F.conv2d(
                 tensors[self.source], self.weight, self.bias, self.stride, self.padding, self.dilation,
@@ -164,7 +164,7 @@ class ConvLayer(QuantLayer):
     def forward(self, tensors: Tensors) -> Tensor:
         if self.norm is None or self.quantizer is None or not self.norm.training:
             return super().forward(tensors)
-        y, again = normalise(self.norm, self.convolve(tensors))
+        y, again = normalise(self.norm, self._several(self.convolve(tensors)))
         addends = [skip.read(tensors, self.shape[0]) for skip in self.skips]
         y = self._add(y, addends)
         if again is None:
@@ -172,6 +172,12 @@ class ConvLayer(QuantLayer):
         kept = [addend.detach() for addend in addends]
         with forgotten(y, lambda: self._add(again(), kept)):
             return self.quantize(y)
+
+    def _several(self, y: Tensor) -> Tensor:
+        """The values, of which batch norm needs two or more a channel in training."""
+        if self.norm is not None and self.norm.training and y.numel() == y.shape[1]:
+            raise ValueError(f"Layer {self.name!r}: batch norm in training must see 2 or more values a channel, not 1")
+        return y
 
     @staticmethod
     def _add(y: Tensor, addends: list[Tensor]) -> Tensor:
@@ -246,6 +252,15 @@ class PoolLayer(QuantLayer):
         return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
 
 
+def check_finite(layers: Iterable[QuantLayer]) -> None:
+    """Refuse weights and biases that are NaN or infinite, by the layer's name."""
+    for layer in layers:
+        for key, tensor in layer.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                wrong = float(tensor[~torch.isfinite(tensor)].flatten()[0])
+                raise ValueError(f"Layer {layer.name!r}: {key.rpartition('.')[2]} must be finite, not {wrong!r}")
+
+
 class QuantModel(nn.Module):
     """A network as a list of layers over named tensors.
 
@@ -257,6 +272,8 @@ class QuantModel(nn.Module):
         (channels, height, width) of the input.
     input_quantizer
         Format of the input.
+    output_shape
+        Of one result: (channels, height, width), or (channels,).
     name, recipe
         For reports.
     """
@@ -267,13 +284,14 @@ class QuantModel(nn.Module):
         input_shape: tuple[int, int, int],
         input_quantizer: ActivationQuantizer,
         *,
+        output_shape: tuple[int, ...],
         name: str = "network",
         recipe: str = "",
     ):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.input_shape, self.name, self.recipe = input_shape, name, recipe
-        self.input_quantizer = input_quantizer
+        self.input_quantizer, self.output_shape = input_quantizer, output_shape
 
     @property
     def quant_layers(self) -> list[QuantLayer]:
@@ -298,7 +316,7 @@ class QuantModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.trace(x)[self.quant_layers[-1].name]
-        return y.flatten(1) if y.shape[2:] == (1, 1) else y
+        return y.reshape(len(y), *self.output_shape)
 
     def quantizers(self) -> list[ActivationQuantizer | WeightQuantizer]:
         """Every quantizer."""

@@ -1,19 +1,19 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
-import copy
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from golden.network import INPUT, Pair
+from train.compare import Reference, random_inputs
+from train.data import InputFormat
 from train.draft import Draft, Value
-from train.graph import BATCH, MODULES, OPERATIONS, arguments, chw, is_shared, pair, place, result_shape
+from train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, chw, is_shared, pair, place, result_shape
 from train.layers import QuantLayer
 from train.norm import kept_norm
+from train.trace import own_copy, reference, resolve, trace
 
 
 class Lowering:
@@ -23,31 +23,24 @@ class Lowering:
     ----------
     model
         What is lowered.
-    shape
-        Of one input.
-    signed
-        The input can be negative.
+    input
+        Shape and format of the input.
     norms
         Convolutions keep their batch norms; otherwise these are folded.
     """
 
-    def __init__(self, model: nn.Module, shape: tuple[int, ...], *, signed: bool, norms: bool = False):
+    def __init__(self, model: nn.Module, input: InputFormat, *, norms: bool = False):
         self.norms = norms
-        model = copy.deepcopy(model).eval().cpu()
-        try:
-            self.graph = fx.symbolic_trace(model)
-        except Exception as error:
-            raise ValueError(f"Model must be traceable by torch.fx, not fail with {error!r}") from error
-        example = torch.zeros(BATCH, *shape)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            try:
-                self.graph(example)
-            except RuntimeError as error:
-                raise ValueError(f"Model must take inputs of shape {tuple(shape)!r}, not fail with: {error}") from error
-            ShapeProp(self.graph).propagate(example)
+        model = own_copy(model)
+        inputs = random_inputs(input)
+        wanted = reference(model, inputs)
+        self.graph = trace(model)
+        self.reference = Reference(self.graph, inputs, wanted)
+        resolve(self.graph, input.shape)
+        shape = input.shape
         self.input_shape: tuple[int, int, int] = (shape[0], 1, 1) if len(shape) == 1 else tuple(shape)  # type: ignore[assignment]
-        self.signed = signed
+        self.signed = input.signed
+        self.output_shape: tuple[int, ...] = ()
         self.drafts: list[Draft] = []
         self.values: dict[fx.Node, Value] = {}
         self.names: set[str] = {INPUT}
@@ -65,13 +58,16 @@ class Lowering:
             elif node.op == "get_attr":
                 raise ValueError(f"{self._where(node)} must not read a tensor of its own, not {node.target!r}")
             elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
-                self.values[node] = self._lower(node)
+                value = self.values[node] = self._lower(node)
+                if value.draft is not None and value.plain:
+                    value.draft.node = node
         raise ValueError("Model must have an output, not none")
 
     def _end(self, output: Any) -> list[QuantLayer]:
         if not isinstance(output, fx.Node) or output not in self.values:
             raise ValueError(f"Model must return one tensor, not {type(output).__name__}")
         last = self.values[output].draft
+        self.output_shape = result_shape(output)[1:]
         if last is None or not self.values[output].plain:
             raise ValueError("Model must end with a layer, not with its input or a slice")
         layers = {draft.name: draft.build() for draft in self.drafts}
@@ -81,6 +77,11 @@ class Lowering:
                 needed.update(layers[name].sources)
         # The output comes last; whatever stands behind it is not needed.
         return [layer for name, layer in layers.items() if name in needed and name != last.name] + [layers[last.name]]
+
+    @property
+    def places(self) -> dict[str, fx.Node]:
+        """Node that each layer gives the value of."""
+        return {draft.name: draft.node for draft in self.drafts if draft.node is not None}
 
     # Names and errors
 
@@ -105,7 +106,7 @@ class Lowering:
         if node.op == "call_module":
             module = self.graph.get_submodule(str(node.target))
             kind = type(module).__name__
-            if kind not in MODULES:
+            if TYPES.get(kind) is not type(module):
                 raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
             return self._module(node, module)
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))

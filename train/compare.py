@@ -1,0 +1,103 @@
+"""Whether a lowered network computes what the user's model computes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from train.data import InputFormat
+from train.layers import QuantModel
+
+#: Images of the comparison; not the traced number, so that a size that depends on it shows.
+IMAGES = 3
+#: Difference allowed, as a part of the root mean square: of float32 in another order, and where batch norms are kept,
+#: whose smallest factors are raised (`train.norm.LEAST_GAIN`).
+TOLERANCE, TOLERANCE_KEPT = 1e-3, 3e-2
+
+
+def random_inputs(input: InputFormat, images: int = IMAGES) -> Tensor:
+    """Random inputs over the whole range of the format, always the same; shape (images, *input.shape)."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(input.low, input.high + 1, (images, *input.shape), generator=generator)
+    return values * (input.scale or 1 / input.high)
+
+
+class Reference(fx.Interpreter):
+    """What the model gave, and every tensor of its graph as it was when it was computed.
+
+    Parameters
+    ----------
+    traced
+        Graph of the model.
+    inputs, wanted
+        Inputs and what the model itself gave for them.
+    """
+
+    def __init__(self, traced: fx.GraphModule, inputs: Tensor, wanted: Any):
+        super().__init__(traced)
+        self.inputs, self.wanted = inputs, wanted
+        self.values: dict[fx.Node, Tensor] = {}
+        with torch.no_grad():
+            self.result = self.run(inputs.clone())
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.values[n] = result.clone()
+        return result
+
+    def check_trace(self) -> None:
+        """Refuse a model that is not what was traced of it."""
+        if not torch.isfinite(self.wanted).all():
+            raise ValueError("Model must give finite results on random inputs of its format, not infinite ones or NaN")
+        what = "Model must be what torch.fx traces of it"
+        if self.result.shape != self.wanted.shape:
+            raise ValueError(f"{what}, not give {tuple(self.wanted.shape)} for {tuple(self.result.shape)}")
+        gap = _gap(self.result, self.wanted)
+        if not gap <= TOLERANCE:
+            raise ValueError(
+                f"{what}, not differ from it by {gap:.3g} of its root mean square: "
+                "forward must not depend on values, hidden state or chance"
+            )
+
+
+@torch.no_grad()
+def check_same(quantized: QuantModel, there: Reference, places: dict[str, fx.Node], *, kept: bool) -> None:
+    """Compare the lowered network, quantizers off, with the model.
+
+    Parameters
+    ----------
+    quantized
+        The lowered network.
+    there
+        The model.
+    places
+        Node of the graph that each layer gives the value of.
+    kept
+        Batch norms are kept.
+
+    Raises
+    ------
+    ValueError
+        Naming the first layer that differs.
+    """
+    there.check_trace()
+    quantized.enable(False)
+    tensors, output = quantized.trace(there.inputs), quantized(there.inputs)
+    quantized.enable()
+    for layer in quantized.quant_layers:
+        ours, theirs = tensors[layer.name], there.values[places[layer.name]]
+        what = f"Layer {layer.name!r} must compute what the model computes"
+        if ours.numel() != theirs.numel():
+            raise ValueError(f"{what}, of shape {tuple(theirs.shape[1:])}, not {tuple(ours.shape[1:])}")
+        gap = _gap(ours.flatten(), theirs.flatten())
+        if not gap <= (TOLERANCE_KEPT if kept else TOLERANCE):
+            raise ValueError(f"{what}, not differ by {gap:.3g} of its root mean square")
+    if output.shape != there.wanted.shape:
+        raise ValueError(f"Model must give results of shape {tuple(there.wanted.shape)}, not {tuple(output.shape)}")
+
+
+def _gap(ours: Tensor, theirs: Tensor) -> float:
+    """Root mean square of the difference, as a part of the other's."""
+    rms = float(theirs.double().square().mean().sqrt())
+    return float((ours - theirs).double().square().mean().sqrt()) / max(rms, 1e-6)

@@ -1,0 +1,219 @@
+"""A user's model as a graph of operations: a copy in float32, its hooks and reparametrizations resolved."""
+
+import copy
+import warnings
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn.utils import parametrize
+
+from train.graph import BATCH, TYPES
+
+#: Modules that hold the user's own under this name and compute the same in evaluation.
+_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "AveragedModel": "module",
+             "OptimizedModule": "_orig_mod"}  # fmt: skip
+#: Operations whose result is their source's own storage in evaluation, in its shape.
+_SAME = ("contiguous", "dropout", "Dropout", "Dropout2d", "Identity", "detach")
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """The user's model in evaluation, float32 on the CPU, without wrappers; a copy.
+
+    Raises
+    ------
+    ValueError
+        If it is compiled to TorchScript, or cannot be copied.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(f"Model must be the module before torch.jit, not {type(model).__name__}")
+    # Tensors that hooks compute (pruning, weight normalisation) have a history, with which they cannot be copied.
+    memo: dict[int, Any] = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    try:
+        copied = _unwrapped(copy.deepcopy(_unwrapped(model), memo))
+        copied = copied.eval().cpu().float()
+    except Exception as error:
+        raise ValueError(f"Model must be one that copy.deepcopy can copy, not fail with {error!r}") from error
+    if type(copied) in TYPES.values():
+        copied = nn.Sequential(OrderedDict({type(copied).__name__.lower(): copied}))
+    return copied
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    while (inner := _WRAPPERS.get(type(model).__name__)) is not None and hasattr(model, inner):
+        model = getattr(model, inner)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if _unwrapped_type(child):
+                setattr(parent, name, _unwrapped(child))
+    return model
+
+
+def _unwrapped_type(module: nn.Module) -> bool:
+    return type(module).__name__ in _WRAPPERS and hasattr(module, _WRAPPERS[type(module).__name__])
+
+
+def reference(model: nn.Module, inputs: Tensor) -> Any:
+    """What `own_copy` gives; afterwards only hooks are left that replace a value, and no reparametrizations.
+
+    Raises
+    ------
+    ValueError
+        If the model does not take these inputs.
+    """
+    returned: set[int] = set()
+    kinds = ("_forward_pre_hooks", "_forward_hooks")
+    for module in model.modules():
+        for kind in kinds:
+            hooks = getattr(module, kind)
+            for key, hook in hooks.items():
+                hooks[key] = _Watched(hook, key, returned)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            result = model(inputs.clone())
+        except Exception as error:
+            raise ValueError(
+                f"Model must take inputs of shape {tuple(inputs.shape[1:])!r}, not fail with: {error}"
+            ) from error
+    for module in model.modules():
+        for kind in kinds:
+            hooks = getattr(module, kind)
+            for key, watched in list(hooks.items()):
+                hooks[key] = watched.hook
+                if key not in returned:
+                    del hooks[key]
+        for name in list(getattr(module, "parametrizations", ())):
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return result
+
+
+class _Watched:
+    """A hook that notes whether it returned something."""
+
+    def __init__(self, hook: Any, key: int, returned: set[int]):
+        self.hook, self.key, self.returned = hook, key, returned
+
+    def __call__(self, *args: Any) -> Any:
+        result = self.hook(*args)
+        if result is not None:
+            self.returned.add(self.key)
+        return result
+
+
+class _Tracer(fx.Tracer):
+    """Also traces what hooks make of the arguments and results of layers that are not looked into."""
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self.is_leaf_module(m, self.path_of_module(m)):
+            return super().call_module(m, forward, args, kwargs)
+        for key, hook in m._forward_pre_hooks.items():
+            if key in m._forward_pre_hooks_with_kwargs:
+                args, kwargs = hook(m, args, kwargs) or (args, kwargs)
+            else:
+                changed = hook(m, args)
+                args = args if changed is None else changed if isinstance(changed, tuple) else (changed,)
+        result = super().call_module(m, forward, args, kwargs)
+        for key, hook in m._forward_hooks.items():
+            given = (m, args, kwargs) if key in m._forward_hooks_with_kwargs else (m, args)
+            changed = hook(*given, result)
+            result = result if changed is None else changed
+        return result
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """Graph of a model that `reference` has seen.
+
+    Raises
+    ------
+    ValueError
+        If `torch.fx` cannot trace it.
+    """
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:
+        raise ValueError(f"Model must be traceable by torch.fx, not fail with {error!r}") from error
+    for module in model.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return fx.GraphModule(model, graph)
+
+
+def resolve(traced: fx.GraphModule, shape: tuple[int, ...]) -> None:
+    """Have nodes know their results' shapes, make sizes constants, and have whoever reads a tensor after an operation
+    in place read that operation's result."""
+    shapes = _Shapes(traced)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            shapes.propagate(torch.zeros(BATCH, *shape))
+        except RuntimeError as error:
+            raise ValueError(f"Model must take any number of inputs, not fail with {BATCH}: {error}") from error
+    for node, value in shapes.constants.items():
+
+        def constant(other: fx.Node, node: fx.Node = node, value: Any = value) -> Any:
+            return value if other is node else other
+
+        for user in list(node.users):
+            user.args, user.kwargs = fx.map_arg(user.args, constant), fx.map_arg(user.kwargs, constant)
+    _separate(traced)
+
+
+class _Shapes(ShapeProp):
+    """Notes shapes of tensors, and the numbers that are computed from them."""
+
+    def __init__(self, traced: fx.GraphModule):
+        super().__init__(traced)
+        self.constants: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, (int, float, tuple)) and n.op != "output":
+            plain = tuple(result) if isinstance(result, tuple) else result
+            if not isinstance(plain, tuple) or all(isinstance(item, int) for item in plain):
+                self.constants[n] = plain
+        return result
+
+
+def _separate(traced: fx.GraphModule) -> None:
+    """Have later readers of a tensor that an operation changed in place read the operation's result."""
+    order = {node: number for number, node in enumerate(traced.graph.nodes)}
+    storage: dict[fx.Node, list[fx.Node]] = {}
+    for node in order:
+        source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        inplace, same = _in_place(traced, node), _called(traced, node) in _SAME
+        if source is None or not (inplace or same):
+            storage[node] = [node]
+            continue
+        names = storage[source]
+        if inplace:
+            for name in names:
+                for user in list(name.users):
+                    if order[user] > order[node]:
+                        user.replace_input_with(name, node)
+        names.append(node)
+        storage[node] = names
+
+
+def _called(traced: fx.GraphModule, node: fx.Node) -> str:
+    if node.op == "call_module":
+        return type(traced.get_submodule(str(node.target))).__name__
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = _called(traced, node)
+    operator = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
+    flagged = node.kwargs.get("inplace") or (name in ("relu", "relu6") and len(node.args) > 1 and node.args[1])
+    return bool(flagged) or operator or (name.endswith("_") and not name.endswith("__"))
