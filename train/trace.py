@@ -1,6 +1,7 @@
 """A user's model as a graph of operations: a copy in float32, its hooks and reparametrizations resolved."""
 
 import copy
+import operator
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -90,9 +91,20 @@ def reference(model: nn.Module, inputs: Tensor) -> Any:
                 hooks[key] = watched.hook
                 if key not in returned:
                     del hooks[key]
-        for name in list(getattr(module, "parametrizations", ())):
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        if parametrize.is_parametrized(module):
+            _bake(module)
     return result
+
+
+def _bake(module: nn.Module) -> None:
+    # Not remove_parametrizations: it changes the class, which the user's model shares.
+    names = list(module.parametrizations)  # type: ignore[arg-type]
+    with torch.no_grad():
+        values = {name: getattr(module, name).clone() for name in names}
+    module.__class__ = parametrize.type_before_parametrizations(module)
+    del module.parametrizations
+    for name, value in values.items():
+        module.register_parameter(name, nn.Parameter(value))
 
 
 class _Watched:
@@ -108,8 +120,18 @@ class _Watched:
         return result
 
 
+class _Proxy(fx.Proxy):
+    """Also knows ``x += y``, which otherwise is traced as if it made a new tensor."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     """Also traces what hooks make of the arguments and results of layers that are not looked into."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.is_leaf_module(m, self.path_of_module(m)):
@@ -214,6 +236,6 @@ def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op not in ("call_function", "call_method"):
         return False
     name = _called(traced, node)
-    operator = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
+    changes = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
     flagged = node.kwargs.get("inplace") or (name in ("relu", "relu6") and len(node.args) > 1 and node.args[1])
-    return bool(flagged) or operator or (name.endswith("_") and not name.endswith("__"))
+    return bool(flagged) or changes or (name.endswith("_") and not name.endswith("__"))
