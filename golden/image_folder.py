@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-import shutil
 import struct
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from golden.frame import FrameError, parse
 from golden.image import Image, ImageLayer, Place
 from golden.isa import Section, line_bits, line_count
 from golden.network import Tensor
+from support.folders import recover, replace_folder
 
 FORMAT = "twofold-image"
 VERSION = 1
@@ -41,16 +39,7 @@ def save(image: Image, folder: Path | str) -> None:
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {MANIFEST, *_FILES}):
         raise ValueError(f"{folder}: folder must be new or hold only an image, not other files")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        _write(image, work / "new")
-        if folder.exists():
-            # A folder cannot be renamed over a full one: the old image steps aside first.
-            os.rename(folder, work / "old")
-        os.rename(work / "new", folder)
-    finally:
-        shutil.rmtree(work)
+    replace_folder(folder, _files(image))
 
 
 def load(folder: Path | str) -> Image:
@@ -64,6 +53,7 @@ def load(folder: Path | str) -> Image:
         If a file is damaged, of a newer version or something else; the message begins with its path.
     """
     folder = Path(folder)
+    recover(folder)
     path = folder / MANIFEST
     manifest = _read_manifest(path)
     try:
@@ -87,20 +77,17 @@ def load(folder: Path | str) -> Image:
     return image
 
 
-def _write(image: Image, folder: Path) -> None:
-    folder.mkdir()
+def _files(image: Image) -> dict[str, bytes]:
     files = {}
     for kind, lines in image.sections.items():
         if lines:
             digits = -(-line_bits(image.config, kind) // 4)
             files[_mem(kind)] = "".join(f"{line:0{digits}x}\n" for line in lines).encode()
     files[FRAME] = struct.pack(f"<{len(image.beats)}I", *image.beats)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = _manifest(image) | {"files": digests}
     text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=2)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return files | {MANIFEST: f"{text}\n".encode()}
 
 
 def _manifest(image: Image) -> dict[str, object]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from golden.files import write_text
+from support.files import write_text
 from train.convert import convert
 from train.data import DataSet, load_data
 from train.layers import QuantModel
