@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from golden.formats import PointSet, WeightFormat
 from golden.network import Layer, Network, Tensor, Term
 from support.folders import recover, replace_folder
+from support.tables import read_json
 
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.
@@ -61,10 +62,7 @@ def load(folder: Path | str) -> Network:
     for file in (path, tensor_path):
         if not file.is_file():
             raise FileNotFoundError(f"{file}: file of a quantized network must exist")
-    try:
-        structure = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except ValueError as error:
-        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    structure = read_json(path)
     found = structure.get("format") if isinstance(structure, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
@@ -82,7 +80,7 @@ def load(folder: Path | str) -> Network:
         )
     try:
         return _network(structure, safetensors.numpy.load(data))
-    except (AttributeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: file must describe a network, not this: {error}") from error
 
 
@@ -95,10 +93,6 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a number")
 
 
 def _tensors(network: Network) -> dict[str, NDArray]:

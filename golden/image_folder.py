@@ -13,6 +13,7 @@ from golden.image import Image, ImageLayer, Place
 from golden.isa import Section, line_bits, line_count
 from golden.network import Tensor
 from support.folders import recover, replace_folder
+from support.tables import read_json
 
 FORMAT = "twofold-image"
 VERSION = 1
@@ -24,6 +25,7 @@ def _mem(kind: Section) -> str:
     return f"{kind.name.lower()}.mem"
 
 
+_KIND_NAMES = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
 _KINDS = (Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
 _FILES = {FRAME, *(_mem(kind) for kind in _KINDS)}
 
@@ -62,7 +64,7 @@ def load(folder: Path | str) -> Image:
         digests = dict(manifest["files"])
         if not {FRAME, _mem(Section.PROGRAM)} <= set(digests) <= _FILES:
             raise ValueError(f"files must be those of an image, not {tuple(digests)}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: file must describe an image, not this: {error}") from error
     for name, digest in digests.items():
         found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -138,10 +140,7 @@ def _place(place: Place) -> dict[str, object]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    manifest = read_json(path)
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
@@ -166,28 +165,48 @@ def _build(values: dict[str, Any]) -> ArrayConfig:
 
 def _table(manifest: dict[str, Any]) -> dict[str, Any]:
     """What an `Image` holds besides its build and its lines."""
-    layers = []
-    for row in manifest["layers"]:
-        values = {key: value for key, value in row.items() if key != "utilisation"}
-        layers.append(ImageLayer(**values | {"output": _read_place(row["output"])}))
+    layers = _of_type(manifest["layers"], "layers", list)
     return {
-        "network": manifest["network"],
-        "layers": tuple(layers),
+        "network": _of_type(manifest["network"], "network", str),
+        "layers": tuple(map(_read_layer, layers)),
         "input": _read_place(manifest["input"]),
         "output": _read_place(manifest["output"]),
-        "cycles": manifest["cycles"],
+        "cycles": _count(manifest["cycles"], "cycles"),
     }
+
+
+def _read_layer(row: dict[str, Any]) -> ImageLayer:
+    values = {key: value for key, value in row.items() if key != "utilisation"}
+    for key in ("name", "kind"):
+        _of_type(values[key], key, str)
+    for key in ("first", "last", "passes", "cycles", "macs", "acc_bits"):
+        _count(values[key], key)
+    for key, cycles in _of_type(values["spent"], "spent", dict).items():
+        _count(cycles, f"spent.{key}")
+    return ImageLayer(**values | {"output": _read_place(row["output"])})
 
 
 def _read_place(values: dict[str, Any]) -> Place:
     fields = {key: value for key, value in values.items() if key != "address"}
-    return Place(Tensor(**fields | {"shape": tuple(values["shape"])}), values["address"])
+    return Place(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
+
+
+def _of_type(value: Any, key: str, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{key} must be {_KIND_NAMES[kind]}, not {value!r}")
+    return value
+
+
+def _count(value: Any, key: str) -> int:
+    if not 0 <= _of_type(value, key, int) < 1 << 63:
+        raise ValueError(f"{key} must be 0 to 2**63 - 1, not {value!r}")
+    return value
 
 
 def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]:
     bits = line_bits(config, kind)
     lines = []
-    for number, text in enumerate(path.read_text(encoding="ascii").splitlines(), start=1):
+    for number, text in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
         try:
             line = int(text, 16)
         except ValueError:

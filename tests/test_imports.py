@@ -63,7 +63,7 @@ def test_folders_import_only_what_stands_above(folder):
 @pytest.mark.parametrize("name", STANDARD_ONLY)
 def test_definitions_need_the_standard_library_only(name):
     used = {module.partition(".")[0] for module in imports(Path(f"golden/{name}.py").read_text())}
-    assert used <= {*sys.stdlib_module_names, "golden"}
+    assert used <= {*sys.stdlib_module_names, "golden", "support"}
     inside = {module for module in imports(Path(f"golden/{name}.py").read_text()) if module.startswith("golden.")}
     assert all(module.split(".")[1] in STANDARD_ONLY for module in inside)
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from support.files import write_text
+from support.tables import parse_json, read_bytes
 from train.convert import convert
 from train.data import DataSet, load_data
 from train.layers import QuantModel
@@ -59,16 +60,9 @@ def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Modu
     for name in (WEIGHTS, FACTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"Run must have a file {name!r}, not so {str(folder)!r}")
-    try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        version = facts["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / FACTS}: file must be a run's JSON, not damaged: {error!r}") from error
-    if version != RUN_VERSION:
-        raise ValueError(f"{folder / FACTS}: version must be {RUN_VERSION}, not {version!r}")
+    facts, recipe = _read_facts(folder / FACTS)
     data = load_data(facts["data"], data_path or facts.get("data_path"))
     model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
-    recipe = run_recipe(facts)
     if recipe is not None:
         model = convert(model, recipe, data.input)
     try:
@@ -95,6 +89,26 @@ def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[Qu
 def run_recipe(facts: dict[str, Any]) -> Recipe | None:
     """The recipe in a run's facts; ``None`` for a float model."""
     return None if facts["recipe"] is None else parse_recipe(_table(facts["recipe"]))
+
+
+def _read_facts(path: Path) -> tuple[dict[str, Any], Recipe | None]:
+    """Facts and recipe of a run."""
+    try:
+        facts = parse_json(read_bytes(path).decode())
+        version = facts["version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: file must be a run's JSON, not damaged: {error!r}") from error
+    if version != RUN_VERSION:
+        raise ValueError(f"{path}: version must be {RUN_VERSION}, not {version!r}")
+    for key in ("model", "data"):
+        if not isinstance(facts.get(key), str):
+            raise ValueError(f"{path}: {key} must be a string, not {facts.get(key)!r}")
+    if not isinstance(facts.get("data_path"), str | None):
+        raise ValueError(f"{path}: data_path must be a string, not {facts['data_path']!r}")
+    try:
+        return facts, run_recipe(facts)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: recipe must be that of a run, not this: {error!r}") from error
 
 
 def use_threads(count: int) -> None:
