@@ -76,6 +76,7 @@ def load(folder: Path | str) -> Image:
     }
     image = Image(config=config, **lines, **table)
     _check_frame(image, folder / FRAME)
+    _check_facts(image, manifest, path)
     return image
 
 
@@ -166,12 +167,14 @@ def _build(values: dict[str, Any]) -> ArrayConfig:
 def _table(manifest: dict[str, Any]) -> dict[str, Any]:
     """What an `Image` holds besides its build and its lines."""
     layers = _of_type(manifest["layers"], "layers", list)
+    if not layers:
+        raise ValueError(f"layers must be at least one, not {layers!r}")
     return {
         "network": _of_type(manifest["network"], "network", str),
         "layers": tuple(map(_read_layer, layers)),
         "input": _read_place(manifest["input"]),
         "output": _read_place(manifest["output"]),
-        "cycles": _count(manifest["cycles"], "cycles"),
+        "cycles": _count(manifest["cycles"], "cycles", 1),
     }
 
 
@@ -180,7 +183,7 @@ def _read_layer(row: dict[str, Any]) -> ImageLayer:
     for key in ("name", "kind"):
         _of_type(values[key], key, str)
     for key in ("first", "last", "passes", "cycles", "macs", "acc_bits"):
-        _count(values[key], key)
+        _count(values[key], key, int(key == "cycles"))
     for key, cycles in _of_type(values["spent"], "spent", dict).items():
         _count(cycles, f"spent.{key}")
     return ImageLayer(**values | {"output": _read_place(row["output"])})
@@ -197,9 +200,9 @@ def _of_type(value: Any, key: str, kind: type) -> Any:
     return value
 
 
-def _count(value: Any, key: str) -> int:
-    if not 0 <= _of_type(value, key, int) < 1 << 63:
-        raise ValueError(f"{key} must be 0 to 2**63 - 1, not {value!r}")
+def _count(value: Any, key: str, least: int = 0) -> int:
+    if not least <= _of_type(value, key, int) < 1 << 63:
+        raise ValueError(f"{key} must be {least} to 2**63 - 1, not {value!r}")
     return value
 
 
@@ -215,6 +218,17 @@ def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]
             raise ValueError(f"{path}: line {number} must be a hexadecimal number of {bits} bits, not {text!r}")
         lines.append(line)
     return tuple(lines)
+
+
+def _check_facts(image: Image, manifest: dict[str, Any], path: Path) -> None:
+    """What the manifest says twice, it says alike, and every tensor lies in feature memory."""
+    for place in (image.input, image.output, *(layer.output for layer in image.layers)):
+        end = place.address + place.lines(image.config)
+        if end > image.config.feature_depth:
+            raise ValueError(f"{path}: tensor must end within {image.config.feature_depth} lines, not at {end}")
+    for key, value in json.loads(json.dumps(_manifest(image))).items():
+        if manifest.get(key) != value:
+            raise ValueError(f"{path}: {key} must be {value!r}, not {manifest.get(key)!r}")
 
 
 def _check_frame(image: Image, path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run's folder: weights as safetensors, what they are as JSON. Nothing is pickled."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -40,9 +41,14 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     part = folder / (WEIGHTS + ".part")
-    save_file(tensors, part)
-    part.replace(folder / WEIGHTS)
+    try:
+        save_file(tensors, part)
+        digest = _digest(part)
+        part.replace(folder / WEIGHTS)
+    finally:
+        part.unlink(missing_ok=True)
     table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else asdict(recipe)}
+    table |= {"weights_sha256": digest}
     write_text(folder / FACTS, json.dumps(table, indent=1, sort_keys=True) + "\n")
 
 
@@ -61,6 +67,9 @@ def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Modu
         if not (folder / name).is_file():
             raise FileNotFoundError(f"Run must have a file {name!r}, not so {str(folder)!r}")
     facts, recipe = _read_facts(folder / FACTS)
+    stated = facts.pop("weights_sha256", None)
+    if stated is not None and stated != _digest(folder / WEIGHTS):
+        raise ValueError(f"{folder / WEIGHTS}: checksum must be that of {FACTS}, {stated!r}: the file is damaged")
     data = load_data(facts["data"], data_path or facts.get("data_path"))
     model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
     if recipe is not None:
@@ -89,6 +98,11 @@ def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[Qu
 def run_recipe(facts: dict[str, Any]) -> Recipe | None:
     """The recipe in a run's facts; ``None`` for a float model."""
     return None if facts["recipe"] is None else parse_recipe(_table(facts["recipe"]))
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read_facts(path: Path) -> tuple[dict[str, Any], Recipe | None]:

@@ -39,6 +39,27 @@ def test_every_value_of_a_wrong_type_is_refused_or_does_no_harm(tmp_path, number
     assert loaded < 400
 
 
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda table: table.update(passes=99), "passes must be "),
+        (lambda table: table["memories"]["weight"].update(used=1), "memories must be "),
+        (lambda table: table["layers"][0].update(utilisation=0.9), "layers must be "),
+        (lambda table: table["input"].update(address=1 << 20), "tensor must end within 1024 lines, not at "),
+        (lambda table: table.update(layers=[]), "file must describe an image, not this: layers must be at least one"),
+        (lambda table: table.update(cycles=0), "file must describe an image, not this: cycles must be 1 to "),
+    ],
+)
+def test_an_image_whose_facts_contradict_each_other_is_refused(tmp_path, change, rule):
+    module, path = things(tmp_path)[1]
+    table = json.loads(path.read_text())
+    change(table)
+    path.write_text(sign(module, table))
+    with pytest.raises(ValueError) as caught:
+        module.load(path.parent)
+    assert str(caught.value).startswith(f"{path}: {rule}")
+
+
 @pytest.mark.parametrize("number", [0, 1], ids=["network", "image"])
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1" * 5000, *DEEP.values()])
 def test_json_that_is_no_table_of_finite_numbers_is_refused(tmp_path, number, value):

@@ -1,6 +1,7 @@
 """Recipes and runs with impossible contents: they load, or give one error that begins with the path."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from tests.support.mutations import SPECIAL, VALUES, check, mutations, toml_file
 from train.models import build_model
 from train.recipe import load_recipe
-from train.runs import _read_facts, save_run
+from train.runs import _read_facts, load_run, save_run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -32,6 +33,23 @@ def test_every_wrong_value_of_a_run_is_refused_or_does_no_harm(tmp_path):
     for changed in mutations(table, 5, 800, VALUES + SPECIAL):
         path.write_text(json.dumps(changed))
         check(path, lambda: _read_facts(path))
+
+
+def test_weights_are_bound_to_their_facts(tmp_path):
+    save_run(tmp_path, build_model("demo"), {"model": "demo", "data": "digits"})
+    weights, facts = tmp_path / "model.safetensors", tmp_path / "run.json"
+    load_run(tmp_path)
+    data = weights.read_bytes()
+    for place in (len(data) // 2, len(data) - 1):
+        weights.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(ValueError, match=f"^{re.escape(str(weights))}: checksum must be that of run.json, "):
+            load_run(tmp_path)
+    weights.write_bytes(data)
+    table = json.loads(facts.read_text())
+    table.pop("weights_sha256")
+    facts.write_text(json.dumps(table))
+    load_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "run.json"]
 
 
 @pytest.mark.parametrize("key", ["lr", "momentum", "warmup"])
