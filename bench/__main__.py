@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from golden.files import write_text
+from support.files import write_text
 
 FOLDER = Path("build/bench")
 #: Benchmarks by name.

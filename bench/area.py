@@ -27,10 +27,10 @@ from bench.elements.grid import Grid
 from bench.elements.paper_mac import PaperMacColumn
 from bench.elements.shared_products import PickElement, RowProducts
 from golden.config import ArrayConfig
-from golden.files import write_text
 from hdl.column import Column
 from hdl.emit import emit_verilog
 from hdl.multiplier import FORMS, MultiplierElement
+from support.files import write_text
 from synth.asic import CACHE, AsicArea, asic_areas, critical_path
 from synth.cache import Cache
 from synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise

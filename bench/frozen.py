@@ -30,9 +30,9 @@ from bench import area
 from bench.peers.vectors import run_vectors
 from golden import catalog
 from golden.config import ArrayConfig
-from golden.files import write_text
 from golden.formats import WeightFormat
 from hdl.emit import COMPONENTS, emit_verilog
+from support.files import write_text
 from synth.asic import asic_area
 from synth.cache import Cache, file_hash
 from synth.report import save_svg

@@ -18,10 +18,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from golden import catalog, layers
-from golden.files import write_text
 from golden.formats import PointSet
 from golden.network import INPUT, Layer, Network, Tensor, Term
 from golden.rounding import scale_multiplier
+from support.files import write_text
 
 REPORT = Path("build/bench/golden_speed.json")
 Runner = Callable[[Network, NDArray[np.int64]], dict[str, NDArray[np.int64]]]

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from bench import area
 from bench.utilisation import measure
 from golden.config import load_config
-from golden.files import write_text
+from support.files import write_text
 from synth.report import save_svg
 
 RESULTS = Path("docs/results.json")

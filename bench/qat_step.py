@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from golden.files import write_text
+from support.files import write_text
 from train.convert import calibrate, convert
 from train.data import DataSet, InputFormat
 from train.loop import Training

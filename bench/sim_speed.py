@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.config import ArrayConfig, load_config
-from golden.files import write_text
 from golden.image import Image, input_frame, read_output
 from golden.network import Network
 from golden.random_network import random_inputs, random_network
@@ -25,6 +24,7 @@ from hdl.emit import emit, top_name
 from mapper.compiler import compile_network
 from sim import fast, runner, settings, tools
 from sim.inference import Inference
+from support.files import write_text
 
 REPORT = Path("build/bench/sim_speed.json")
 SEED = 3

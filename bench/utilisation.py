@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from golden.config import ArrayConfig, load_config
-from golden.files import write_text
 from golden.network import Network
 from golden.timing import SPENT
 from mapper.compiler import compile_network
+from support.files import write_text
 from train.convert import calibrate, convert
 from train.data import InputFormat
 from train.export import export

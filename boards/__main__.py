@@ -11,8 +11,8 @@ import numpy as np
 from boards.build import BOARDS, build
 from boards.host import Board, SerialPort
 from golden import image_folder
-from golden.files import write_text
 from golden.image import input_frame, read_output
+from support.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from amaranth import Elaboratable, Module
 
 from boards.machine import SerialMachine
 from golden.config import ArrayConfig, load_config
-from golden.files import write_text
+from support.files import write_text
 from synth.fpga import ECP5_MACHINE, ICE40, Technology, describe_path
 from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from demo import pictures
 from demo.variants import Outcome
-from golden.files import write_text
+from support.files import write_text
 from train.data import DataSet
 
 PAGE = """<!doctype html>

@@ -11,13 +11,13 @@ from torch import nn
 
 from golden import container, image_folder, layers
 from golden.config import load_config
-from golden.files import write_text
 from golden.image import Image
 from golden.machine import Machine, infer
 from golden.network import Network
 from hdl.emit import emit, top_name
 from mapper.compiler import compile_network
 from sim.fast import build_machine, run_images
+from support.files import write_text
 from synth.area import synthesise
 from train import integer, pipelines
 from train.data import DataSet

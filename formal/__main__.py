@@ -14,7 +14,7 @@ from rich.table import Table
 
 from formal.properties import PROPERTIES
 from formal.runner import OUTPUT, Result, jobs, run
-from golden.files import write_text
+from support.files import write_text
 
 
 def _table(results: list[Result]) -> Table:

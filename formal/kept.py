@@ -8,7 +8,7 @@ from pathlib import Path
 
 from formal import prover
 from formal.prover import CUT, Outcome, Task, prove, refute
-from golden.files import write_text
+from support.files import write_text
 
 
 def proof(task: Task, depth: int, folder: Path, kept: Path) -> Outcome:

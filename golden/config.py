@@ -5,13 +5,13 @@ Hardware, mapper and simulation derive every width and latency from `ArrayConfig
 
 import hashlib
 import json
-import tomllib
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 from golden import catalog
 from golden.formats import WeightFormat
+from support.tables import read_toml
 
 PES = ("log", "subset")
 #: How a PE picks a shift: multiplexers (smaller in look-up tables) or AND-OR gates (smaller in standard cells).
@@ -289,10 +289,7 @@ def load_config(path: Path | str) -> ArrayConfig:
         If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: file must be TOML, not this: {error}") from error
+    table = read_toml(path)
     known = [field.name for field in fields(ArrayConfig)]
     for key in table:
         if key not in known:

@@ -5,9 +5,6 @@ The structure carries a checksum of itself and of the tensor file, so that a dam
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,8 @@ from numpy.typing import NDArray
 
 from golden.formats import PointSet, WeightFormat
 from golden.network import Layer, Network, Tensor, Term
+from support.folders import recover, replace_folder
+from support.tables import read_json
 
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.
@@ -45,26 +44,7 @@ def save(network: Network, folder: Path | str) -> None:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder}: meta must be JSON, not this: {error}") from error
     text = json.dumps(structure | {"sha256": digest}, indent=1, default=_plain) + "\n"
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    old = draft.with_name(f"{draft.name}.old")
-    try:
-        (draft / TENSOR_FILE).write_bytes(data)
-        (draft / STRUCTURE_FILE).write_text(text, encoding="utf-8")
-        draft.chmod(0o755)
-        if folder.exists():
-            # A folder cannot be renamed over a full one: the old network steps aside first.
-            os.rename(folder, old)
-        try:
-            os.rename(draft, folder)
-        except OSError:
-            if old.exists():
-                old.replace(folder)
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    replace_folder(folder, {TENSOR_FILE: data, STRUCTURE_FILE: text.encode()})
 
 
 def load(folder: Path | str) -> Network:
@@ -77,14 +57,12 @@ def load(folder: Path | str) -> Network:
     ValueError
         If a file is damaged, truncated, of a newer version or something else; the message begins with its path.
     """
+    recover(Path(folder))
     path, tensor_path = Path(folder) / STRUCTURE_FILE, Path(folder) / TENSOR_FILE
     for file in (path, tensor_path):
         if not file.is_file():
             raise FileNotFoundError(f"{file}: file of a quantized network must exist")
-    try:
-        structure = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except ValueError as error:
-        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    structure = read_json(path)
     found = structure.get("format") if isinstance(structure, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
@@ -102,7 +80,7 @@ def load(folder: Path | str) -> Network:
         )
     try:
         return _network(structure, safetensors.numpy.load(data))
-    except (AttributeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: file must describe a network, not this: {error}") from error
 
 
@@ -115,10 +93,6 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a number")
 
 
 def _tensors(network: Network) -> dict[str, NDArray]:

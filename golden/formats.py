@@ -7,6 +7,7 @@ images and hardware read these two objects; no level, shift or bit position is s
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from numbers import Integral
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,12 @@ class WeightFormat:
             if len(set(menu)) != len(menu):
                 raise ValueError(f"Menu must not repeat an entry, not {menu!r}")
             for shift in menu:
-                if shift is not None and not isinstance(shift, int):
+                if shift is not None and (not isinstance(shift, int) or isinstance(shift, bool)):
                     raise TypeError(f"Shift must be an integer or None, not {shift!r}")
                 if shift is not None and not 0 <= shift <= 15:
                     raise ValueError(f"Shift must be 0 to 15, not {shift!r}")
+        if self.spare is not None and (not isinstance(self.spare, int) or isinstance(self.spare, bool)):
+            raise TypeError(f"Spare shift must be an integer or None, not {self.spare!r}")
         if self.spare is not None and (len(self.menus) != 1 or self.spare not in self.menus[0]):
             raise ValueError(f"Spare shift must be in the menu of a format of one term, not {self.spare!r}")
 
@@ -154,6 +157,8 @@ class PointSet:
         if len(self.levels) != self.fmt.points:
             raise ValueError(f"Point set must have {self.fmt.points} levels, not {len(self.levels)!r}")
         for level in self.levels:
+            if not isinstance(level, Integral) or isinstance(level, bool):
+                raise TypeError(f"Level must be an integer, not {level!r}")
             if level not in self.fmt.picks:
                 raise ValueError(f"Level must be one of {self.fmt.universal_set}, not {level!r}")
 

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-import shutil
 import struct
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ from golden.frame import FrameError, parse
 from golden.image import Image, ImageLayer, Place
 from golden.isa import Section, line_bits, line_count
 from golden.network import Tensor
+from support.folders import recover, replace_folder
+from support.tables import read_json
 
 FORMAT = "twofold-image"
 VERSION = 1
@@ -26,6 +25,7 @@ def _mem(kind: Section) -> str:
     return f"{kind.name.lower()}.mem"
 
 
+_KIND_NAMES = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
 _KINDS = (Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
 _FILES = {FRAME, *(_mem(kind) for kind in _KINDS)}
 
@@ -41,16 +41,7 @@ def save(image: Image, folder: Path | str) -> None:
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {MANIFEST, *_FILES}):
         raise ValueError(f"{folder}: folder must be new or hold only an image, not other files")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        _write(image, work / "new")
-        if folder.exists():
-            # A folder cannot be renamed over a full one: the old image steps aside first.
-            os.rename(folder, work / "old")
-        os.rename(work / "new", folder)
-    finally:
-        shutil.rmtree(work)
+    replace_folder(folder, _files(image))
 
 
 def load(folder: Path | str) -> Image:
@@ -64,6 +55,7 @@ def load(folder: Path | str) -> Image:
         If a file is damaged, of a newer version or something else; the message begins with its path.
     """
     folder = Path(folder)
+    recover(folder)
     path = folder / MANIFEST
     manifest = _read_manifest(path)
     try:
@@ -72,7 +64,7 @@ def load(folder: Path | str) -> Image:
         digests = dict(manifest["files"])
         if not {FRAME, _mem(Section.PROGRAM)} <= set(digests) <= _FILES:
             raise ValueError(f"files must be those of an image, not {tuple(digests)}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: file must describe an image, not this: {error}") from error
     for name, digest in digests.items():
         found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -84,23 +76,21 @@ def load(folder: Path | str) -> Image:
     }
     image = Image(config=config, **lines, **table)
     _check_frame(image, folder / FRAME)
+    _check_facts(image, manifest, path)
     return image
 
 
-def _write(image: Image, folder: Path) -> None:
-    folder.mkdir()
+def _files(image: Image) -> dict[str, bytes]:
     files = {}
     for kind, lines in image.sections.items():
         if lines:
             digits = -(-line_bits(image.config, kind) // 4)
             files[_mem(kind)] = "".join(f"{line:0{digits}x}\n" for line in lines).encode()
     files[FRAME] = struct.pack(f"<{len(image.beats)}I", *image.beats)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = _manifest(image) | {"files": digests}
     text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=2)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return files | {MANIFEST: f"{text}\n".encode()}
 
 
 def _manifest(image: Image) -> dict[str, object]:
@@ -151,10 +141,7 @@ def _place(place: Place) -> dict[str, object]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: file must be JSON, not this: {error}") from error
+    manifest = read_json(path)
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
@@ -179,28 +166,50 @@ def _build(values: dict[str, Any]) -> ArrayConfig:
 
 def _table(manifest: dict[str, Any]) -> dict[str, Any]:
     """What an `Image` holds besides its build and its lines."""
-    layers = []
-    for row in manifest["layers"]:
-        values = {key: value for key, value in row.items() if key != "utilisation"}
-        layers.append(ImageLayer(**values | {"output": _read_place(row["output"])}))
+    layers = _of_type(manifest["layers"], "layers", list)
+    if not layers:
+        raise ValueError(f"layers must be at least one, not {layers!r}")
     return {
-        "network": manifest["network"],
-        "layers": tuple(layers),
+        "network": _of_type(manifest["network"], "network", str),
+        "layers": tuple(map(_read_layer, layers)),
         "input": _read_place(manifest["input"]),
         "output": _read_place(manifest["output"]),
-        "cycles": manifest["cycles"],
+        "cycles": _count(manifest["cycles"], "cycles", 1),
     }
+
+
+def _read_layer(row: dict[str, Any]) -> ImageLayer:
+    values = {key: value for key, value in row.items() if key != "utilisation"}
+    for key in ("name", "kind"):
+        _of_type(values[key], key, str)
+    for key in ("first", "last", "passes", "cycles", "macs", "acc_bits"):
+        _count(values[key], key, int(key == "cycles"))
+    for key, cycles in _of_type(values["spent"], "spent", dict).items():
+        _count(cycles, f"spent.{key}")
+    return ImageLayer(**values | {"output": _read_place(row["output"])})
 
 
 def _read_place(values: dict[str, Any]) -> Place:
     fields = {key: value for key, value in values.items() if key != "address"}
-    return Place(Tensor(**fields | {"shape": tuple(values["shape"])}), values["address"])
+    return Place(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
+
+
+def _of_type(value: Any, key: str, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{key} must be {_KIND_NAMES[kind]}, not {value!r}")
+    return value
+
+
+def _count(value: Any, key: str, least: int = 0) -> int:
+    if not least <= _of_type(value, key, int) < 1 << 63:
+        raise ValueError(f"{key} must be {least} to 2**63 - 1, not {value!r}")
+    return value
 
 
 def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]:
     bits = line_bits(config, kind)
     lines = []
-    for number, text in enumerate(path.read_text(encoding="ascii").splitlines(), start=1):
+    for number, text in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
         try:
             line = int(text, 16)
         except ValueError:
@@ -209,6 +218,17 @@ def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]
             raise ValueError(f"{path}: line {number} must be a hexadecimal number of {bits} bits, not {text!r}")
         lines.append(line)
     return tuple(lines)
+
+
+def _check_facts(image: Image, manifest: dict[str, Any], path: Path) -> None:
+    """What the manifest says twice, it says alike, and every tensor lies in feature memory."""
+    for place in (image.input, image.output, *(layer.output for layer in image.layers)):
+        end = place.address + place.lines(image.config)
+        if end > image.config.feature_depth:
+            raise ValueError(f"{path}: tensor must end within {image.config.feature_depth} lines, not at {end}")
+    for key, value in json.loads(json.dumps(_manifest(image))).items():
+        if manifest.get(key) != value:
+            raise ValueError(f"{path}: {key} must be {value!r}, not {manifest.get(key)!r}")
 
 
 def _check_frame(image: Image, path: Path) -> None:

@@ -5,9 +5,11 @@ one source tensor with integer words, and a layer is the sum, or the maximum, of
 A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise term.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,28 @@ from golden.formats import PointSet
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
 Pair = tuple[int, int]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_integers(thing: str, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{thing} must be of integers, not {value!r}")
+        if not -(1 << 31) <= int(value) < 1 << 31:
+            raise ValueError(f"{thing} must be of 32 bits, not {value!r}")
+
+
+def _check_flag(thing: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{thing} must be true or false, not {value!r}")
+
+
+def _check_name(thing: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{thing} must be a string, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -39,11 +63,14 @@ class Tensor:
     scale: float
 
     def __post_init__(self) -> None:
+        _check_integers("Shape", *self.shape)
+        _check_integers("Activation bits", self.bits)
+        _check_flag("Signedness", self.signed)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"Shape must be (channels, height, width), each at least 1, not {self.shape!r}")
         if not 2 <= self.bits <= 8:
             raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
-        if not (np.isfinite(self.scale) and self.scale > 0):
+        if not (_is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
             raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
 
     @property
@@ -94,8 +121,19 @@ class Term:
             raise ValueError(f"Codes must be uint8 of 5 dimensions, not {self.codes.dtype} of {self.codes.ndim}")
         if not self.codes.size:
             raise ValueError(f"Codes must not be empty, not {self.codes.shape!r}")
+        _check_name("Source", self.source)
+        _check_name("Name of the point set", self.points)
+        for key in ("shifts", "stride", "padding", "dilation"):
+            _check_integers(key.capitalize(), *getattr(self, key))
+        _check_integers("Groups", self.groups)
+        _check_integers("Channel", self.channel)
         if len(self.shifts) != len(self.codes) or not self.shifts or min(self.shifts) < 0:
             raise ValueError(f"Shifts must be {len(self.codes)} numbers, 0 or more, not {self.shifts!r}")
+        if max(self.shifts) > 62:
+            raise ValueError(f"Shifts must be at most 62, not {self.shifts!r}")
+        for key in ("stride", "padding", "dilation"):
+            if len(getattr(self, key)) != 2:
+                raise ValueError(f"{key.capitalize()} must be a pair, not {getattr(self, key)!r}")
         if min(self.stride) < 1 or min(self.dilation) < 1 or min(self.padding) < 0:
             raise ValueError(
                 "Stride and dilation must be 1 or more and padding 0 or more, "
@@ -187,6 +225,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
+        _check_name("Name of a layer", self.name)
+        _check_integers(f"{where}: clip bounds", self.low, self.high)
+        _check_flag(f"{where}: maximum", self.maximum)
         if self.kind not in KINDS:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
         if not self.terms:
@@ -236,6 +277,11 @@ class Network:
     meta: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_name("Name of the network", self.name)
+        for name in self.points:
+            _check_name("Name of a point set", name)
+        if not isinstance(self.meta, Mapping):
+            raise TypeError(f"Meta must be a table, not {self.meta!r}")
         if not self.layers:
             raise ValueError(f"Network {self.name!r} must have at least one layer, not {self.layers!r}")
         tensors = {INPUT: self.input}

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from golden.config import load_config
-from golden.files import write_text
 from hdl.emit import emit, listing, listing_markdown, top_name
+from support.files import write_text
 
 
 def main(arguments: list[str] | None = None) -> int:

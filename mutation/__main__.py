@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from golden.files import write_text
 from mutation import python, rtl
 from mutation.builds import BUILDS
 from sim.tools import ToolError
+from support.files import write_text
 
 OUTPUT = Path("build/mutation")
 KINDS = ("rtl", "python")

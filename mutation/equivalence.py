@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from golden.files import write_text
 from mutation.netlist import TOP, Mutant, Netlist
+from support.files import write_text
 from synth.yosys import run_yosys
 
 #: Longest that the solver may take (s).

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from golden.config import ArrayConfig
-from golden.files import write_text
 from hdl.emit import COMPONENTS, emit, emit_component, top_name
 from mutation.isomorphism import match_cells
+from support.files import write_text
 from synth.yosys import run_yosys
 
 #: Name of the machine's own cells, those in no component: memories and what lies between components.

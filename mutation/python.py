@@ -29,7 +29,7 @@ MODULES = (
     "mapper/tiles.py",
 )
 #: What their tests need.
-FOLDERS = ("golden", "mapper", "configs", "tests/golden", "tests/mapper")
+FOLDERS = ("support", "golden", "mapper", "configs", "tests/golden", "tests/mapper")
 #: Python with mutmut on top of the project's packages; `make mutation` sets it up.
 PYTHON = Path("build/venv-mutation/bin/python")
 #: Faults that no test can find, with the reason.
@@ -146,7 +146,7 @@ def _copy(folder: Path) -> None:
     wanted = {Path("pyproject.toml")}
     for name in FOLDERS:
         wanted |= {path for path in Path(name).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    for name in ("golden", "mapper", "configs", "tests"):
+    for name in ("support", "golden", "mapper", "configs", "tests"):
         for path in sorted((folder / name).rglob("*")):
             if path.is_file() and path.relative_to(folder) not in wanted:
                 path.unlink()

@@ -16,7 +16,6 @@ from pathlib import Path
 from rich.progress import Progress
 
 from golden.config import ArrayConfig
-from golden.files import write_text
 from hdl.emit import top_name
 from mutation.equivalence import equivalent
 from mutation.netlist import Mutant, Netlist, prepare
@@ -24,6 +23,7 @@ from mutation.properties import broken
 from mutation.suite import Task, tasks
 from sim import fast, runner, settings, tools
 from sim.files import hash_of
+from support.files import write_text
 
 #: Faults that nothing within the machine's contract can show, with the reason.
 REASONS = Path(__file__).parent / "unreachable.toml"

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from golden import isa
 from golden.config import ArrayConfig
-from golden.files import write_text
 from golden.image import Image, input_frame, read_output
 from hdl.emit import emit
 from sim import tools
@@ -26,6 +25,7 @@ from sim.files import hash_of, locked
 from sim.inference import Inference, error_of
 from sim.probe import probed, read_layers
 from sim.runner import OUTPUT, tail
+from support.files import write_text
 
 _SEND, _RUN, _RESET = 1, 2, 3
 _ARGS = ("-Wno-lint", "-Wno-style", "--no-timing", *"-O3 --x-assign fast --x-initial fast --noassert".split())

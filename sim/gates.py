@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from golden.config import ArrayConfig
-from golden.files import write_text
 from hdl.emit import emit, top_name
 from sim import fast, tools
 from sim.files import hash_of, locked
+from support.files import write_text
 from synth.yosys import run_yosys
 
 #: Style to Yosys commands and, of its cells, the file with their models within Yosys' folder of data.

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from golden.config import load_config
-from golden.files import write_text
+from support.files import write_text
 from synth.cache import Cache
 from synth.fpga import TECHNOLOGIES
 from synth.measure import ASIC, COMPONENTS, Job, measure_all

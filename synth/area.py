@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from golden.config import ArrayConfig
-from golden.files import write_text
 from hdl.emit import emit, top_name
+from support.files import write_text
 from synth.yosys import count_multipliers, read_statistics, run_yosys
 
 

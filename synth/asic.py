@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from golden.config import ArrayConfig
-from golden.files import write_text
 from hdl.emit import emit_component
+from support.files import write_text
 from synth.cache import Cache, file_hash, tool_version, without_comments
 from synth.gates import bring_complements, place_gates
 from synth.liberty import Library, read_liberty, read_text

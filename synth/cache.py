@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from golden.files import write_text
+from support.files import write_text
 
 
 @lru_cache

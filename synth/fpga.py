@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from golden.files import write_text
+from support.files import write_text
 from synth.absorb import absorb
 from synth.cache import Cache, tool_version, without_comments
 from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys

@@ -1,4 +1,4 @@
-"""The import order of the folders, from golden down: nothing imports what stands below it."""
+"""The import order of the folders, from support down: nothing imports what stands below it."""
 
 import ast
 import sys
@@ -6,22 +6,23 @@ from pathlib import Path
 
 import pytest
 
-ALL = ("golden", "mapper", "hdl", "train", "sim", "synth", "formal", "mutation", "boards", "bench", "demo")
+ALL = ("support", "golden", "mapper", "hdl", "train", "sim", "synth", "formal", "mutation", "boards", "bench", "demo")
 #: What each folder may import besides itself.
 MAY_IMPORT = {
-    "golden": (),
-    "mapper": ("golden",),
-    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "golden.files"),
-    "train": ("golden",),
-    "sim": ("golden", "mapper", "hdl", "synth.yosys"),
-    "synth": ("golden", "hdl"),
-    "formal": ("golden", "hdl", "synth.yosys"),
-    "mutation": ("golden", "mapper", "hdl", "sim", "synth", "formal"),
-    "boards": ("golden", "mapper", "hdl", "synth"),
+    "support": (),
+    "golden": ("support",),
+    "mapper": ("support", "golden"),
+    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "support"),
+    "train": ("support", "golden"),
+    "sim": ("support", "golden", "mapper", "hdl", "synth.yosys"),
+    "synth": ("support", "golden", "hdl"),
+    "formal": ("support", "golden", "hdl", "synth.yosys"),
+    "mutation": ("support", "golden", "mapper", "hdl", "sim", "synth", "formal"),
+    "boards": ("support", "golden", "mapper", "hdl", "synth"),
     "bench": ALL,
     "demo": ALL,
 }
-STANDARD_ONLY = ("formats", "catalog", "config", "isa", "files", "__init__")
+STANDARD_ONLY = ("formats", "catalog", "config", "isa", "__init__")
 TORCH = ("train", "bench", "demo")
 
 
@@ -62,9 +63,14 @@ def test_folders_import_only_what_stands_above(folder):
 @pytest.mark.parametrize("name", STANDARD_ONLY)
 def test_definitions_need_the_standard_library_only(name):
     used = {module.partition(".")[0] for module in imports(Path(f"golden/{name}.py").read_text())}
-    assert used <= {*sys.stdlib_module_names, "golden"}
+    assert used <= {*sys.stdlib_module_names, "golden", "support"}
     inside = {module for module in imports(Path(f"golden/{name}.py").read_text()) if module.startswith("golden.")}
     assert all(module.split(".")[1] in STANDARD_ONLY for module in inside)
+
+
+def test_support_needs_the_standard_library_only():
+    used = {module.partition(".")[0] for path in files("support") for module in imports(path.read_text())}
+    assert used <= {*sys.stdlib_module_names, "support"}
 
 
 @pytest.mark.parametrize("folder", [folder for folder in ALL if folder not in TORCH])

@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from support.tables import parse_json
 from train.layers import QuantModel
 
 #: Version of the file's layout.
 STATE_VERSION = 1
 STATE = "state.safetensors"
+_HEADER = {"version": int, "facts": dict, "place": dict, "optimizers": list, "quantizers": list, "trained": list}
 
 
 @dataclass
@@ -144,10 +146,13 @@ def read_stage(file: Path) -> int:
 def _open(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(file, "pt") as opened:
-            header = json.loads((opened.metadata() or {})["state"])
+            header = parse_json((opened.metadata() or {})["state"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, RecursionError, ValueError) as error:
         raise ValueError(f"{file}: file must be a training's state, not damaged: {error}") from error
+    for key, kind in _HEADER.items():
+        if not isinstance(header, dict) or not isinstance(header.get(key), kind):
+            raise ValueError(f"{file}: file must be a training's state, not damaged: no {key}")
     if header["version"] != STATE_VERSION:
         raise ValueError(f"{file}: version must be {STATE_VERSION}, not {header['version']!r}")
     return header, tensors

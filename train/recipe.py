@@ -1,12 +1,13 @@
 """Recipes: which quantizer each layer gets, and how it is trained. TOML files in `recipes/`."""
 
-import tomllib
+import sys
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_origin
 
 from golden.network import KINDS
+from support.tables import read_toml
 from train.quantizers import ACTIVATIONS, QUANTIZERS
 from train.quantizers.activation import CALIBRATIONS
 
@@ -47,6 +48,7 @@ class ActivationRule:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_type("activation.quantizer", self.quantizer, str)
         if self.quantizer not in ACTIVATIONS:
             raise ValueError(f"activation.quantizer must be one of {tuple(ACTIVATIONS)}, not {self.quantizer!r}")
         if type(self.bits) is not int or not 2 <= self.bits <= 8:
@@ -77,6 +79,7 @@ class WeightRule:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_type("weight.quantizer", self.quantizer, str)
         if self.quantizer not in QUANTIZERS:
             raise ValueError(f"weight.quantizer must be one of {tuple(QUANTIZERS)}, not {self.quantizer!r}")
         if type(self.learn) is not bool:
@@ -98,6 +101,9 @@ class Rule:
     match: str
     weight: WeightRule | None = None
     activation: ActivationRule | None = None
+
+    def __post_init__(self) -> None:
+        _check_type("layer.match", self.match, str)
 
 
 @dataclass(frozen=True)
@@ -248,6 +254,7 @@ class PostRule:
 
 _KINDS: dict[Any, str] = {
     int: "an integer", float: "a number", str: "a string", bool: "true or false", tuple: "a list of numbers",
+    dict: "a table", list: "a list",
 }  # fmt: skip
 
 
@@ -257,6 +264,15 @@ def _check_types(rule: Any, prefix: str) -> None:
         kind: Any = get_origin(spec.type) or spec.type
         if type(value) not in ((int, float) if kind is float else (kind,)):
             raise ValueError(f"{prefix}.{spec.name} must be {_KINDS[kind]}, not {value!r}")
+        if kind is float and not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{prefix}.{spec.name} must be finite, not {value!r}")
+    if not 0 <= rule.seed < 1 << 63:
+        raise ValueError(f"{prefix}.seed must be 0 to 2**63 - 1, not {rule.seed!r}")
+
+
+def _check_type(key: str, value: Any, kind: type) -> None:
+    if type(value) is not kind:
+        raise ValueError(f"{key} must be {_KINDS[kind]}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -283,6 +299,8 @@ class Recipe:
     ptq: PostRule = PostRule()
 
     def __post_init__(self) -> None:
+        for key in ("name", "source"):
+            _check_type(key, getattr(self, key), str)
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, not {self.method!r}")
         for rule in self.rules:
@@ -310,10 +328,7 @@ def load_recipe(path: Path | str) -> Recipe:
         If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: file must be TOML, not this: {error}") from error
+    table = read_toml(path)
     try:
         return parse_recipe(table)
     except ValueError as error:
@@ -323,6 +338,7 @@ def load_recipe(path: Path | str) -> Recipe:
 def parse_recipe(table: dict[str, Any]) -> Recipe:
     """Recipe from the tables of a TOML file."""
     _check(table, ("name", "source", "method", "layer", "train", "ptq"), ("name", "method", "layer"))
+    _check_type("layer", table["layer"], list)
     rules = []
     for layer in table["layer"]:
         _check(layer, ("match", "weight", "activation"), ("match",), "layer.")
@@ -338,6 +354,7 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
 def _weight(table: dict[str, Any] | None) -> WeightRule | None:
     if table is None:
         return None
+    _check_type("weight", table, dict)
     if "quantizer" not in table:
         raise ValueError("key 'weight.quantizer' must be given, not left out")
     options: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
@@ -347,6 +364,7 @@ def _weight(table: dict[str, Any] | None) -> WeightRule | None:
 def _activation(table: dict[str, Any] | None) -> ActivationRule | None:
     if table is None:
         return None
+    _check_type("activation", table, dict)
     known = tuple(spec.name for spec in fields(ActivationRule) if spec.name != "options")
     if table.get("quantizer", "lsq") == "lsq":
         _check(table, known, (), "activation.")
@@ -356,6 +374,7 @@ def _activation(table: dict[str, Any] | None) -> ActivationRule | None:
 
 
 def _check(table: dict[str, Any], known: tuple[str, ...], needed: tuple[str, ...], prefix: str = "") -> None:
+    _check_type(prefix.rstrip(".") or "recipe", table, dict)
     names = tuple(prefix + key for key in known)
     for key in table:
         if key not in known:

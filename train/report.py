@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from golden.files import write_text
+from support.files import write_text
 
 #: Called after each epoch with what happened in it.
 Report = Callable[[dict[str, float]], None]

@@ -1,5 +1,6 @@
 """A run's folder: weights as safetensors, what they are as JSON. Nothing is pickled."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from golden.files import write_text
+from support.files import write_text
+from support.tables import parse_json, read_bytes
 from train.convert import convert
 from train.data import DataSet, load_data
 from train.layers import QuantModel
@@ -39,9 +41,14 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     part = folder / (WEIGHTS + ".part")
-    save_file(tensors, part)
-    part.replace(folder / WEIGHTS)
+    try:
+        save_file(tensors, part)
+        digest = _digest(part)
+        part.replace(folder / WEIGHTS)
+    finally:
+        part.unlink(missing_ok=True)
     table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else asdict(recipe)}
+    table |= {"weights_sha256": digest}
     write_text(folder / FACTS, json.dumps(table, indent=1, sort_keys=True) + "\n")
 
 
@@ -59,16 +66,12 @@ def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Modu
     for name in (WEIGHTS, FACTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"Run must have a file {name!r}, not so {str(folder)!r}")
-    try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        version = facts["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / FACTS}: file must be a run's JSON, not damaged: {error!r}") from error
-    if version != RUN_VERSION:
-        raise ValueError(f"{folder / FACTS}: version must be {RUN_VERSION}, not {version!r}")
+    facts, recipe = _read_facts(folder / FACTS)
+    stated = facts.pop("weights_sha256", None)
+    if stated is not None and stated != _digest(folder / WEIGHTS):
+        raise ValueError(f"{folder / WEIGHTS}: checksum must be that of {FACTS}, {stated!r}: the file is damaged")
     data = load_data(facts["data"], data_path or facts.get("data_path"))
     model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
-    recipe = run_recipe(facts)
     if recipe is not None:
         model = convert(model, recipe, data.input)
     try:
@@ -95,6 +98,31 @@ def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[Qu
 def run_recipe(facts: dict[str, Any]) -> Recipe | None:
     """The recipe in a run's facts; ``None`` for a float model."""
     return None if facts["recipe"] is None else parse_recipe(_table(facts["recipe"]))
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _read_facts(path: Path) -> tuple[dict[str, Any], Recipe | None]:
+    """Facts and recipe of a run."""
+    try:
+        facts = parse_json(read_bytes(path).decode())
+        version = facts["version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: file must be a run's JSON, not damaged: {error!r}") from error
+    if version != RUN_VERSION:
+        raise ValueError(f"{path}: version must be {RUN_VERSION}, not {version!r}")
+    for key in ("model", "data"):
+        if not isinstance(facts.get(key), str):
+            raise ValueError(f"{path}: {key} must be a string, not {facts.get(key)!r}")
+    if not isinstance(facts.get("data_path"), str | None):
+        raise ValueError(f"{path}: data_path must be a string, not {facts['data_path']!r}")
+    try:
+        return facts, run_recipe(facts)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: recipe must be that of a run, not this: {error!r}") from error
 
 
 def use_threads(count: int) -> None:

@@ -22,7 +22,7 @@ from da4ml.trace import (  # type: ignore[import-not-found]
     to_pipeline,
 )
 
-from golden.files import write_text
+from support.files import write_text
 
 INPUT_BITS = 8
 

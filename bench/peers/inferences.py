@@ -7,10 +7,10 @@ from pathlib import Path
 import cocotb
 
 from bench.sim_speed import case
-from golden.files import write_text
 from golden.image import input_frame, read_output
 from sim import settings
 from sim.drivers import Host
+from support.files import write_text
 
 SETTINGS = settings.read()
 

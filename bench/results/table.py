@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.results.rows import ROWS, Row
-from golden.files import write_text
+from support.files import write_text
 
 PAGE, SOURCE = Path("docs/results.md"), Path("docs/results.json")
 BEGIN, END = "<!-- begin of the tables: python -m bench.results --write -->", "<!-- end of the tables -->"

@@ -11,6 +11,7 @@ from golden import container
 from golden.config import ArrayConfig
 from golden.layers import run
 from golden.random_network import random_inputs, random_network
+from support import folders
 
 CONFIGS = [
     ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3, asymmetric=True),
@@ -108,24 +109,7 @@ def test_meta_that_is_not_json_is_refused_and_nothing_written(tmp_path, value):
 
 def test_a_failed_write_keeps_the_old_network(saved, monkeypatch):
     before = (saved / "network.json").read_bytes()
-    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
-        container.save(random_network(1, CONFIGS[0]), saved)
-    assert (saved / "network.json").read_bytes() == before
-    assert os.listdir(saved.parent) == ["net"]
-
-
-def test_an_interrupted_swap_puts_the_old_network_back(saved, monkeypatch):
-    before = (saved / "network.json").read_bytes()
-    rename, calls = os.rename, []
-
-    def failing(source, target):
-        calls.append(source)
-        if len(calls) == 2:
-            raise OSError("disk")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", failing)
+    monkeypatch.setattr(folders, "_exchange", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         container.save(random_network(1, CONFIGS[0]), saved)
     assert (saved / "network.json").read_bytes() == before

@@ -241,7 +241,7 @@ def test_runs_come_back(tmp_path, digits, trained):
     ours, theirs = export(model, config), export(result.model, config)
     assert all(np.array_equal(a.bias, b.bias) for a, b in zip(ours.layers, theirs.layers, strict=True))
     (tmp_path / "run" / "model.safetensors").write_bytes(b"short")
-    with pytest.raises(ValueError, match=r"model\.safetensors: tensors must be those of the run's model, not these: "):
+    with pytest.raises(ValueError, match=r"model\.safetensors: checksum must be that of run\.json, "):
         load_run(tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text('{"version": 2}')
     with pytest.raises(ValueError, match=r"run\.json: version must be 1, not 2$"):
