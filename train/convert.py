@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from golden.network import INPUT
-from train.data import InputFormat
+from train.data import InputFormat, check_images
 from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
 from train.lower import Lowering
 from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
@@ -96,7 +96,13 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
     ----------
     images : shape (images, channels, height, width)
         Calibration images; no labels are needed.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are not what the network takes (`train.data.check_images`).
     """
+    check_images(images, model.input_format)
     model.input_quantizer.calibrate(images)
     tensors = model.read(images)
     for layer in model.quant_layers:
@@ -114,3 +120,4 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
             layer.quantizer.calibrate(y)
             y = layer.quantizer(y)
         tensors[layer.name] = y
+    model.calibrated = True
