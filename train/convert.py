@@ -1,5 +1,7 @@
 """From a float model and a recipe to a quantized model."""
 
+from fnmatch import fnmatchcase
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -32,11 +34,12 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     ------
     ValueError
         On a layer or operation that is not supported, with its path in the module tree; or if the recipe gives a layer
-        with weights no quantizer.
+        with weights no quantizer, or has a path that is no layer's.
     """
     norms = training and recipe.method == "qat" and recipe.train.batch_norm == "keep"
     lowering = Lowering(model, input.shape, signed=input.signed, norms=norms)
     layers = lowering.run()
+    _check_rules(recipe, [layer.name for layer in layers])
     weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
     for layer in layers:
         _quantize(layer, recipe, _roles(layer, weighted))
@@ -50,6 +53,14 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
         layers, lowering.input_shape, quantizer, name=type(model).__name__.lower(), recipe=recipe.name
     )  # fmt: skip
     return quantized.train(False)
+
+
+def _check_rules(recipe: Recipe, names: list[str]) -> None:
+    # A role may be missing: one recipe serves networks with and without average pooling.
+    for rule in recipe.rules:
+        if not rule.match.startswith("@") and not any(fnmatchcase(name, rule.match) for name in names):
+            known = ", ".join(map(repr, names))
+            raise ValueError(f"Recipe {recipe.name!r}: match must be that of a layer ({known}), not {rule.match!r}")
 
 
 def _roles(layer: QuantLayer, weighted: list[str]) -> tuple[str, ...]:
