@@ -96,7 +96,7 @@ class Training:
         options: FitOptions | None = None,
     ):
         options = options or FitOptions()
-        check_images(data.train_x, data.input)
+        check_images(data.train_x, model.input_format if isinstance(model, QuantModel) else data.input)
         self.model, self.data, self.settings, self.options = model, data, settings, options
         self.quantized = model if isinstance(model, QuantModel) else None
         self.augment = data.augment if settings.augment else None

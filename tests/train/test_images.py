@@ -58,7 +58,9 @@ def test_wrong_images_are_refused_everywhere(name):
         lambda: quantize(quantized, images, PostRule(reconstruct=True, steps=0)),
         lambda: fit(network(), data(images), TrainRule(epochs=1, batch=2)),
         lambda: fit(quantized, data(images), TrainRule(epochs=1, batch=2)),
+        lambda: fit(quantized, replace(data(images), input=replace(FORM, scale=None)), TrainRule(epochs=1, batch=2)),
         lambda: predict(quantized, images),
+        lambda: data(GOOD).integers(images),
         lambda: accuracy(network(), images, labels, input=FORM),
     ):
         with pytest.raises(ValueError, match=message):

@@ -186,8 +186,17 @@ class DataSet:
         return self.integers(self.test_x[:])
 
     def integers(self, images: Tensor) -> Tensor:
-        """Images as the integers that the machine takes, int64; what the quantized model rounds them to."""
+        """Images as the integers that the machine takes, int64; what the quantized model rounds them to.
+
+        Raises
+        ------
+        ValueError
+            If the format has no scale, or the images are not such (`train.data.check_images`).
+        """
+        from train.data.checks import check_images
+
         if self.input.scale is None:
             raise ValueError(f"Data {self.name!r} must have a fixed input scale, not None")
+        check_images(images, self.input)
         lsbs = torch.round(images / torch.tensor(self.input.scale, dtype=images.dtype))
         return lsbs.clamp(self.input.low, self.input.high).long()
