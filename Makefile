@@ -30,6 +30,15 @@ MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
 
+KNOWN := PYTHON CONFIG NETWORK SIM WAVES RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
+  COMPONENT BOARD SHELL
+UNKNOWN := $(strip $(foreach v,$(filter-out $(KNOWN) MAKE% -*,$(.VARIABLES)),$(if $(filter command,$(origin $v)),$v)))
+$(if $(UNKNOWN),$(error Variable must be one of those that `make help` shows, not $(UNKNOWN)))
+
+quote = '$(subst ','\'',$1)'
+# CONFIG is one path, maybe with spaces, or a list: the argument $1 and a path, for each.
+configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo one),$1 $(call quote,$(CONFIG)),$(foreach c,$(CONFIG),$1 $(call quote,$c))))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo verilog sim test lint synth bitstream formal mutation bench results clean
@@ -42,11 +51,11 @@ demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo
 	$(RUN) -m demo
 
 verilog: $(BASE) ## emit one build (CONFIG); build/verilog
-	$(RUN) -m hdl --config $(or $(CONFIG),configs/log_8x8.toml) --out build/verilog
+	$(RUN) -m hdl --config $(call quote,$(or $(CONFIG),configs/log_8x8.toml)) --out build/verilog
 
 sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one (NETWORK), also on gates (GATES)
-	$(RUN) -m sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(addprefix --config ,$(CONFIG)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(NETWORK)) \
+	$(RUN) -m sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(call configs,--config) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(call quote,$(NETWORK))) \
 	  $(if $(RANDOM)$(NETWORK),--reference tests.torch_reference:run,$(BENCH))
 
 test: lint $(TRAIN) ## check style and types, then run every test
@@ -58,11 +67,11 @@ lint: $(TRAIN) ## check style and types
 	$(RUN) -m mypy
 
 synth: $(PNR) ## cells, area, clock rate and multipliers by component (CONFIG TECH LIBERTY COMPONENT); build/synth/report.json
-	$(RUN) -m synth --config $(or $(CONFIG),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
-	  $(if $(LIBERTY),--liberty "$(LIBERTY)") $(if $(COMPONENT),--component $(COMPONENT))
+	$(RUN) -m synth --config $(or $(call configs,),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
+	  $(if $(LIBERTY),--liberty $(call quote,$(LIBERTY))) $(if $(COMPONENT),--component $(COMPONENT))
 
 bitstream: $(PNR) ## make a board's bitstream (BOARD CONFIG); build/bitstream/BOARD/report.json
-	$(RUN) -m boards build $(BOARD) $(if $(CONFIG),--config $(CONFIG))
+	$(RUN) -m boards build $(BOARD) $(if $(CONFIG),--config $(call quote,$(CONFIG)))
 
 formal: $(BASE) ## prove the hardware's properties, and that each proof catches a seeded fault; build/formal/report.json
 	$(RUN) -m formal
@@ -74,18 +83,18 @@ bench: $(TRAIN) $(if $(filter qat_step frozen,$(or $(BENCH),frozen)),$(PEERS)) #
 	$(RUN) -m bench $(BENCH)
 
 results: $(TRAIN) ## measure the rows of docs/results.md (DATA ROW EPOCHS FULL=1), hours; build/results/report.json
-	$(RUN) -m bench.results $(if $(DATA),--data "$(DATA)") $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(FULL),--full)
+	$(RUN) -m bench.results $(if $(DATA),--data $(call quote,$(DATA))) $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(FULL),--full)
 
 clean: ## remove what was built, not the set-up
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name 'venv-*' ! -name tools -exec rm -rf {} +; fi
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "error: Python must be 3.11 or newer, not $$($(PYTHON) --version 2>&1); set PYTHON=" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' \
+	@$(call quote,$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: Python must be 3.11 or newer, not $$($(call quote,$(PYTHON)) --version 2>&1); set PYTHON=" >&2; exit 2; }
+	@$(call quote,$(PYTHON)) -c 'import ensurepip, venv' \
 	  || { echo "error: Python must have its venv module (Debian: python3-venv)" >&2; exit 2; }
 	@echo "Making a virtual environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(call quote,$(PYTHON)) -m venv $(VENV)
 
 $(BASE): requirements/base.txt | $(VENV)/bin/python
 	@echo "Installing $< (about 500 MB, once)"

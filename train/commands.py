@@ -91,7 +91,8 @@ def _quantize(
 def evaluate(options: argparse.Namespace) -> None:
     """Accuracy on the held-out images."""
     model, data, facts = load_run(options.run_folder, options.data_path)
-    print(f"accuracy {accuracy(model, data.test_x, data.test_y):.4f} on {len(data.test_y)} held-out images")
+    reached = accuracy(model, data.test_x, data.test_y, input=data.input)
+    print(f"accuracy {reached:.4f} on {len(data.test_y)} held-out images")
     if options.config is not None:
         config = load_config(options.config)
         model, data, facts = quantized_run(options.run_folder, options.data_path)

@@ -1,12 +1,14 @@
 """From a float model and a recipe to a quantized model."""
 
+from fnmatch import fnmatchcase
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from golden.network import INPUT
 from train.compare import check_same
-from train.data import InputFormat
+from train.data import InputFormat, check_images
 from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel, check_finite
 from train.lower import Lowering
 from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
@@ -33,12 +35,14 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     ------
     ValueError
         On a layer or operation that is not supported, with its path in the module tree; if the recipe gives a layer
-        with weights no quantizer; if weights are NaN or infinite; or if the converted network, quantizers off, does
+        with weights no quantizer, or has a path that is no layer's; if weights are NaN or infinite; or if the converted
+        network, quantizers off, does
         not compute what the model computes on random inputs, with the first layer that differs.
     """
     norms = training and recipe.method == "qat" and recipe.train.batch_norm == "keep"
     lowering = Lowering(model, input, norms=norms)
     layers = lowering.run()
+    _check_rules(recipe, [layer.name for layer in layers])
     weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
     check_finite(layers)
     for layer in layers:
@@ -56,6 +60,14 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     quantized.train(False)
     check_same(quantized, lowering.reference, lowering.places, kept=norms)
     return quantized
+
+
+def _check_rules(recipe: Recipe, names: list[str]) -> None:
+    # A role may be missing: one recipe serves networks with and without average pooling.
+    for rule in recipe.rules:
+        if not rule.match.startswith("@") and not any(fnmatchcase(name, rule.match) for name in names):
+            known = ", ".join(map(repr, names))
+            raise ValueError(f"Recipe {recipe.name!r}: match must be that of a layer ({known}), not {rule.match!r}")
 
 
 def _roles(layer: QuantLayer, weighted: list[str]) -> tuple[str, ...]:
@@ -102,7 +114,13 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
     ----------
     images : shape (images, channels, height, width)
         Calibration images; no labels are needed.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are not what the network takes (`train.data.check_images`).
     """
+    check_images(images, model.input_format)
     model.input_quantizer.calibrate(images)
     tensors = model.read(images)
     for layer in model.quant_layers:
@@ -120,3 +138,4 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
             layer.quantizer.calibrate(y)
             y = layer.quantizer(y)
         tensors[layer.name] = y
+    model.calibrated = True

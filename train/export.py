@@ -37,8 +37,10 @@ def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object]
     Raises
     ------
     ValueError
-        If a layer cannot be expressed on the build, naming it.
+        If the model has not been calibrated, or a layer cannot be expressed on the build, naming it.
     """
+    if not model.calibrated:
+        raise ValueError(f"Network {model.name!r} must be calibrated before it is exported, not just converted")
     return _Exporter(model, config).run(dict(meta or {}))
 
 

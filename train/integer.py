@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from golden.network import INPUT, Layer, Network, Term
+from train.data.checks import check_shape
 
 #: Float32 and float64 hold every integer up to this exactly.
 EXACT_SINGLE, EXACT = 2**24, 2**53
@@ -32,13 +33,17 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
     TypeError
         If the inputs are not int64.
     ValueError
-        If the inputs have another shape or exceed their format, or a sum could exceed what float64 holds exactly.
+        If there are no inputs, they have another shape or exceed their format, or a sum could exceed what float64 holds
+        exactly.
     """
     if x.dtype != torch.int64:
         raise TypeError(f"Inputs must be torch.int64, not {x.dtype}")
-    if tuple(x.shape[1:]) != network.input.shape:
-        raise ValueError(f"Inputs must be of shape {network.input.shape}, not {tuple(x.shape[1:])}")
-    if len(x) and not network.input.low <= int(x.min()) <= int(x.max()) <= network.input.high:
+    if x.dim() != 4:
+        raise ValueError(f"Inputs must be of shape (B, C, H, W), not {tuple(x.shape)}")
+    check_shape(tuple(x.shape[1:]), network.input.shape, "Inputs")
+    if not len(x):
+        raise ValueError("Inputs must be at least one, not 0")
+    if not network.input.low <= int(x.min()) <= int(x.max()) <= network.input.high:
         raise ValueError(
             f"Inputs must be {network.input.low} to {network.input.high}, not {int(x.min())} to {int(x.max())}"
         )

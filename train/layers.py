@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from golden.network import INPUT, Pair
+from train.data import InputFormat
 from train.norm import bound, forgotten, gains, normalise, offsets
 from train.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -276,6 +278,11 @@ class QuantModel(nn.Module):
         Of one result: (channels, height, width), or (channels,).
     name, recipe
         For reports.
+
+    Attributes
+    ----------
+    calibrated
+        Its scales have been chosen, not only initialised.
     """
 
     def __init__(
@@ -292,6 +299,20 @@ class QuantModel(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.input_shape, self.name, self.recipe = input_shape, name, recipe
         self.input_quantizer, self.output_shape = input_quantizer, output_shape
+        self.calibrated = False
+
+    @property
+    def input_format(self) -> InputFormat:
+        """What the network takes; without a scale where that is still to be calibrated."""
+        quantizer = self.input_quantizer
+        scale = float(quantizer.scale) if quantizer.fixed or self.calibrated else None
+        return InputFormat(self.input_shape, quantizer.bits, quantizer.signed, scale)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every module; what has been written had been calibrated."""
+        result = super().load_state_dict(*args, **kwargs)
+        self.calibrated = True
+        return result
 
     @property
     def quant_layers(self) -> list[QuantLayer]:

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from train.checkpoint import Place, load_state, save_state
-from train.data import DataSet, Images
+from train.data import DataSet, Images, InputFormat, check_images
 from train.distributed import ALONE, World, shared_norms
 from train.layers import QuantModel
 from train.recipe import TrainRule
@@ -96,6 +96,7 @@ class Training:
         options: FitOptions | None = None,
     ):
         options = options or FitOptions()
+        check_images(data.train_x, model.input_format if isinstance(model, QuantModel) else data.input)
         self.model, self.data, self.settings, self.options = model, data, settings, options
         self.quantized = model if isinstance(model, QuantModel) else None
         self.augment = data.augment if settings.augment else None
@@ -186,7 +187,7 @@ class Training:
     def _metrics(self, loss: float, right: float) -> dict[str, float]:
         metrics = {"epoch": self.place.epoch, "loss": loss, "train_accuracy": right / self.batch}
         if self.options.evaluate and self.place.epoch % self.options.evaluate == 0:
-            metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y)
+            metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y, input=self.data.input)
         return metrics | (self.quantized.metrics() if self.quantized else {})
 
     def _save(self) -> None:
@@ -203,16 +204,30 @@ def settle(model: QuantModel) -> None:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor | Images, *, batch: int = 256) -> Tensor:
-    """Outputs for all images, on the CPU."""
+def predict(model: nn.Module, images: Tensor | Images, *, batch: int = 256, input: InputFormat | None = None) -> Tensor:
+    """Outputs for all images, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are not what the model takes: a `QuantModel`'s own format, else `input`.
+    """
+    check_images(images, model.input_format if isinstance(model, QuantModel) else input)
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return torch.cat([model(images[n : n + batch].to(device)).cpu() for n in range(0, len(images), batch)])
 
 
-def accuracy(model: nn.Module, images: Tensor | Images, labels: Tensor, *, batch: int = 256) -> float:
-    """Part of the images that the model labels rightly."""
-    return int((predict(model, images, batch=batch).argmax(1) == labels).sum()) / len(images)
+def accuracy(
+    model: nn.Module,
+    images: Tensor | Images,
+    labels: Tensor,
+    *,
+    batch: int = 256,
+    input: InputFormat | None = None,
+) -> float:
+    """Part of the images that the model labels rightly; `predict` says which it refuses."""
+    return int((predict(model, images, batch=batch, input=input).argmax(1) == labels).sum()) / len(images)
 
 
 def _statistics(model: QuantModel) -> list[Tensor]:

@@ -67,7 +67,7 @@ def train_float(
 ) -> float:
     """Train in place; the accuracy on the held-out images."""
     fit(model, data, settings, report=report, progress=progress, title="float", options=options)
-    return accuracy(model, data.test_x, data.test_y)
+    return accuracy(model, data.test_x, data.test_y, input=data.input)
 
 
 def float_model(
@@ -156,5 +156,5 @@ def apply(
             snap(quantized, config)
         if recipe.ptq.reconstruct:
             correct_bias(quantized, data.train_x[: recipe.ptq.images], wanted)
-    before = accuracy(copy.deepcopy(model), data.test_x, data.test_y)
+    before = accuracy(copy.deepcopy(model), data.test_x, data.test_y, input=data.input)
     return Quantized(quantized, recipe, before, accuracy(quantized, data.test_x, data.test_y))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from golden.network import INPUT
 from train.convert import calibrate
+from train.data import check_images
 from train.data.augment import Augment
 from train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
 from train.quantizers import SubsetQuantizer
@@ -30,6 +31,7 @@ def quantize(model: QuantModel, images: Tensor, settings: PostRule) -> Tensors:
     The mean of the float layers' sums on these images by name, shape (channels,), for `correct_bias`.
     """
     images = images[: settings.images]
+    check_images(images, model.input_format)
     wanted = float_means(model, images)
     if settings.reconstruct:
         reconstruct(model, images, settings)
@@ -100,6 +102,7 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostRule) -> None:
         needed = {source for later in groups[n + 1 :] for layer in later for source in layer.sources}
         tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
         floats = {name: tensor for name, tensor in floats.items() if name in needed}
+    model.calibrated = True
 
 
 def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: PostRule) -> None:

@@ -88,3 +88,42 @@ def test_points_that_fit_are_taken(granularity):
     assert quantizer.levels.tolist() == levels
     assert torch.allclose(quantizer.scale, torch.full((2,), 0.5))
     assert torch.equal(quantizer(weight), weight)
+
+
+def centred_objects() -> torch.Tensor:
+    """512 images of 32x32: dark, but for an object in the middle."""
+    images = torch.rand(512, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 0.05
+    images[:, :, 8:24, 8:24] += 0.7
+    return images.repeat(1, 16, 1, 1)
+
+
+@pytest.mark.parametrize("calibration", ["mse", "max"])
+def test_calibration_sees_every_column(calibration):
+    """A sample whose stride divides the width saw the dark column 0 only."""
+    images = centred_objects()
+    before = torch.get_rng_state()
+    quantizer = build_activation("lsq", bits=8, signed=False, calibration=calibration, limit=None)
+    quantizer.calibrate(images)
+    assert torch.equal(torch.get_rng_state(), before)
+    largest = float(images.max()) / 255
+    assert float(quantizer.scale) == pytest.approx(largest, rel=1e-6 if calibration == "max" else 0.1)
+
+
+def test_the_range_is_that_of_every_value():
+    """One value in a million is what `max` must not miss."""
+    x = torch.ones(1 << 20)
+    x[123457], x[765433] = 5.0, -12.8
+    quantizer = build_activation("lsq", bits=8, signed=True, calibration="max", limit=None)
+    quantizer.calibrate(x)
+    assert float(quantizer.scale) == pytest.approx(0.1)
+
+
+def test_the_deviation_in_training_is_that_of_all_channels():
+    """The first values of a large tensor are a few channels of the first image."""
+    x = torch.randn(2, 8, 256, 256, generator=torch.Generator().manual_seed(2))
+    x[0, :2] = 0
+    quantizer = build_activation("sigma", bits=4, signed=True, calibration="mse", limit=None).train()
+    quantizer.calibrate(x)
+    for _ in range(200):
+        quantizer(x)
+    assert float(quantizer.sigma) == pytest.approx(float(x.std()), rel=0.05)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from train import integer
 from train.convert import calibrate, convert
 from train.data import InputFormat
 from train.export import export
-from train.recipe import parse_recipe
+from train.recipe import load_recipe, parse_recipe
 from train.residual import TOLERANCE
 from train.snap import snap
 
@@ -326,10 +327,28 @@ def test_untraceable_model():
 
 
 def test_layer_without_quantizer():
-    rules = parse_recipe({"name": "none", "method": "ptq", "layer": [{"match": "other"}]})
+    rules = parse_recipe({"name": "none", "method": "ptq", "layer": [{"match": "*", "activation": {"bits": 8}}]})
     message = "Layer '0' must be given a weight quantizer by the recipe 'none'"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         convert(nn.Sequential(nn.Conv2d(3, 4, 1)), rules, InputFormat((3, 4, 4)))
+
+
+def test_a_rule_that_matches_no_layer():
+    """A misspelt path is an error; a role that the network lacks is not."""
+    weight = {"quantizer": "subset", "bits": 4}
+    table = {"name": "mine", "method": "ptq", "layer": [{"match": "*", "weight": weight}, {"match": "@avgpool"}]}
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    assert len(convert(model, parse_recipe(table), InputFormat((3, 4, 4))).quant_layers) == 2
+    table["layer"].append({"match": "layer9.*", "weight": weight})
+    message = r"^Recipe 'mine': match must be that of a layer \('0', '2'\), not 'layer9\.\*'$"
+    with pytest.raises(ValueError, match=message):
+        convert(model, parse_recipe(table), InputFormat((3, 4, 4)))
+
+
+@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_serve_a_network_of_two_layers(path):
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    assert convert(model, load_recipe(path), InputFormat((8, 4, 4))).conv_layers
 
 
 def test_words_of_another_format():

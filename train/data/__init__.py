@@ -5,6 +5,7 @@ from pathlib import Path
 
 from train.data.augment import Augment, shift_images
 from train.data.base import DataSet, Images, InputFormat, PixelImages
+from train.data.checks import check_images
 from train.data.cifar import cifar10, cifar100
 from train.data.digits import digits
 from train.data.folders import imagenet
@@ -23,7 +24,10 @@ BY_PATH: dict[str, Callable[[Path], DataSet]] = {
 #: Names of all data sets.
 DATA = (*BUILT_IN, *BY_PATH)
 
-__all__ = ["DATA", "Augment", "DataSet", "Images", "InputFormat", "PixelImages", "digits", "load_data", "shift_images"]
+__all__ = [
+    "DATA", "Augment", "DataSet", "Images", "InputFormat", "PixelImages", "check_images", "digits", "load_data",
+    "shift_images",
+]  # fmt: skip
 
 
 def load_data(name: str, path: Path | str | None = None) -> DataSet:

@@ -1,12 +1,16 @@
 """What a data set is: images, labels, and the integers that the machine sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from train.data.augment import UNCHANGED, Augment
+
+#: Images that are read at once where only their range is wanted.
+READ = 256
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,52 @@ class InputFormat:
     def high(self) -> int:
         """Largest integer."""
         return (1 << (self.bits - self.signed)) - 1
+
+    @classmethod
+    def from_data(cls, images: "Tensor | Images", bits: int = 8) -> "InputFormat":
+        """The format whose range just holds these images: signed where a value is negative.
+
+        Parameters
+        ----------
+        images : float32, shape (images, channels, height, width)
+            As many as can be had: later images are clipped to their range.
+        bits
+            Of the integers.
+
+        Raises
+        ------
+        TypeError
+            If they are not real numbers.
+        ValueError
+            If there are none, or they hold nothing but 0, or something that is not a number.
+        """
+        if not len(images):
+            raise ValueError("Images must be at least one, not 0")
+        pairs = [extremes(images[n : n + READ]) for n in range(0, len(images), READ)]
+        low, high = min(low for low, _ in pairs), max(high for _, high in pairs)
+        if low == high == 0:
+            raise ValueError("Images must have values to choose a scale by, not only 0")
+        form = cls(tuple(images.shape[1:]), bits, signed=low < 0)
+        return replace(form, scale=max(high / form.high, low / form.low if form.signed else 0.0))
+
+
+@torch.no_grad()
+def extremes(images: Tensor) -> tuple[float, float]:
+    """Least and largest value.
+
+    Raises
+    ------
+    TypeError
+        If they are not real numbers.
+    ValueError
+        If one is not finite.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"Images must be real numbers, not {images.dtype}")
+    low, high = (float(value) for value in torch.aminmax(images))
+    if not (isfinite(low) and isfinite(high)):
+        raise ValueError("Images must be finite numbers, not NaN or infinite")
+    return low, high
 
 
 class Images:
@@ -136,8 +186,17 @@ class DataSet:
         return self.integers(self.test_x[:])
 
     def integers(self, images: Tensor) -> Tensor:
-        """Images as the integers that the machine takes, int64; what the quantized model rounds them to."""
+        """Images as the integers that the machine takes, int64; what the quantized model rounds them to.
+
+        Raises
+        ------
+        ValueError
+            If the format has no scale, or the images are not such (`train.data.check_images`).
+        """
+        from train.data.checks import check_images
+
         if self.input.scale is None:
             raise ValueError(f"Data {self.name!r} must have a fixed input scale, not None")
+        check_images(images, self.input)
         lsbs = torch.round(images / torch.tensor(self.input.scale, dtype=images.dtype))
         return lsbs.clamp(self.input.low, self.input.high).long()

@@ -1,5 +1,7 @@
 """Linear activations of a few bits, one scale a tensor."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,17 @@ from train.quantizers.rounding import round_clipped
 CALIBRATIONS = ("mse", "max")
 #: Values of a tensor that calibration looks at, at most.
 SAMPLE = 1 << 17
+
+
+def sample(x: Tensor) -> Tensor:
+    """All values of a tensor, flat, or `SAMPLE` of them drawn at random, the same ones each time."""
+    flat = x.flatten()
+    return flat if len(flat) <= SAMPLE else flat[_places(len(flat)).to(flat.device)]
+
+
+@lru_cache(maxsize=32)
+def _places(count: int) -> Tensor:
+    return torch.randint(count, (SAMPLE,), generator=torch.Generator().manual_seed(0))
 
 
 class ActivationQuantizer(nn.Module):
@@ -90,18 +103,16 @@ class ActivationQuantizer(nn.Module):
         """Choose the scale for these values. Nothing happens where it is fixed."""
         if self.fixed:
             return
-        flat = x.detach().double().flatten()
-        flat = flat[:: -(-len(flat) // SAMPLE)]
-        if self.limit is not None:
-            flat = flat.clamp(max=self.limit)
+        x = x.detach() if self.limit is None else x.detach().clamp(max=self.limit)
         high = (1 << (self.bits - self.signed)) - 1
-        largest = max(float(flat.max()) / high, float(flat.min()) / self.low if self.signed else 0.0)
+        largest = max(float(x.max()) / high, float(x.min()) / self.low if self.signed else 0.0)
         if largest <= 0:
             self.scale.fill_(1.0)
             return
         if self.calibration == "max":
             self.scale.fill_(largest)
             return
+        flat = sample(x).double()
         best = (np.inf, largest)
         for clip in np.linspace(0.1, 1.0, 91):
             scale = largest * float(clip)

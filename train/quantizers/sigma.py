@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from train.quantizers.activation import SAMPLE
+from train.quantizers.activation import sample
 from train.quantizers.alpha import AlphaActivation, AlphaWeights
 from train.quantizers.base import l2_scales, per_channel
 from train.quantizers.digits import weight_bits
@@ -178,8 +178,8 @@ class SigmaActivation(AlphaActivation):
         if not self.enabled or not self.training or self.frozen or self.fixed:
             return super().forward(x)
         with torch.no_grad():
-            # Of the first images, where there are many: as good for a running mean, and a pass over memory less.
-            now = activation_deviation(x.detach().reshape(-1)[:SAMPLE], self.signed)
+            # Of some values, where there are many: as good for a running mean, and a pass over memory less.
+            now = activation_deviation(sample(x.detach()), self.signed)
             self.sigma.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
             self.scale.copy_((self.alpha * self.sigma / self.levels_up).clamp(min=1e-12))
         factor = self.gradient_scale * self.sigma

@@ -1,0 +1,67 @@
+"""The variables of the Makefile: spaces in paths, and names that it does not know."""
+
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+def make(*arguments):
+    # Under `make test` it would be a sub-make, which says more.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(["make", *arguments], capture_output=True, text=True, env=environment)
+
+
+def dry_run(*arguments):
+    return make("-n", *arguments)
+
+
+def words(*arguments):
+    """Arguments of the last command that would be run."""
+    run = dry_run(*arguments)
+    assert run.returncode == 0, run.stderr
+    return shlex.split(run.stdout.replace("\\\n", " ").splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["NETWROK", "config", "VERBOSE"])
+def test_unknown_variables_are_errors(name):
+    run = dry_run("help", f"{name}=x")
+    assert run.returncode == 2
+    assert f"Variable must be one of those that `make help` shows, not {name}." in run.stderr
+
+
+def test_known_variables_are_none():
+    """All that the help names."""
+    text = make("help").stdout
+    names = [word.split("=")[0] for word in text[text.index("Variables:") :].split()[1:]]
+    assert "CONFIG" in names and "BOARD" in names
+    run = dry_run("clean", *(f"{name}=1" for name in names))
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("name", ["my build.toml", "it's mine.toml", "plain.toml", "a;b&c.toml"])
+@pytest.mark.parametrize("target", ["verilog", "sim", "synth", "bitstream"])
+def test_configurations_with_spaces(tmp_path, target, name):
+    path = tmp_path / name
+    path.touch()
+    found = words(target, f"CONFIG={path}")
+    assert found[found.index("--config") + 1] == str(path)
+
+
+def test_lists_of_configurations():
+    assert words("synth", "CONFIG=a.toml b.toml")[-3:] == ["--config", "a.toml", "b.toml"]
+    assert words("sim", "CONFIG=a.toml b.toml")[-4:] == ["--config", "a.toml", "--config", "b.toml"]
+    assert words("synth")[-3:] == ["--config", "configs/log_8x8.toml", "configs/subset_8x8.toml"]
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "option"),
+    [("sim", "NETWORK", "--network"), ("synth", "LIBERTY", "--liberty"), ("results", "DATA", "--data")],
+)
+def test_paths_with_spaces(target, variable, option):
+    found = words(target, f"{variable}=/some where/it's here")
+    assert found[found.index(option) + 1] == "/some where/it's here"
