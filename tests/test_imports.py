@@ -11,7 +11,7 @@ ALL = ("golden", "mapper", "hdl", "train", "sim", "synth", "formal", "mutation",
 MAY_IMPORT = {
     "golden": (),
     "mapper": ("golden",),
-    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "golden.files"),
+    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "golden.files", "golden.console"),
     "train": ("golden",),
     "sim": ("golden", "mapper", "hdl", "synth.yosys"),
     "synth": ("golden", "hdl"),
@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "bench": ALL,
     "demo": ALL,
 }
-STANDARD_ONLY = ("formats", "catalog", "config", "isa", "files", "__init__")
+STANDARD_ONLY = ("formats", "catalog", "config", "isa", "files", "console", "__init__")
 TORCH = ("train", "bench", "demo")
 
 
