@@ -11,6 +11,7 @@ import numpy as np
 from boards.build import BOARDS, build
 from boards.host import Board, SerialPort
 from golden import image_folder
+from golden.console import run_command
 from golden.files import write_text
 from golden.image import input_frame, read_output
 
@@ -76,4 +77,4 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -13,7 +13,7 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def run(main: Callable[[], int]) -> int:
+def run_command(main: Callable[[], int]) -> int:
     """Runs a command; returns its exit code, or 0 if what read its output has closed the pipe."""
     prepare()
     try:

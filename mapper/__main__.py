@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from golden import console, container, image_folder
+from golden import container, image_folder
 from golden.config import load_config
+from golden.console import run_command
 from golden.image import Image
 from mapper import commands
 from mapper.compiler import compile_network
@@ -84,4 +85,4 @@ def table(image: Image) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(console.run(main))
+    sys.exit(run_command(main))

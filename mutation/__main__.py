@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from golden.console import run_command
 from golden.files import write_text
 from mutation import python, rtl
 from mutation.builds import BUILDS
@@ -68,4 +69,4 @@ _RUN = {"rtl": _rtl, "python": _python}
 AIM = 0.98
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

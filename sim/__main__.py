@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from golden import console, container
+from golden import container
 from golden.config import ArrayConfig, load_config
+from golden.console import run_command
 from golden.network import Network
 from hdl.emit import emit, emit_component, top_name
 from sim import gates, network, runner, settings, tools
@@ -184,4 +185,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(console.run(main))
+    sys.exit(run_command(main))
