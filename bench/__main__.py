@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.console import run_command
 from support.files import write_text
 
 FOLDER = Path("build/bench")
@@ -49,4 +50,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

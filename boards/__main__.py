@@ -12,6 +12,7 @@ from boards.build import BOARDS, build
 from boards.host import Board, SerialPort
 from golden import image_folder
 from golden.image import input_frame, read_output
+from support.console import run_command
 from support.files import write_text
 
 
@@ -76,4 +77,4 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from demo import report
 from demo.variants import VARIANTS, run_variant
+from support.console import run_command
 from train import pipelines
 from train.data import digits
 from train.runs import use_threads
@@ -70,4 +71,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

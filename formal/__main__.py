@@ -14,6 +14,7 @@ from rich.table import Table
 
 from formal.properties import PROPERTIES
 from formal.runner import OUTPUT, Result, jobs, run
+from support.console import run_command
 from support.files import write_text
 
 
@@ -91,4 +92,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from golden.config import load_config
 from hdl.emit import emit, listing, listing_markdown, top_name
-from support.files import write_text
+from hdl.writing import write_together
+from support.console import run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,8 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
             ".md": listing_markdown(config),
             ".json": json.dumps(listing(config), indent=2) + "\n",
         }
-        for suffix, text in texts.items():
-            write_text(options.out / f"{top_name(config)}{suffix}", text)
+        write_together(options.out, {f"{top_name(config)}{suffix}": text for suffix, text in texts.items()})
     except (OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -33,4 +33,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -1,4 +1,7 @@
-"""``python -m mapper NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder."""
+"""``python -m mapper NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder.
+
+``python -m mapper fit NETWORK``: which builds it fits (`mapper.commands`).
+"""
 
 import argparse
 import sys
@@ -8,7 +11,9 @@ from typing import NoReturn
 from golden import container, image_folder
 from golden.config import load_config
 from golden.image import Image
+from mapper import commands
 from mapper.compiler import compile_network
+from support.console import run_command
 
 
 class _Parser(argparse.ArgumentParser):
@@ -18,19 +23,36 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code: 0, or 2 after one line on stderr."""
-    parser = _Parser(prog="python -m mapper", description="Map a quantized network to the memory image of a build.")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = _fit if arguments[:1] == ["fit"] else _map
+    try:
+        text = command(arguments)
+    except (OSError, ValueError, TypeError) as error:
+        print(f"python -m mapper: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0
+
+
+def _map(arguments: list[str]) -> str:
+    parser = _Parser(
+        prog="python -m mapper",
+        description="Map a quantized network to the memory image of a build.",
+        epilog="python -m mapper fit NETWORK: which builds a network fits, and the smallest build file that does",
+    )
     parser.add_argument("network", type=Path, help="folder of the quantized network")
     parser.add_argument("--config", type=Path, required=True, help="build, a TOML file of configs/")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an older image there is replaced")
     options = parser.parse_args(arguments)
-    try:
-        image = compile_network(container.load(options.network), load_config(options.config))
-        image_folder.save(image, options.out)
-    except (OSError, ValueError, TypeError) as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    print(table(image))
-    return 0
+    image = compile_network(container.load(options.network), load_config(options.config))
+    image_folder.save(image, options.out)
+    return table(image)
+
+
+def _fit(arguments: list[str]) -> str:
+    parser = _Parser(prog="python -m mapper fit", description=commands.__doc__)
+    commands.add_arguments(parser)
+    return commands.fit(parser.parse_args(arguments[1:])).rstrip("\n")
 
 
 def table(image: Image) -> str:
@@ -63,4 +85,4 @@ def table(image: Image) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

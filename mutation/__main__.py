@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mutation import python, rtl
 from mutation.builds import BUILDS
 from sim.tools import ToolError
+from support.console import run_command
 from support.files import write_text
 
 OUTPUT = Path("build/mutation")
@@ -68,4 +69,4 @@ _RUN = {"rtl": _rtl, "python": _python}
 AIM = 0.98
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 from golden import container
 from golden.config import ArrayConfig, load_config
+from golden.network import Network
 from hdl.emit import emit, emit_component, top_name
-from sim import gates, runner, settings, tools
-from sim.random_check import Reference, check_network, check_networks, check_programs
+from sim import gates, network, runner, settings, tools
+from sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
+from support.console import run_command
 
 DEFAULT_CONFIGS = (Path("configs/log_4x4.toml"), Path("configs/subset_4x4.toml"))
 #: Benches of the whole machine; every other `bench_<component>` is of that component alone.
@@ -34,25 +37,83 @@ def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> li
     design = runner.build(text, top, simulator=options.sim, waves=options.waves)
     values = settings.write(config, seed=options.seed, networks=options.networks, programs=5, damaged=200)
     results = runner.run(design, f"sim.bench_{name}", settings=values, seed=options.seed)
-    return [replace(result, test=f"{config.name} {result.test}") for result in results]
+    command = _command(config, options, options.seed, name, "--networks", str(options.networks))
+    return [_repeatable(_named(result, config), options.seed, command) for result in results]
 
 
-def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterator[runner.Result]:
-    reference = _function(options.reference) if options.reference else None
-    if options.network:
-        network = container.load(options.network)
+def run_network(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.Result]:
+    """Runs a network of the user's in any simulator, with waveforms if asked for."""
+    design = runner.build(emit(config), top_name(config), simulator=options.sim, waves=options.waves)
+    values = settings.write(config, seed=options.seed, network=str(options.network.resolve()))
+    results = runner.run(design, "sim.network_bench", settings=values, seed=options.seed)
+    if options.reference:
+        results.append(check_reference(mine, options.seed, _function(options.reference)))
+    return [_named(result, config) for result in results]
+
+
+def _named(result: runner.Result, config: ArrayConfig) -> runner.Result:
+    return replace(result, test=f"{config.name} {result.test}")
+
+
+def _repeatable(result: runner.Result, seed: int, command: str) -> runner.Result:
+    """The result, with what repeats it if it failed."""
+    if result.passed:
+        return result
+    return replace(result, message=f"{result.message}\nseed {seed}; to repeat: {command}")
+
+
+def _command(config: ArrayConfig, options: argparse.Namespace, seed: int, *more: str) -> str:
+    path = next((path for path in options.config or DEFAULT_CONFIGS if load_config(path) == config), None)
+    build = ["--config", str(path)] if path else []
+    choice = ["--sim", options.sim] if options.sim != "verilator" else []
+    gate = ["--gates", options.gates] if options.gates else []
+    reference = ["--reference", options.reference] if options.reference else []
+    return shlex.join(["python", "-m", "sim", *more, *build, *choice, *gate, *reference, "--seed", str(seed)])
+
+
+def _results(options: argparse.Namespace, configs: list[ArrayConfig], mine: Network | None) -> Iterator[runner.Result]:
+    if mine is not None:
         for config in configs:
-            yield check_network(config, network, options.seed, reference=reference, program=_gates(config, options))
+            command = _command(config, options, options.seed, "--network", str(options.network))
+            for result in _network_results(config, mine, options):
+                yield _repeatable(result, options.seed, command)
     elif options.random or options.gates:
-        count = options.random or len(configs)
         for number, config in enumerate(configs):
-            share, program = count // len(configs) + (number < count % len(configs)), _gates(config, options)
-            yield from check_networks(config, share, options.seed, reference=reference, program=program)
-            yield from check_programs(config, share, options.seed, program=program)
+            count = options.random or len(configs)
+            share = count // len(configs) + (number < count % len(configs))
+            yield from _random_results(config, share, options)
     else:
         for config in configs:
             for name in options.benches or bench_names():
                 yield from run_bench(name, config, options)
+
+
+def _network_results(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.Result]:
+    if options.waves or options.sim != "verilator":
+        return run_network(config, mine, options)
+    reference = _function(options.reference) if options.reference else None
+    return [check_network(config, mine, options.seed, reference=reference, program=_gates(config, options))]
+
+
+def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace) -> Iterator[runner.Result]:
+    reference = _function(options.reference) if options.reference else None
+    program = _gates(config, options)
+    for checks in (
+        check_networks(config, count, options.seed, reference=reference, program=program),
+        check_programs(config, count, options.seed, program=program),
+    ):
+        for seed, result in enumerate(checks, options.seed):
+            yield _repeatable(result, seed, _command(config, options, seed, "--random", "1"))
+
+
+def _subjects(options: argparse.Namespace) -> tuple[list[ArrayConfig], Network | None]:
+    """The builds to simulate and the network of the user's, if one is given: it is mapped before anything is built."""
+    if not options.network:
+        return [load_config(path) for path in options.config or DEFAULT_CONFIGS], None
+    mine = container.load(options.network)
+    configs = network.checked(mine, [load_config(path) for path in options.config or ()])
+    print(network.describe(mine), flush=True)
+    return configs, mine
 
 
 def _gates(config: ArrayConfig, options: argparse.Namespace) -> Path | None:
@@ -82,12 +143,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
-    if (options.random or options.network or options.gates) and (
-        options.benches or options.waves or options.sim != "verilator"
-    ):
+    if options.network and (options.benches or options.random):
+        parser.error("--network must be given without benches and --random")
+    if (options.random or options.gates) and (options.benches or options.waves or options.sim != "verilator"):
         parser.error(
-            "--random, --network and --gates must be given without benches, --waves and --sim icarus: "
-            "a C++ host runs them"
+            "--random and --gates must be given without benches, --waves and --sim icarus: a C++ host runs them"
         )
     return options
 
@@ -98,10 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     results: list[runner.Result] = []
     try:
-        configs = [load_config(path) for path in options.config or DEFAULT_CONFIGS]
+        configs, mine = _subjects(options)
         tool = tools.find(options.sim)
         print(f"{tool.version}, builds {', '.join(config.name for config in configs)}", flush=True)
-        for result in _results(options, configs):
+        for result in _results(options, configs, mine):
             results.append(result)
             mark = "ok  " if result.passed else "FAIL"
             name = f"{result.bench}.{result.test}"
@@ -125,4 +185,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -7,6 +7,7 @@ import cocotb
 from golden import isa
 from golden.config import bits_for
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, join, split, struct
 
 SETTINGS = settings.read()
@@ -81,4 +82,4 @@ async def every_operation_is_exact(dut):
         acc.set(read_bank=bank, read_position=position)
         await acc.step()
         got[bank, position] = split(acc.get("read_data"), CONFIG.acc_width, CONFIG.cols)
-    assert got == state
+    equal([*got.items()], [*state.items()], "Bank, position and accumulators")

@@ -5,6 +5,7 @@ import random
 import cocotb
 
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, all_words, join, product, split, word_bits
 
 SETTINGS = settings.read()
@@ -32,7 +33,7 @@ async def sums_equal_matrix_products(dut):
         await array.step()
     array.set(load=0, swap=1)
     await array.step()
-    expected, got = [], []
+    expected, got, inputs = [], [], []
     for _ in range(400):
         column, swap = numbers.randrange(CONFIG.cols + 3), numbers.random() < 0.15
         tile = numbers.choices(words, k=CONFIG.rows)
@@ -43,6 +44,7 @@ async def sums_equal_matrix_products(dut):
             words=join([bits for bits, _, _ in tile], word_bits(CONFIG)),
             operands=join(line, CONFIG.act_bits),
         )
+        inputs.append({"tile": active, "line": line})
         expected.append(
             [
                 sum(product(CONFIG, level, sign, a) for (_, level, sign), a in zip(col, line, strict=True))
@@ -55,4 +57,4 @@ async def sums_equal_matrix_products(dut):
             shadow[column] = tile
         await array.step()
         got.append(split(array.get("sums"), CONFIG.sum_bits, CONFIG.cols, signed=False))
-    assert got[LATENCY - 1 :] == expected[: len(expected) - LATENCY + 1]
+    equal(got[LATENCY - 1 :], expected[: len(expected) - LATENCY + 1], "Sums of cycle", inputs=inputs)

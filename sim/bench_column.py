@@ -5,6 +5,7 @@ import random
 import cocotb
 
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, all_words, join, product, word_bits
 
 SETTINGS = settings.read()
@@ -21,7 +22,7 @@ async def sums_equal_dot_products(dut):
     await column.start("load", "words", "swap", "operands")
     shadow = active = [words[0]] * CONFIG.rows
     expected: list[int] = []
-    got = []
+    got, inputs = [], []
     for cycle in range(600):
         load, swap = numbers.random() < 0.3 or cycle == 0, numbers.random() < 0.2 or cycle == 1
         tile = numbers.choices(words, k=CONFIG.rows)
@@ -33,8 +34,9 @@ async def sums_equal_dot_products(dut):
             words=join([bits for bits, _, _ in tile], word_bits(CONFIG)),
             operands=join(line, CONFIG.act_bits),
         )
+        inputs.append({"tile": active, "line": line})
         expected.append(sum(product(CONFIG, level, sign, a) for (_, level, sign), a in zip(active, line, strict=True)))
         active, shadow = (shadow if swap else active), (tile if load else shadow)
         await column.step()
         got.append(column.get("sum"))
-    assert got[LATENCY + 1 :] == expected[2 : len(expected) - LATENCY + 1]
+    equal(got[LATENCY + 1 :], expected[2 : len(expected) - LATENCY + 1], "Sum", inputs=inputs[2:])

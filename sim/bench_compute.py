@@ -9,6 +9,7 @@ from sim import settings
 from sim.bench_accumulators import wrap
 from sim.bench_window import draw as draw_window
 from sim.bench_window import positions
+from sim.compare import equal
 from sim.component import Driver, all_words, join, product, split, struct, word_bits
 
 SETTINGS = settings.read()
@@ -112,4 +113,4 @@ async def passes_add_up(dut):
             path.driver.set(read_bank=bank, read_position=position)
             await path.step()
             got.append(split(path.driver.get("read_data"), CONFIG.acc_width, CONFIG.cols))
-        assert got == state
+        equal(got, state, f"Accumulators of bank {bank}, position")

@@ -7,6 +7,7 @@ import cocotb
 from golden.catalog import log_points
 from golden.formats import PointSet
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, join, split, struct, word_bits, word_fields
 
 SETTINGS = settings.read()
@@ -53,5 +54,5 @@ async def every_code_is_decoded(dut):
                 decoder.set(codes=join(codes, FMT.code_bits))
                 await decoder.settle()
                 got = split(decoder.get("words"), word_bits(CONFIG), CONFIG.rows, signed=False)
-                assert got == [decoded(points, code) for code in codes], f"set {number}, codes {codes}"
+                equal(got, [decoded(points, code) for code in codes], f"Set {number}, word of lane", inputs=codes)
             await decoder.step()

@@ -8,6 +8,7 @@ from golden import isa
 from golden.frame import FrameError, frame, parse, section_kinds
 from golden.isa import Section
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver
 
 SETTINGS = settings.read()
@@ -80,6 +81,6 @@ async def frames_are_read_as_golden_reads_them(dut, pause):
         kinds = [(w & 0xFF, w >> 8 & 0xFFFFFF, w >> 32) for w in writes]
         lines = [(k, a, d & ((1 << isa.line_bits(CONFIG, Section(k))) - 1)) for k, a, d in kinds]
         text = f"frame {number}: {[hex(beat) for beat in beats]}"
-        assert lines == expected, text
-        assert ends == [(error, touched and error > 0, program, feature)], text
+        equal(lines, expected, f"{text}, line")
+        equal(ends, [(error, touched and error > 0, program, feature)], f"{text}, end")
         assert loader.get("between"), text

@@ -12,6 +12,7 @@ from golden.network import Network
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
 from sim import settings
+from sim.compare import equal, same_tensor
 from sim.drivers import Host
 from sim.inference import Inference
 from sim.probe import probed, read_layers
@@ -31,7 +32,8 @@ def random_case(seed: int, inputs: int) -> tuple[Network, Image, np.ndarray]:
 def check_counters(image: Image, result: Inference) -> None:
     """Done without error, in the predicted cycles and passes."""
     assert result.status & 0xFF07 == 0b110, f"Status is {result.status:#x}"
-    assert (result.cycles, result.passes) == (image.cycles, image.passes)
+    counts, predicted = (result.cycles, result.passes), (image.cycles, image.passes)
+    assert counts == predicted, f"Cycles and passes must be {predicted}, not {counts}"
 
 
 @timed
@@ -58,13 +60,9 @@ async def every_layer_equals_golden_and_model(dut, pause):
                 else:
                     tensors = compare = read_layers(variant, result.frames)
                 for name in tensors:
-                    np.testing.assert_array_equal(
-                        tensors[name], expected[name][n], f"{name} of network {SEED + number}"
-                    )
+                    same_tensor(tensors[name], expected[name][n], f"Network {SEED + number}, input {n}, layer {name}")
                 for name in compare:
-                    np.testing.assert_array_equal(
-                        compare[name], expected[name][n], f"{name} of network {SEED + number}"
-                    )
+                    same_tensor(compare[name], expected[name][n], f"Network {SEED + number}, input {n}, layer {name}")
 
 
 @timed
@@ -82,7 +80,7 @@ async def random_programs_equal_model(dut, pause):
         result = await host.infer()
         assert not result.error
         assert (result.cycles, result.passes) == (expected.cycles, expected.passes), f"program {SEED + number}"
-        assert result.frames == expected.frames, f"program {SEED + number}"
+        equal(result.frames, expected.frames, f"Program {SEED + number}, frame")
 
 
 @timed
@@ -104,7 +102,8 @@ async def inferences_leave_nothing_behind(dut):
         for n in (0, 1, 0):
             result = await host.infer(input_frame(image, inputs[n]))
             check_counters(image, result)
-            np.testing.assert_array_equal(read_output(image, result.frames[-1]), first[number, n])
+            output = read_output(image, result.frames[-1])
+            same_tensor(output, first[number, n], f"Network {SEED + number}, input {n}")
 
 
 @timed
@@ -123,4 +122,4 @@ async def output_waits_for_the_host(dut):
     result = await host.finish()
     check_counters(image, result)
     expected = layers.run(network, inputs)[network.output.name][0]
-    np.testing.assert_array_equal(read_output(image, result.frames[-1]), expected)
+    same_tensor(read_output(image, result.frames[-1]), expected, "Output")

@@ -7,6 +7,7 @@ import cocotb
 
 from golden import isa
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, struct
 
 SETTINGS = settings.read()
@@ -71,4 +72,6 @@ async def results_are_exact(dut):
             unit.set(acc=acc, channel=struct(CHANNEL, **channel))
             await unit.step()
             got.append(unit.get("activation"))
-        assert got[LATENCY - 1 : LATENCY - 1 + len(cases)] == [expected(*case, low, high) for case in cases]
+        wanted = [expected(*case, low, high) for case in cases]
+        given = got[LATENCY - 1 : LATENCY - 1 + len(cases)]
+        equal(given, wanted, f"Bounds {low} and {high}, activation", inputs=cases)

@@ -9,6 +9,7 @@ from golden import isa
 from golden.config import bits_for
 from golden.rounding import rne
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, join, split, struct
 
 SETTINGS = settings.read()
@@ -96,5 +97,5 @@ async def drains_write_what_and_when_specified(dut):
                 break
         count = drain["width"] * drain["height"] * (drain["groups"] + 1)
         assert cycles == CONFIG.array_latency + count + CONFIG.requant_latency
-        assert writes == expected(drain, banks, channels)
+        equal(writes, expected(drain, banks, channels), f"Drain {drain}, write")
     assert bits_for(CONFIG.feature_depth) == DRAIN["address"]

@@ -8,6 +8,7 @@ from golden import isa
 from golden.frame import split as beats_of
 from golden.isa import Opcode, Section
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, struct
 
 SETTINGS = settings.read()
@@ -43,5 +44,5 @@ async def frames_hold_their_lines(dut, pause):
             if got and got[-1][1]:
                 break
         last = [int(n == len(expected) - 1) for n in range(len(expected))]
-        assert got == list(zip(expected, last, last, strict=True))
+        equal(got, list(zip(expected, last, last, strict=True)), f"Lines {address} to {address + count - 1}, beat")
         await sender.step()

@@ -9,6 +9,7 @@ from golden.frame import parse
 from golden.isa import Opcode, Section, decode
 from golden.timing import cycles, timing
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, struct
 from sim.random_program import random_frame
 
@@ -113,7 +114,7 @@ async def programs_take_their_exact_time(dut):
             if not sequencer.get("busy"):
                 break
         instructions = [decode(CONFIG, line) for line in program]
-        assert around.seen == expected(program)
+        equal(around.seen, expected(program), f"Program {SEED + number}, step")
         assert sequencer.get("cycles") == cycles(timing(CONFIG, instructions))
         assert sequencer.get("passes") == sum(opcode is Opcode.PASS for opcode, _ in instructions)
         assert columns(around) == [

@@ -6,6 +6,7 @@ import cocotb
 
 from golden import isa
 from sim import settings
+from sim.compare import equal
 from sim.component import Driver, struct
 
 SETTINGS = settings.read()
@@ -70,7 +71,7 @@ async def positions_are_as_specified(dut, gap):
         else:
             idle += 1
             assert gap and idle < 10_000, "Positions must follow each other without a gap"
-    assert got == expected
+    equal(got, expected, "Position")
     window.set(start__valid=0)
     await window.step()
     assert not window.get("valid")

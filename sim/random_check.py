@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from golden import layers
 from golden.config import ArrayConfig
 from golden.image import input_frame, read_output
-from golden.machine import Machine, infer
+from golden.machine import Machine, Run, infer
 from golden.network import Network
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
+from sim.compare import equal, same_tensor
 from sim.fast import Job, build_machine, run
 from sim.inference import Inference
 from sim.probe import probed, read_layers
@@ -69,6 +70,18 @@ def check_network(
     return Result("networks", f"{config.name} {network.name}", not message, cycles, seconds, message)
 
 
+def check_reference(network: Network, seed: int, reference: Reference) -> Result:
+    """Compares golden's layers with a further opinion's; no hardware runs."""
+    started, message = time.monotonic(), ""
+    inputs = random_inputs(seed, network, INPUTS)
+    try:
+        _compare("reference", reference(network, inputs), layers.run(network, inputs), f"inputs of seed {seed}")
+    except AssertionError as error:
+        message = f"AssertionError: {error}"
+    seconds = round(time.monotonic() - started, 3)
+    return Result("networks", f"reference of {network.name}", not message, 0, seconds, message)
+
+
 def _check(config: ArrayConfig, program: Path, network: Network, seed: int, reference: Reference | None) -> int:
     image = compile_network(network, config)
     probe = probed(image)
@@ -87,10 +100,11 @@ def _check(config: ArrayConfig, program: Path, network: Network, seed: int, refe
     for n, (x, plain, full) in enumerate(zip(inputs, results[:INPUTS], results[INPUTS:], strict=True)):
         wanted = {name: tensor[n] for name, tensor in expected.items()}
         model = infer(machine, image, x)
-        _compare("model", model.tensors, wanted)
-        _compare("hardware", read_layers(probe, full.frames), wanted)
+        made = f"random input {n} of seed {seed}"
+        _compare("model", model.tensors, wanted, made)
+        _compare("hardware", read_layers(probe, full.frames), wanted, made)
         name = network.output.name
-        _compare("output stream", {name: read_output(image, plain.frames[-1])}, {name: wanted[name]})
+        _compare("output stream", {name: read_output(image, plain.frames[-1])}, {name: wanted[name]}, made)
         for what, predicted, result in (("image", image, plain), ("probed image", probe, full)):
             got = (result.error, result.cycles, result.passes)
             assert got == (0, predicted.cycles, predicted.passes), (
@@ -100,10 +114,10 @@ def _check(config: ArrayConfig, program: Path, network: Network, seed: int, refe
     return sum(result.cycles for result in results)
 
 
-def _compare(what: str, got: Tensors, expected: Tensors) -> None:
+def _compare(what: str, got: Tensors, expected: Tensors, made: str | None = None) -> None:
     assert list(got) == list(expected), f"{what}: layers must be {list(expected)}, not {list(got)}"
     for name, tensor in got.items():
-        np.testing.assert_array_equal(tensor, expected[name], f"{what}, layer {name}")
+        same_tensor(np.asarray(tensor), expected[name], f"{what}, layer {name}", inputs=made)
 
 
 def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path | None = None) -> Iterator[Result]:
@@ -116,8 +130,19 @@ def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path 
         expected = machine.run()
         result = run(program, Job().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
         assert isinstance(result, Inference)
-        same = result.frames == expected.frames and not result.error
-        exact = (result.cycles, result.passes) == (expected.cycles, expected.passes)
-        message = "" if same and exact else "cycles or passes differ" if same else "output differs"
+        message = ""
+        try:
+            _compare_programs(result, expected)
+        except AssertionError as error:
+            message = f"AssertionError: {error}"
         seconds = round(time.monotonic() - started, 3)
         yield Result("programs", f"{config.name} program_{number}", not message, result.cycles, seconds, message)
+
+
+def _compare_programs(got: Inference, expected: Run) -> None:
+    assert not got.error, f"Error must be none, not {got.error.name}"
+    assert len(got.frames) == len(expected.frames), f"Frames must be {len(expected.frames)}, not {len(got.frames)}"
+    for number, (frame, wanted) in enumerate(zip(got.frames, expected.frames, strict=True)):
+        equal(frame, wanted, f"Frame {number}, beat")
+    counts, right = (got.cycles, got.passes), (expected.cycles, expected.passes)
+    assert counts == right, f"Cycles and passes must be {right}, not {counts}"

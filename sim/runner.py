@@ -161,9 +161,7 @@ def run(
     """
     name = bench.rpartition(".")[2]
     key = hash_of(tests, str(seed), json.dumps(settings), *plusargs)
-    folder = OUTPUT / "runs" / f"{design.folder.name}.{name}.{key}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = _run_folder(f"{design.folder.name}.{name}.{key}")
     results, log = folder.resolve() / "results.xml", folder / "log"
     dump = [f"+dumpfile_path={folder.resolve() / 'dump.fst'}"] if design.simulator == "icarus" else []
     # A failing test ends in SystemExit under pytest and in nothing at all elsewhere: only the file tells.
@@ -188,6 +186,28 @@ def run(
         return [Result(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tail(log)}")]
     recorded = next((str(path) for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)), "")
     return [replace(result, waves=recorded) for result in found]
+
+
+def _run_folder(name: str) -> Path:
+    """An empty folder of this process; those that ended processes left under that name are removed."""
+    runs = OUTPUT / "runs"
+    for old in runs.glob(f"{name}.*"):
+        number = old.suffix.removeprefix(".")
+        if number == str(os.getpid()) or not (number.isdigit() and _alive(int(number))):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = runs / f"{name}.{os.getpid()}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def report(results: list[Result], path: Path = OUTPUT / "report.json", **facts: object) -> None:

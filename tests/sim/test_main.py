@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from golden import container
 from golden.config import load_config
 from golden.random_network import random_network
+from sim import __main__ as command
 from sim import runner, tools
 from sim.__main__ import bench_names, main
 
@@ -51,6 +53,7 @@ def test_a_failure_is_exit_code_1(report, monkeypatch):
         (["--config", "no.toml"], "error: [Errno 2] No such file or directory: 'no.toml'"),
         (["nothing"], f"Bench must be one of {tuple(bench_names())}, not 'nothing'"),
         (["--random", "1", "--sim", "icarus"], "must be given without benches, --waves and --sim icarus"),
+        (["--network", "x", "--random", "1"], "--network must be given without benches and --random"),
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments, message, capsys):
@@ -69,3 +72,66 @@ def test_a_missing_tool_is_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr(tools, "find", missing)
     assert main(["machine"]) == 2
     assert capsys.readouterr().err == "error: Verilator must be installed\n"
+
+
+@pytest.fixture
+def no_simulator(monkeypatch):
+    def looked_for(simulator):
+        raise AssertionError("No simulator must be looked for")
+
+    monkeypatch.setattr(tools, "find", looked_for)
+
+
+def save(tmp_path, config, **changes):
+    container.save(random_network(3, load_config(config), layers=2, name="mine", **changes), tmp_path / "net")
+    return ["--network", str(tmp_path / "net")]
+
+
+def test_another_weight_format_names_the_builds_to_take(no_simulator, tmp_path, capsys):
+    arguments = save(tmp_path, "configs/subset_4x4.toml")
+    assert main([*arguments, "--config", "configs/log_4x4.toml"]) == 2
+    error = capsys.readouterr().err
+    assert "must be of the build's format" in error
+    builds = "configs/subset_4x4.toml, configs/subset_8x8.toml, configs/subset_16x16.toml"
+    assert f"Network 'mine' was made for a build of its weight format: {builds}" in error
+
+
+def test_a_network_that_does_not_fit_is_exit_code_2(no_simulator, tmp_path, capsys):
+    arguments = save(tmp_path, "configs/log_4x4.toml")
+    short = Path("configs/log_4x4.toml").read_text().replace("weight_depth = 4096", "weight_depth = 4")
+    (tmp_path / "short.toml").write_text(short)
+    assert main([*arguments, "--config", str(tmp_path / "short.toml")]) == 2
+    assert "weight memory must have" in capsys.readouterr().err
+
+
+def test_without_a_build_the_networks_own_is_taken(report, tmp_path, capsys, monkeypatch):
+    seen = []
+    done = runner.Result("networks", "x", True, 1, 0.1)
+    monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
+    assert main(save(tmp_path, "configs/subset_4x4.toml")) == 0
+    assert seen == ["subset_4x4"]
+    assert "was made for" in capsys.readouterr().out
+
+
+def test_a_network_of_the_users_leaves_waves(report, tmp_path):
+    assert main([*save(tmp_path, "configs/log_4x4.toml", max_side=4), "--waves"]) == 0
+    (bench,) = json.loads(report.read_text())["benches"]
+    assert bench["test"] == "log_4x4 network_equals_golden"
+    assert Path(bench["waves"]).stat().st_size > 1000
+
+
+def test_a_failure_says_what_repeats_it(report, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "build", lambda *a, **k: None)
+    monkeypatch.setattr(runner, "run", lambda *a, **k: [runner.Result("host", "x", False, 1, 0.1, "why")])
+    assert main(["host", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
+    repeat = "python -m sim host --networks 3 --config configs/log_4x4.toml --seed 7"
+    assert f"why\nseed 7; to repeat: {repeat}\n" in capsys.readouterr().out
+
+
+def test_a_random_network_that_fails_is_repeated_by_itself(report, monkeypatch, capsys):
+    results = [runner.Result("networks", "x", n == 0, 1, 0.1, "why") for n in range(2)]
+    monkeypatch.setattr(command, "check_networks", lambda *a, **k: iter(results))
+    monkeypatch.setattr(command, "check_programs", lambda *a, **k: iter(()))
+    assert main(["--random", "2", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
+    repeat = "python -m sim --random 1 --config configs/log_4x4.toml --seed 8"
+    assert f"why\nseed 8; to repeat: {repeat}\n" in capsys.readouterr().out

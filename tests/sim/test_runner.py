@@ -1,6 +1,9 @@
 """The runner on a design of ten lines: what fails must be seen to fail."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -125,3 +128,19 @@ def test_the_report_says_whether_all_passed(tmp_path):
         "message": "why",
         "waves": "",
     }
+
+
+def test_every_process_has_a_run_folder_and_dead_ones_leave_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "OUTPUT", tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, used = tmp_path / "runs" / f"x.{ended.pid}", tmp_path / "runs" / f"x.{os.getppid()}"
+    for folder in (left, used):
+        folder.mkdir(parents=True)
+        (folder / "results.xml").write_text("there")
+    mine = runner._run_folder("x")
+    (mine / "results.xml").write_text("old")
+    assert runner._run_folder("x") == mine
+    assert not list(mine.iterdir())
+    assert not left.exists()
+    assert (used / "results.xml").read_text() == "there"

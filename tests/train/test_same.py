@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -319,3 +320,28 @@ def test_batch_norm_sees_more_than_one_value_a_channel():
     quantized.train()
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         quantized(torch.rand(1, 3, 6, 6))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [{"quantizer": "subset", "bits": 4}, {"quantizer": "subset", "bits": 2}, {"quantizer": "binary"},
+     {"quantizer": "binary", "granularity": "channel"}, {"quantizer": "ternary"}, {"quantizer": "sawb", "bits": 2},
+     {"quantizer": "minmax", "bits": 2}, {"quantizer": "lsq", "bits": 3}, {"quantizer": "uniform", "bits": 8}],
+    ids=str,
+)  # fmt: skip
+def test_an_emptied_layer_gives_its_bias(weight):
+    torch.manual_seed(5)
+    model = nn.Sequential(conv(), nn.ReLU(), conv(4, 4))
+    nn.init.zeros_(model[2].weight)
+    quantized = convert(model, recipe(weight), FORM)
+    images = torch.randint(-128, 128, (8, 3, 6, 6)) / 64
+    calibrate(quantized, images)
+    quantized.finish()
+    build = BUILD if weight.get("bits") != 2 or weight["quantizer"] != "subset" else replace(BUILD, word_bits=2)
+    snap(quantized, build)
+    network = export(quantized, build)
+    output = network.output.output
+    found = integer.run(network, torch.round(images / network.input.scale).long())["2"] * output.scale
+    wanted = model[2].bias.detach().view(1, -1, 1, 1).expand_as(found)
+    held = wanted.clamp(output.low * output.scale, output.high * output.scale)
+    assert float((found - held).abs().max()) <= 0.51 * output.scale

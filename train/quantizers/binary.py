@@ -37,7 +37,9 @@ class BinaryQuantizer(DigitQuantizer):
         return 1.0
 
     def integers(self, x: Tensor) -> Tensor:
-        return torch.where(x >= 0, 1.0, -1.0).to(x)
+        # Where the mean is 0, so are the weights.
+        some = x.any() if self.granularity == "layer" else x.flatten(1).any(1).view(-1, 1, 1, 1)
+        return torch.where(x >= 0, 1.0, -1.0).to(x) * some
 
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:

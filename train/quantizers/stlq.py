@@ -1,4 +1,4 @@
-"""Selective two-word logarithmic quantization (paper 000; decisions in `docs/training.md`)."""
+"""Selective two-word logarithmic quantization (paper 000)."""
 
 import math
 

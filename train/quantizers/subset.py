@@ -66,6 +66,11 @@ class SubsetQuantizer(WeightQuantizer):
     @torch.no_grad()
     def calibrate(self, weight: Tensor, importance: Tensor | None = None) -> None:
         """Search point set and scales of least squared error, each weight's error multiplied with its importance."""
+        if not weight.any():
+            # An emptied layer gives its bias: a set that has zero, which a search does not ask for.
+            self.levels.copy_(torch.tensor(self.fmt.universal_set[: self.fmt.points]))
+            self.scale.fill_(LEAST_SCALE / self.top)  # small, as biases are rounded to its multiples
+            return
         found = search_points(
             weight.detach().numpy(),
             self.fmt,

@@ -1,0 +1,127 @@
+"""Which builds a network fits, and the smallest build that does."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+from golden.config import ArrayConfig
+from golden.image import Image
+from golden.isa import Section, line_bits, line_count
+from golden.network import Network
+from mapper.bounds import accumulator_bits
+from mapper.compiler import compile_network
+
+#: The key of each memory whose depth is a build's choice.
+DEPTHS = {
+    Section.FEATURE: "feature_depth",
+    Section.WEIGHT: "weight_depth",
+    Section.CHANNEL: "channel_depth",
+    Section.PROGRAM: "program_depth",
+}
+_DEEPEST = 1 << 24
+_SHALLOWEST = 4
+_WIDEST = 48
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What became of a network on one build.
+
+    Parameters
+    ----------
+    config
+        The build.
+    reason
+        Why the network does not fit; empty if it does.
+    image
+        The network on this build, or on the same one with deeper memories and a wider accumulator; None if those do
+        not help.
+    smallest
+        The build with the memories and the accumulator that the image needs; None without an image.
+    """
+
+    config: ArrayConfig
+    reason: str
+    image: Image | None
+    smallest: ArrayConfig | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the network fits the build as it is."""
+        return not self.reason
+
+
+def try_build(network: Network, config: ArrayConfig) -> Fit:
+    """Map a network to a build, with deeper memories if it does not fit."""
+    try:
+        image, reason = compile_network(network, config), ""
+    except ValueError as error:
+        reason = str(error)
+        try:
+            image = compile_network(network, _deepest(network, config))
+        except ValueError:
+            return Fit(config, reason, None, None)
+    return Fit(config, reason, image, _smallest(network, config, image))
+
+
+def best(fits: Iterable[Fit]) -> Fit | None:
+    """The build to take: of those that fit the one of fewest PEs and memory bits, else the one that is least short."""
+    able = [fit for fit in fits if fit.smallest is not None]
+    return min(able, key=_cost, default=None)
+
+
+def _cost(fit: Fit) -> tuple[int, ...]:
+    assert fit.smallest is not None
+    cells, bits = fit.config.rows * fit.config.cols, memory_bits(fit.smallest)
+    if fit.fits:
+        return 0, cells, bits
+    return 1, bits - memory_bits(fit.config), cells
+
+
+def used_lines(image: Image) -> dict[Section, int]:
+    """Lines that a network takes in each memory of `DEPTHS`."""
+    places = [image.input, *(layer.output for layer in image.layers)]
+    lines = {
+        Section.FEATURE: max(place.address + place.lines(image.config) for place in places),
+        Section.WEIGHT: len(image.weight),
+        Section.CHANNEL: len(image.channel),
+        Section.PROGRAM: len(image.program),
+    }
+    return lines
+
+
+def memory_bits(config: ArrayConfig) -> int:
+    """Bits of all memories of a build, the two accumulator banks included."""
+    kinds = [*DEPTHS, *([Section.POINTS] if config.pe == "subset" else [])]
+    lines = sum(line_bits(config, kind) * line_count(config, kind) for kind in kinds)
+    return lines + 2 * config.acc_depth * config.cols * config.acc_width
+
+
+def toml(config: ArrayConfig) -> str:
+    """The build as a file of `configs/`: the keys that have no default or another value."""
+    values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
+    return "".join(f"{key} = {_toml(value)}\n" for key, (value, default) in values.items() if value != default)
+
+
+def _toml(value: str | int | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _deepest(network: Network, config: ArrayConfig) -> ArrayConfig:
+    width = max([config.acc_width, *(accumulator_bits(config, network, layer) for layer in network.layers)])
+    return replace(config, acc_width=min(width, _WIDEST), **dict.fromkeys(DEPTHS.values(), _DEEPEST))  # type: ignore[arg-type]
+
+
+def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfig | None:
+    depths = {key: max(used_lines(image)[kind], _SHALLOWEST) for kind, key in DEPTHS.items()}
+    least = replace(config, name=f"{config.name}_fit", **depths)  # type: ignore[arg-type]
+    # A narrower accumulator also limits the right shifts, and a shallower memory the strides: only mapping tells.
+    for width in (max(image.acc_bits, config.sum_bits, 8), image.config.acc_width):
+        narrow = replace(least, acc_width=width)
+        try:
+            compile_network(network, narrow)
+        except ValueError:
+            continue
+        return narrow
+    return None

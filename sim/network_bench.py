@@ -1,0 +1,41 @@
+"""A network of the user's in the whole machine under cocotb: what can record waveforms and runs in every simulator."""
+
+import cocotb
+import numpy as np
+
+from golden import container, layers
+from golden.image import input_frame, read_output
+from golden.random_network import random_inputs
+from mapper.compiler import compile_network
+from sim import settings
+from sim.compare import same_tensor
+from sim.drivers import Host
+from sim.probe import probed, read_layers
+
+SETTINGS = settings.read()
+CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+
+
+@cocotb.test(timeout_time=10_000, timeout_unit="ms")
+async def network_equals_golden(dut):
+    """One random input: the output and then every layer equal golden, in the predicted cycles and passes."""
+    network = container.load(SETTINGS["network"])
+    image = compile_network(network, CONFIG)
+    x = random_inputs(SEED, network, 1)
+    expected = layers.run(network, x)
+    host = Host(dut, seed=SEED)
+    await host.reset()
+    for variant in (image, probed(image)):
+        assert not await host.send(variant.beats)
+        assert not await host.send(input_frame(variant, x[0]))
+        await host.control(1)
+        result = await host.finish(2 * variant.cycles + 10_000)
+        got, predicted = (result.error, result.cycles, result.passes), (0, variant.cycles, variant.passes)
+        assert got == predicted, f"Error, cycles and passes must be {predicted}, not {got}"
+        tensors = (
+            {network.output.name: read_output(image, result.frames[-1])}
+            if variant is image
+            else read_layers(variant, result.frames)
+        )
+        for name, tensor in tensors.items():
+            same_tensor(np.asarray(tensor), expected[name][0], f"Layer {name!r}", inputs=f"random input of seed {SEED}")
