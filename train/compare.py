@@ -1,12 +1,13 @@
 """Whether a lowered network computes what the user's model computes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from train.data import InputFormat
-from train.layers import QuantModel
+from train.layers import QuantLayer, QuantModel
 
 #: Images of the comparison; not the traced number, so that a size that depends on it shows.
 IMAGES = 3
@@ -20,6 +21,15 @@ def random_inputs(input: InputFormat, images: int = IMAGES) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(input.low, input.high + 1, (images, *input.shape), generator=generator)
     return values * (input.scale or 1 / input.high)
+
+
+def check_finite(layers: Iterable[QuantLayer]) -> None:
+    """Refuse weights and biases that are NaN or infinite, by the layer's name."""
+    for layer in layers:
+        for key, tensor in layer.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                wrong = float(tensor[~torch.isfinite(tensor)].flatten()[0])
+                raise ValueError(f"Layer {layer.name!r}: {key.rpartition('.')[2]} must be finite, not {wrong!r}")
 
 
 class Reference(fx.Interpreter):

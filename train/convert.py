@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from golden.network import INPUT
-from train.compare import check_same
+from train.compare import check_finite, check_same
 from train.data import InputFormat, check_images
-from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel, check_finite
+from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
 from train.lower import Lowering
 from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
 from train.quantizers.po2 import PowerQuantizer

@@ -12,7 +12,8 @@ from golden.digits import digit_codes
 from golden.formats import PointSet
 from golden.network import INPUT, Layer, Network, Tensor, Term
 from golden.rounding import scale_multiplier
-from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip, check_finite
+from train.compare import check_finite
+from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
 from train.quantizers import ActivationQuantizer, CodedWeights, STLQuantizer
 from train.quantizers.units import UnitGrid
 from train.residual import addend_term, fraction_bits

@@ -1,6 +1,6 @@
 """The quantized model: layers of the exported network's form, on real numbers that sit on the integer grids."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,15 +252,6 @@ class PoolLayer(QuantLayer):
         if self.kind == "maxpool":
             return F.max_pool2d(x, self.kernel, self.stride, self.padding, self.dilation)
         return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
-
-
-def check_finite(layers: Iterable[QuantLayer]) -> None:
-    """Refuse weights and biases that are NaN or infinite, by the layer's name."""
-    for layer in layers:
-        for key, tensor in layer.state_dict().items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                wrong = float(tensor[~torch.isfinite(tensor)].flatten()[0])
-                raise ValueError(f"Layer {layer.name!r}: {key.rpartition('.')[2]} must be finite, not {wrong!r}")
 
 
 class QuantModel(nn.Module):
