@@ -223,4 +223,4 @@ def test_make_passes_its_variables_on():
         capture_output=True,
         text=True,
     ).stdout
-    assert '-m bench.results --data "some where" --row a --epochs 3 --full\n' in line
+    assert "-m bench.results --data 'some where' --row a --epochs 3 --full\n" in line
