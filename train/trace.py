@@ -38,27 +38,22 @@ def own_copy(model: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
-        copied = _unwrapped(copy.deepcopy(_unwrapped(model), memo))
-        copied = copied.eval().cpu().float()
+        copied = copy.deepcopy(_unwrapped(model), memo).eval().cpu().float()
     except Exception as error:
         raise ValueError(f"Model must be one that copy.deepcopy can copy, not fail with {error!r}") from error
+    for parent in list(copied.modules()):
+        for name, child in list(parent.named_children()):
+            setattr(parent, name, _unwrapped(child))
     if type(copied) in TYPES.values():
         copied = nn.Sequential(OrderedDict({type(copied).__name__.lower(): copied}))
     return copied
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    while (inner := _WRAPPERS.get(type(model).__name__)) is not None and hasattr(model, inner):
-        model = getattr(model, inner)
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if _unwrapped_type(child):
-                setattr(parent, name, _unwrapped(child))
-    return model
-
-
-def _unwrapped_type(module: nn.Module) -> bool:
-    return type(module).__name__ in _WRAPPERS and hasattr(module, _WRAPPERS[type(module).__name__])
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The module itself, or what it wraps."""
+    while (inner := _WRAPPERS.get(type(module).__name__)) is not None and hasattr(module, inner):
+        module = getattr(module, inner)
+    return module
 
 
 def reference(model: nn.Module, inputs: Tensor) -> Any:

@@ -218,7 +218,10 @@ WRAPPED = {
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile's own
 @pytest.mark.parametrize("name", WRAPPED)
 def test_wrapped_models_by_their_inner_one(name):
-    layers = convert(WRAPPED[name](), recipe(), FORM).quant_layers
+    model = WRAPPED[name]()
+    before = [type(module) for module in model.modules()]
+    layers = convert(model, recipe(), FORM).quant_layers
+    assert [type(module) for module in model.modules()] == before
     assert [layer.name for layer in layers] == ["0"] and layers[0].relu
 
 
