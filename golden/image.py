@@ -150,6 +150,13 @@ class Image:
         """Multiply-accumulates of the original network."""
         return sum(layer.macs for layer in self.layers)
 
+    def used_lines(self, kind: Section) -> int:
+        """Lines of a memory that the image, or in feature memory any of its tensors, takes."""
+        if kind is not Section.FEATURE:
+            return len(self.sections[kind])
+        places = [self.input, *(layer.output for layer in self.layers)]
+        return max(place.address + place.lines(self.config) for place in places)
+
     def utilisation(self, layer: ImageLayer | None = None) -> float:
         """Multiply-accumulates per cycle and PE, of one layer or of an inference; at most 1."""
         macs, cycles = (self.macs, self.cycles) if layer is None else (layer.macs, layer.cycles)

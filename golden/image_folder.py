@@ -101,7 +101,8 @@ def _manifest(image: Image) -> dict[str, object]:
         "network": image.network,
         "build": {"hash": f"{image.config.build_hash:08x}", **asdict(image.config)},
         "memories": {
-            kind.name.lower(): {"used": _used(image, kind), "lines": line_count(image.config, kind)} for kind in used
+            kind.name.lower(): {"used": image.used_lines(kind), "lines": line_count(image.config, kind)}
+            for kind in used
         },
         "input": _place(image.input),
         "output": _place(image.output),
@@ -127,13 +128,6 @@ def _manifest(image: Image) -> dict[str, object]:
             for layer in image.layers
         ],
     }
-
-
-def _used(image: Image, kind: Section) -> int:
-    if kind is not Section.FEATURE:
-        return len(image.sections[kind])
-    places = [image.input, *(layer.output for layer in image.layers)]
-    return max(place.address + place.lines(image.config) for place in places)
 
 
 def _place(place: Place) -> dict[str, object]:

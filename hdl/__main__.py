@@ -7,8 +7,8 @@ from pathlib import Path
 
 from golden.config import load_config
 from hdl.emit import emit, listing, listing_markdown, top_name
-from hdl.writing import write_together
 from support.console import run_command
+from support.files import write_together
 
 
 def main(arguments: list[str] | None = None) -> int:

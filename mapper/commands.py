@@ -9,7 +9,7 @@ from rich.table import Table
 
 from golden import container
 from golden.config import load_config
-from mapper.fit import DEPTHS, Fit, best, toml, try_build, used_lines
+from mapper.fit import DEPTHS, Fit, best, toml, try_build
 from support.files import write_text
 
 #: Columns of a table that goes to a file or a pipe.
@@ -62,6 +62,6 @@ def table(fits: Sequence[Fit]) -> str:
 def _numbers(one: Fit) -> list[str]:
     if one.image is None:
         return ["-"] * (len(DEPTHS) + 3)
-    lines = [f"{used_lines(one.image)[kind]}/{getattr(one.config, key)}" for kind, key in DEPTHS.items()]
+    lines = [f"{one.image.used_lines(kind)}/{getattr(one.config, key)}" for kind, key in DEPTHS.items()]
     use = f"{100 * one.image.utilisation():.1f}"
     return [str(one.image.cycles), use, *lines, f"{one.image.acc_bits}/{one.config.acc_width}"]

@@ -77,18 +77,6 @@ def _cost(fit: Fit) -> tuple[int, ...]:
     return 1, bits - memory_bits(fit.config), cells
 
 
-def used_lines(image: Image) -> dict[Section, int]:
-    """Lines that a network takes in each memory of `DEPTHS`."""
-    places = [image.input, *(layer.output for layer in image.layers)]
-    lines = {
-        Section.FEATURE: max(place.address + place.lines(image.config) for place in places),
-        Section.WEIGHT: len(image.weight),
-        Section.CHANNEL: len(image.channel),
-        Section.PROGRAM: len(image.program),
-    }
-    return lines
-
-
 def memory_bits(config: ArrayConfig) -> int:
     """Bits of all memories of a build, the two accumulator banks included."""
     kinds = [*DEPTHS, *([Section.POINTS] if config.pe == "subset" else [])]
@@ -114,7 +102,7 @@ def _deepest(network: Network, config: ArrayConfig) -> ArrayConfig:
 
 
 def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfig | None:
-    depths = {key: max(used_lines(image)[kind], _SHALLOWEST) for kind, key in DEPTHS.items()}
+    depths = {key: max(image.used_lines(kind), _SHALLOWEST) for kind, key in DEPTHS.items()}
     least = replace(config, name=f"{config.name}_fit", **depths)  # type: ignore[arg-type]
     # A narrower accumulator also limits the right shifts, and a shallower memory the strides: only mapping tells.
     for width in (max(image.acc_bits, config.sum_bits, 8), image.config.acc_width):

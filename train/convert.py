@@ -36,8 +36,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     ValueError
         On a layer or operation that is not supported, with its path in the module tree; if the recipe gives a layer
         with weights no quantizer, or has a path that is no layer's; if weights are NaN or infinite; or if the converted
-        network, quantizers off, does
-        not compute what the model computes on random inputs, with the first layer that differs.
+        network, quantizers off, does not compute what the model computes on random inputs, with the first layer that
+        differs.
     """
     norms = training and recipe.method == "qat" and recipe.train.batch_norm == "keep"
     lowering = Lowering(model, input, norms=norms)

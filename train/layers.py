@@ -327,7 +327,11 @@ class QuantModel(nn.Module):
         return tensors
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.trace(x)[self.quant_layers[-1].name]
+        return self.result(self.trace(x))
+
+    def result(self, tensors: Tensors) -> Tensor:
+        """The output among all tensors, in the shape of the user's model."""
+        y = tensors[self.quant_layers[-1].name]
         return y.reshape(len(y), *self.output_shape)
 
     def quantizers(self) -> list[ActivationQuantizer | WeightQuantizer]:
