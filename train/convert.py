@@ -106,6 +106,20 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
     layer.quantizer.learn = activation.learn
 
 
+def calibrate_weights(layer: ConvLayer, **options: Tensor) -> None:
+    """Choose the scales of a layer's weights.
+
+    Raises
+    ------
+    ValueError
+        If the weights cannot be quantized so, naming the layer.
+    """
+    try:
+        layer.weight_quantizer.calibrate(layer.float_weight, **options)
+    except ValueError as error:
+        raise ValueError(f"Layer {layer.name!r}: {error}") from error
+
+
 @torch.no_grad()
 def calibrate(model: QuantModel, images: Tensor) -> None:
     """Choose every scale, layer by layer, each seeing the quantized results of those before it.
@@ -127,7 +141,7 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
         if isinstance(layer, ConvLayer):
             if isinstance(layer.weight_quantizer, PowerQuantizer) and layer.source == INPUT:
                 layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
-            layer.weight_quantizer.calibrate(layer.float_weight)
+            calibrate_weights(layer)
         norm = layer.norm if isinstance(layer, ConvLayer) else None
         if norm is not None:
             norm.train()  # statistics of the quantized network

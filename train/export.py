@@ -67,6 +67,10 @@ def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
     return scale_multiplier(scale, digits=config.digits, span=config.digit_span, max_right=most)
 
 
+#: Fraction bits of the accumulator (below the output's LSB) where a filter has no weight that says otherwise.
+FREE_BITS = 8
+
+
 class _Exporter:
     def __init__(self, model: QuantModel, config: ArrayConfig):
         self.model, self.config = model, config
@@ -122,12 +126,9 @@ class _Exporter:
         quantizer, config = layer.weight_quantizer, self.config
         weight = layer.float_weight.detach()
         coded = quantizer.encode(weight, config.fmt)
-        source = self.formats[layer.source]
-        unit = coded.scale * source.scale
         self._count(layer, coded)
-        bits, terms = 0, list[Term]()
-        if layer.skips:
-            bits, terms = self._addends(layer, coded, unit)
+        unit = self._unit(layer, coded)
+        bits, terms = self._addends(layer, coded, unit) if layer.skips else (self._fine_bits(layer, coded, unit), [])
         unit = unit * 2.0**-bits
         term = Term(
             layer.source, self._points(coded.points, layer.name), coded.codes,
@@ -135,6 +136,18 @@ class _Exporter:
         )  # fmt: skip
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
         return self._requantised(layer, (term, *terms), unit, bias)
+
+    def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
+        """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
+        integers = Term(layer.source, "", coded.codes, coded.shifts, groups=layer.groups).weights(coded.points)
+        unit = coded.scale * self.formats[layer.source].scale
+        return np.where(integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
+
+    def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
+        """Fraction bits of the accumulator with which a rounded bias is off by half an LSB of the output at most."""
+        wanted = int(np.ceil(np.log2((unit / self.formats[layer.name].scale).max())))
+        most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, []))
+        return max(0, min(wanted, most))
 
     def _addends(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> tuple[int, list[Term]]:
         """Fraction bits of the accumulator, and a term for each skip."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from golden.network import INPUT
-from train.convert import calibrate
+from train.convert import calibrate, calibrate_weights
 from train.data import check_images
 from train.data.augment import Augment
 from train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
@@ -110,9 +110,9 @@ def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: Post
     if isinstance(layer, ConvLayer):
         quantizer = layer.weight_quantizer
         if settings.weighted and isinstance(quantizer, SubsetQuantizer):
-            quantizer.calibrate(layer.float_weight, second_moments(layer, tensors[layer.source]))
+            calibrate_weights(layer, importance=second_moments(layer, tensors[layer.source]))
         else:
-            quantizer.calibrate(layer.float_weight)
+            calibrate_weights(layer)
         fit_channels(layer, tensors, sums)
     _settle(layer, tensors)
 

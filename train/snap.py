@@ -33,10 +33,12 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
         try:
             if isinstance(layer, ConvLayer):
                 quantizer = layer.weight_quantizer
+                busy = layer.weight.flatten(1).any(1).numpy()  # the export has a scale of its own for the others
                 scale = (quantizer.scale * quantizer.gain).double().numpy() * formats[layer.source].scale / output
-                pairs = [multiplier(config, float(s)) for s in scale]
-                near = np.array([m * 2.0**-r for m, r in pairs])
-                _rescale(layer, torch.tensor(near / scale))
+                pairs = [multiplier(config, float(s)) for s in scale[busy]]
+                factor = np.ones_like(scale)
+                factor[busy] = np.array([m * 2.0**-r for m, r in pairs]) / scale[busy]
+                _rescale(layer, torch.tensor(factor))
             elif isinstance(layer, AddLayer) and layer.quantizer is not None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)

@@ -106,8 +106,8 @@ class ActivationQuantizer(nn.Module):
         x = x.detach() if self.limit is None else x.detach().clamp(max=self.limit)
         high = (1 << (self.bits - self.signed)) - 1
         largest = max(float(x.max()) / high, float(x.min()) / self.low if self.signed else 0.0)
-        if largest <= 0:
-            self.scale.fill_(1.0)
+        if largest <= 0:  # the range of 0 to 1, so that the constants of what reads these zeros are fine enough
+            self.scale.fill_(1 / high)
             return
         if self.calibration == "max":
             self.scale.fill_(largest)

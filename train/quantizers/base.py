@@ -124,7 +124,7 @@ class WeightQuantizer(nn.Module):
             if self.training and not self.frozen:
                 self.refresh(weight)
             x = self.prepare(weight) / per_channel(self.scale)
-            q = self.integers(x)
+            q = self.integers(x) * filled(weight)
         return self._through(weight, q, x)
 
     def _through(self, weight: Tensor, q: Tensor, x: Tensor) -> Tensor:
@@ -187,6 +187,11 @@ class WeightQuantizer(nn.Module):
     def finish(self) -> None:
         """To be called when training ends, or its settling begins: training aids go, the scale stands still."""
         self.frozen = True
+
+
+def filled(weight: Tensor) -> Tensor:
+    """Whether a filter has a weight other than 0, shape (M, 1, 1, 1); the others are 0 whatever levels there are."""
+    return per_channel(weight.flatten(1).any(1))
 
 
 def per_channel(values: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ TERNARY_THRESHOLD = 0.7
 
 
 class BinaryQuantizer(DigitQuantizer):
-    """BWN: ``mean(|w|) * sign(w)``, the sign of 0 being +. In training the mean follows the weights.
+    """BWN: ``mean(|w|) * sign(w)``, the sign of 0 being +; filters of zeros stay zeros. In training the mean follows
+    the weights.
 
     Parameters
     ----------
@@ -37,9 +38,7 @@ class BinaryQuantizer(DigitQuantizer):
         return 1.0
 
     def integers(self, x: Tensor) -> Tensor:
-        # Where the mean is 0, so are the weights.
-        some = x.any() if self.granularity == "layer" else x.flatten(1).any(1).view(-1, 1, 1, 1)
-        return torch.where(x >= 0, 1.0, -1.0).to(x) * some
+        return torch.where(x >= 0, 1.0, -1.0).to(x)
 
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:

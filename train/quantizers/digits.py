@@ -11,7 +11,7 @@ from torch import Tensor
 from golden import catalog
 from golden.digits import digit_codes
 from golden.formats import PointSet, WeightFormat
-from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, per_channel
+from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, filled, per_channel
 
 #: Codes, shift of each word, point set, and the left shift of the sum of the words against the values.
 Words = tuple[NDArray[np.uint8], tuple[int, ...], PointSet, int]
@@ -33,8 +33,8 @@ class DigitQuantizer(WeightQuantizer):
     def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
         """As few words as `words_of` finds."""
         with torch.no_grad():
-            values = self.integers(self.prepare(weight) / per_channel(self.scale)).numpy().astype(np.int64)
-        codes, shifts, points, shift = words_of(values, fmt, self.magnitudes, self.terms)
+            values = self.integers(self.prepare(weight) / per_channel(self.scale)) * filled(weight)
+        codes, shifts, points, shift = words_of(values.numpy().astype(np.int64), fmt, self.magnitudes, self.terms)
         scale = (self.scale * self.gain).double().numpy() / (1 << shift)
         return CodedWeights(codes, shifts, points, scale)
 

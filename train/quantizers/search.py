@@ -49,6 +49,7 @@ def search_points(
     by_channel: bool = True,
     importance: NDArray[np.floating] | None = None,
     tolerance: float = TOLERANCE,
+    zero: bool = False,
 ) -> PointSearch:
     """Best ``fmt.points`` levels out of `fmt`'s universal set, with the best scales.
 
@@ -64,12 +65,15 @@ def search_points(
         h of each weight, at least 0 (such as its input's second moment); 1 where left out.
     tolerance
         What the error may be above the least possible one, as a part of it.
+    zero
+        Only subsets with level 0.
 
     Raises
     ------
     ValueError
         If the weights are empty or not finite, the importance is negative or of another shape, the tolerance is not
-        between 0 and 1, or no level is above 0.
+        between 0 and 1, no level is above 0, or the
+        set lacks the zero that the subset must have.
     """
     flat, h = _checked(weights, importance)
     if not 0 <= tolerance < 1:
@@ -77,6 +81,8 @@ def search_points(
     levels, count = fmt.universal_set, min(fmt.points, len(fmt.universal_set))
     if levels[-1] <= 0:
         raise ValueError(f"Universal set must have a level above 0, not {levels!r}")
+    if zero and levels[0]:
+        raise ValueError(f"Universal set must have 0 where all weights of a filter are 0, not {levels!r}")
     unit = np.ldexp(1.0, int(np.frexp(np.abs(flat).max())[1]))  # a power of two: nothing is rounded
     flat /= unit
     if not by_channel:
@@ -85,13 +91,13 @@ def search_points(
     live = [n for n, row in enumerate(rows) if not row.dead]
     scales = np.zeros(len(rows))
     if not live:
-        points, lower = levels[-count:], 0.0
+        points, lower = levels[:count] if zero else levels[-count:], 0.0
     elif len(live) == 1:
-        one = search_row(rows[live[0]], levels, count, tolerance)
+        one = search_row(rows[live[0]], levels, count, tolerance, zero=zero)
         points, lower = one.points, one.lower
         scales[live] = one.scale
     else:
-        many = ChannelSearch([rows[n] for n in live], levels, count, tolerance).run()
+        many = ChannelSearch([rows[n] for n in live], levels, count, tolerance, zero=zero).run()
         points, lower = many.points, many.lower
         scales[live] = many.scales
     points, factor = smallest(points, levels)

@@ -52,13 +52,19 @@ class ChannelSearch:
         Universal set, ascending, and points of a subset.
     tolerance
         Part of the error that the result may be off.
+    zero
+        The least level is in the subset.
     """
 
-    def __init__(self, rows: list[SortedRow], levels: tuple[int, ...], count: int, tolerance: float):
+    def __init__(
+        self, rows: list[SortedRow], levels: tuple[int, ...], count: int, tolerance: float, *, zero: bool = False
+    ):
         self.rows, self.tolerance = rows, tolerance
-        self.paths = path_search(levels, count)
+        self.paths = path_search(levels, count, zero)
         self.levels = self.paths.levels
         self.subsets = distinct_subsets(levels, count)
+        if zero:
+            self.subsets = self.subsets[self.subsets[:, 0] == 0]
         self.energy = sum(row.energy for row in rows)
         self.grids = [_grid(row, self.levels) for row in rows]
         self.best, self.winner = np.inf, self.levels[:0]
@@ -87,7 +93,7 @@ class ChannelSearch:
         """A good solution: in turn the best subset for the scales and the best scales for the subset."""
         scales = np.array([np.sqrt(row.energy / row.counts[-1]) for row in self.rows])
         pooled = _pool(self.rows, scales)
-        found = search_row(pooled, tuple(int(p) for p in self.levels), self.paths.count, 1e-3)
+        found = search_row(pooled, tuple(int(p) for p in self.levels), self.paths.count, 1e-3, zero=self.paths.zero)
         points = np.array(found.points, dtype=np.float64)
         for _ in range(ROUNDS):
             fits = [_best_scale(row, grid, points) for row, grid in zip(self.rows, self.grids, strict=True)]

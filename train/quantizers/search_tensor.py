@@ -38,9 +38,12 @@ class PathSearch:
         Universal set, ascending.
     count
         Points of a subset.
+    zero
+        The least level is in every subset.
     """
 
-    def __init__(self, levels: tuple[int, ...], count: int):
+    def __init__(self, levels: tuple[int, ...], count: int, *, zero: bool = False):
+        self.zero = zero
         self.levels = np.array(levels, dtype=np.float64)
         self.count = min(count, len(levels))
         pairs = self.levels[:, None] + self.levels[None, :]
@@ -55,6 +58,8 @@ class PathSearch:
         size, length = len(self.levels), len(t)
         costs = [short[place] * gap for _, place, gap in self.edges]
         best = np.zeros((size, length))
+        if self.zero:
+            best[1:] = np.inf
         choices = np.zeros((self.count, size, length), dtype=np.intp)
         for step in range(1, self.count):
             after = np.full((size, length), np.inf)
@@ -65,8 +70,6 @@ class PathSearch:
                 choices[step, j] = pick + step - 1
                 after[j] = total[pick, np.arange(length)]
             best = after
-        if self.count == 1:
-            best[:] = 0
         total = best + row.last_values(t, self.levels[:, None])
         ends = np.empty((length, self.count), dtype=np.intp)
         here = total.argmin(axis=0)
@@ -78,12 +81,12 @@ class PathSearch:
 
 
 @lru_cache(maxsize=32)
-def path_search(levels: tuple[int, ...], count: int) -> PathSearch:
+def path_search(levels: tuple[int, ...], count: int, zero: bool = False) -> PathSearch:
     """`PathSearch` of a universal set, kept."""
-    return PathSearch(levels, count)
+    return PathSearch(levels, count, zero=zero)
 
 
-def search_row(row: SortedRow, levels: tuple[int, ...], count: int, tolerance: float) -> Optimum:
+def search_row(row: SortedRow, levels: tuple[int, ...], count: int, tolerance: float, *, zero: bool = False) -> Optimum:
     """Global optimum over subset and scale; the error is above the least possible one by at most the tolerance.
 
     Parameters
@@ -94,8 +97,10 @@ def search_row(row: SortedRow, levels: tuple[int, ...], count: int, tolerance: f
         Universal set, ascending, and points of a subset.
     tolerance
         Part of the error.
+    zero
+        The least level is in the subset.
     """
-    paths = path_search(levels, count)
+    paths = path_search(levels, count, zero)
     first, end = row.span(paths.levels)
     steps = int(np.ceil(np.log(end / first) / np.log(FIRST_STEP))) + 1
     t = np.geomspace(first, end, steps)

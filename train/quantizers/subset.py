@@ -5,7 +5,15 @@ from torch import Tensor
 
 from golden import catalog
 from golden.formats import PointSet, WeightFormat
-from train.quantizers.base import LEAST_SCALE, CodedWeights, WeightQuantizer, encode_values, nearest, per_channel
+from train.quantizers.base import (
+    LEAST_SCALE,
+    CodedWeights,
+    WeightQuantizer,
+    encode_values,
+    filled,
+    nearest,
+    per_channel,
+)
 from train.quantizers.search import search_points
 
 GRANULARITIES = ("channel", "layer")
@@ -30,7 +38,7 @@ class SubsetQuantizer(WeightQuantizer):
     Attributes
     ----------
     levels : int64, shape (2**(bits - 1),)
-        Points (LSBs), ascending. A weight of exactly 0 becomes the smallest, with sign +.
+        Points (LSBs), ascending. A weight of exactly 0 becomes the smallest, with sign +, but for filters of zeros.
     """
 
     def __init__(
@@ -65,17 +73,21 @@ class SubsetQuantizer(WeightQuantizer):
 
     @torch.no_grad()
     def calibrate(self, weight: Tensor, importance: Tensor | None = None) -> None:
-        """Search point set and scales of least squared error, each weight's error multiplied with its importance."""
-        if not weight.any():
-            # An emptied layer gives its bias: a set that has zero, which a search does not ask for.
-            self.levels.copy_(torch.tensor(self.fmt.universal_set[: self.fmt.points]))
-            self.scale.fill_(LEAST_SCALE / self.top)  # small, as biases are rounded to its multiples
-            return
+        """Search point set and scales of least squared error, each weight's error multiplied with its importance.
+
+        Where a filter is all zero, the set has zero.
+
+        Raises
+        ------
+        ValueError
+            If it has none, as the universal set does not.
+        """
         found = search_points(
             weight.detach().numpy(),
             self.fmt,
             by_channel=self.granularity == "channel",
             importance=None if importance is None else importance.numpy(),
+            zero=not bool(filled(weight).all()),
         )
         self.levels.copy_(torch.tensor(found.levels))
         largest = float(found.scales.max()) or 1.0
@@ -89,6 +101,6 @@ class SubsetQuantizer(WeightQuantizer):
         levels = self.points.levels
         points = PointSet(fmt, levels + levels[-1:] * (fmt.points - len(levels)))
         with torch.no_grad():
-            values = self.integers(weight / per_channel(self.scale))
+            values = self.integers(weight / per_channel(self.scale)) * filled(weight)
         codes = encode_values(values.numpy(), points)[None]
         return CodedWeights(codes, (0,), points, (self.scale * self.gain).double().numpy())
