@@ -12,7 +12,6 @@ from train.data import InputFormat, check_images
 from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
 from train.lower import Lowering
 from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
-from train.quantizers.po2 import PowerQuantizer
 from train.recipe import Recipe
 
 
@@ -89,7 +88,7 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
             quantizer = build_quantizer(weight.quantizer, tuple(layer.weight.shape), **weight.options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{where}: {error}") from error
-        if layer.norm is not None and isinstance(quantizer, PowerQuantizer):
+        if layer.norm is not None and quantizer.power_scales:
             raise ValueError(f"{where}: train.batch_norm must be 'fold' where scales are powers of two, not 'keep'")
         quantizer.learn = weight.learn
         parametrize.register_parametrization(layer, "weight", quantizer, unsafe=True)
@@ -139,7 +138,7 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
     tensors = model.read(images)
     for layer in model.quant_layers:
         if isinstance(layer, ConvLayer):
-            if isinstance(layer.weight_quantizer, PowerQuantizer) and layer.source == INPUT:
+            if layer.source == INPUT:
                 layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
             calibrate_weights(layer)
         norm = layer.norm if isinstance(layer, ConvLayer) else None

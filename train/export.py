@@ -1,6 +1,6 @@
 """From a quantized model to the integers that the machine computes with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from golden.network import INPUT, Layer, Network, Tensor, Term
 from golden.rounding import scale_multiplier
 from train.compare import check_finite
 from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
-from train.quantizers import ActivationQuantizer, CodedWeights, STLQuantizer
+from train.quantizers import ActivationQuantizer, CodedWeights
 from train.quantizers.units import UnitGrid
 from train.residual import addend_term, fraction_bits
 
@@ -71,6 +71,16 @@ def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
 FREE_BITS = 8
 
 
+def ratios(facts: Iterable[Mapping[str, tuple[float, float]]]) -> dict[str, float]:
+    """Sum of all parts over the sum of all wholes, by name."""
+    sums: dict[str, tuple[float, float]] = {}
+    for fact in facts:
+        for name, (part, whole) in fact.items():
+            before = sums.get(name, (0.0, 0.0))
+            sums[name] = (before[0] + part, before[1] + whole)
+    return {name: part / whole for name, (part, whole) in sums.items()}
+
+
 class _Exporter:
     def __init__(self, model: QuantModel, config: ArrayConfig):
         self.model, self.config = model, config
@@ -82,11 +92,7 @@ class _Exporter:
     def run(self, meta: dict[str, object]) -> Network:
         check_finite(self.model.quant_layers)
         layers = tuple(self._layer(layer) for layer in self.model.quant_layers)
-        stlq = [q for q in (layer.weight_quantizer for layer in self.model.conv_layers) if isinstance(q, STLQuantizer)]
-        if stlq:
-            units = sum(q.units.size for q in stlq)
-            meta["two_word_ratio_asked"] = float(np.mean([q.ratio for q in stlq]))
-            meta["two_word_ratio"] = sum(int((q.chosen != 0).sum()) for q in stlq) / units
+        meta |= ratios([layer.weight_quantizer.facts() for layer in self.model.conv_layers])
         meta["recipe"] = self.model.recipe
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
@@ -248,5 +254,4 @@ class _Exporter:
         self.report[layer.name]["weight_bits"] = scheduled * self.config.fmt.code_bits / weights
         integers = sum(values[word] << shift for word, shift in zip(coded.codes, coded.shifts, strict=True))
         self.report[layer.name]["pruned"] = float(np.mean(integers == 0))
-        if isinstance(layer.weight_quantizer, STLQuantizer):
-            self.report[layer.name]["two_word_ratio"] = layer.weight_quantizer.two_word_ratio
+        self.report[layer.name] |= ratios([layer.weight_quantizer.facts()])

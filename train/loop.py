@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from train.checkpoint import Place, load_state, save_state
 from train.data import DataSet, Images, InputFormat, check_images
 from train.distributed import ALONE, World, shared_norms
+from train.hooks import Trained, require_gradients, settle
 from train.layers import QuantModel
 from train.recipe import TrainRule
 from train.report import Report, json_lines
 from train.schedule import rate
 
-__all__ = ["FitOptions", "Report", "accuracy", "fit", "json_lines", "predict", "settle"]
+__all__ = ["FitOptions", "Report", "accuracy", "fit", "json_lines", "predict"]
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,6 @@ class Training:
             save_state(self.options.state, self.model, self.optimizers, self.generator, self.place, self.facts)
 
 
-def settle(model: QuantModel) -> None:
-    """Training aids go, scales stand still. Doing it again changes nothing."""
-    model.finish()
-    for quantizer in model.quantizers():
-        for parameter in (*quantizer.trained(), *quantizer.aids()):
-            parameter.requires_grad_(False)
-
-
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor | Images, *, batch: int = 256, input: InputFormat | None = None) -> Tensor:
     """Outputs for all images, on the CPU.
@@ -241,26 +234,14 @@ def _statistics(model: QuantModel) -> list[Tensor]:
 
 def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optimizer]:
     """Weights and biases first; then what quantizers train, decayed or not; then training aids."""
-    decayed: list[nn.Parameter] = []
-    scales: list[nn.Parameter] = []
-    aids: list[nn.Parameter] = []
-    special: set[int] = set()
+    trained = Trained(model)
     if isinstance(model, QuantModel):
-        for quantizer in model.quantizers():
-            (decayed if quantizer.decayed else scales).extend(quantizer.trained())
-            aids.extend(quantizer.aids())
-            special |= {id(parameter) for parameter in quantizer.parameters()}
-        for parameter in (*decayed, *scales, *aids):
-            parameter.requires_grad_(True)
-    weights = [p for p in model.parameters() if id(p) not in special]
-    groups = [{"params": weights + decayed, "weight_decay": settings.weight_decay}]
-    if scales:
-        groups.append({"params": scales, "weight_decay": 0.0})
-    optimizers: list[torch.optim.Optimizer]
+        require_gradients(model)
+    groups, optimizers = trained.groups(settings.weight_decay), list[torch.optim.Optimizer]()
     if settings.optimizer == "sgd":
-        optimizers = [torch.optim.SGD(groups, settings.lr, momentum=settings.momentum)]
+        optimizers.append(torch.optim.SGD(groups, settings.lr, momentum=settings.momentum))
     else:
-        optimizers = [torch.optim.Adam(groups, settings.lr)]
-    if aids:
-        optimizers.append(torch.optim.SGD(aids, settings.v_lr))
+        optimizers.append(torch.optim.Adam(groups, settings.lr))
+    if trained.aids:
+        optimizers.append(torch.optim.SGD(trained.aids, settings.v_lr))
     return optimizers

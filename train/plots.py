@@ -9,7 +9,7 @@ import matplotlib
 import torch
 
 from train.layers import QuantModel
-from train.quantizers import STLQuantizer, WeightQuantizer
+from train.quantizers import WeightQuantizer
 from train.quantizers.base import per_channel
 from train.report import read_lines
 from train.runs import METRICS, load_run
@@ -161,8 +161,8 @@ def quantizer_function(
 
 def two_word_ratios(model: QuantModel) -> dict[str, float]:
     """Part of the units with two words, by layer, where there is such a quantizer."""
-    quantizers = {layer.name: layer.weight_quantizer for layer in model.conv_layers}
-    return {name: q.two_word_ratio for name, q in quantizers.items() if isinstance(q, STLQuantizer)}
+    found = {layer.name: layer.weight_quantizer.facts().get("two_word_ratio") for layer in model.conv_layers}
+    return {name: fact[0] / fact[1] for name, fact in found.items() if fact}
 
 
 def draw_words(model: QuantModel) -> Figure:

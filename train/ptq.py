@@ -13,7 +13,6 @@ from train.convert import calibrate, calibrate_weights
 from train.data import check_images
 from train.data.augment import Augment
 from train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
-from train.quantizers import SubsetQuantizer
 from train.recipe import PostRule
 from train.reconstruct import learn_block
 
@@ -108,8 +107,7 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostRule) -> None:
 def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: PostRule) -> None:
     """Weights, then gain and bias, then the output's scale; `sums` are the float layer's."""
     if isinstance(layer, ConvLayer):
-        quantizer = layer.weight_quantizer
-        if settings.weighted and isinstance(quantizer, SubsetQuantizer):
+        if settings.weighted and layer.weight_quantizer.weighted:
             calibrate_weights(layer, importance=second_moments(layer, tensors[layer.source]))
         else:
             calibrate_weights(layer)

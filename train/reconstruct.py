@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.layers import ConvLayer, QuantLayer, Tensors
-from train.quantizers import ActivationQuantizer, SubsetQuantizer, UniformQuantizer, WeightQuantizer
+from train.quantizers import ActivationQuantizer, WeightQuantizer
 from train.quantizers.base import per_channel
 from train.recipe import PostRule
 
@@ -72,16 +72,6 @@ class SoftChoice(nn.Module):
         return torch.where(self.choice() >= 0.5, self.high, self.low)
 
 
-def grid_of(quantizer: WeightQuantizer) -> Tensor | None:
-    """Every integer weight of a quantizer of few points, ascending; ``None`` where rounding is not worth learning."""
-    if isinstance(quantizer, SubsetQuantizer):
-        levels = quantizer.levels.float()
-        return torch.unique(torch.cat((-levels, levels)))
-    if isinstance(quantizer, UniformQuantizer) and quantizer.bits < 8:
-        return torch.arange(-quantizer.top, quantizer.top + 1)
-    return None
-
-
 @dataclass(eq=False)
 class _Learner:
     """One convolution of the block while it is learned."""
@@ -94,7 +84,7 @@ class _Learner:
     @classmethod
     def of(cls, layer: ConvLayer, rounding: str) -> "_Learner":
         quantizer = layer.weight_quantizer
-        grid = grid_of(quantizer)
+        grid = quantizer.grid()
         if rounding == "choose" and grid is not None:
             soft = SoftChoice(layer.float_weight.detach(), quantizer, grid)
             _put(layer, soft)
@@ -128,9 +118,7 @@ class _Learner:
             self.layer.float_weight.copy_(self.soft.chosen() * per_channel(self.quantizer.scale))
             self.quantizer.gain *= torch.exp(self.soft.stretch)
         elif self.stretch is not None:
-            if (
-                grid_of(self.quantizer) is not None
-            ):  # so that no weight is rounded otherwise when a scale moves a little
+            if self.quantizer.grid() is not None:  # so that no weight is rounded otherwise when a scale moves a little
                 scale = per_channel(self.quantizer.scale)
                 self.layer.float_weight.copy_(self.quantizer.integers(self.layer.float_weight / scale) * scale)
             self.quantizer.gain *= torch.exp(self.stretch)

@@ -13,7 +13,7 @@ from train import integer
 from train.convert import calibrate, convert
 from train.data import InputFormat
 from train.export import export
-from train.loop import settle
+from train.hooks import settle
 from train.quantizers import ACTIVATIONS, QUANTIZERS, build_quantizer
 from train.recipe import parse_recipe
 from train.snap import _rescale, snap

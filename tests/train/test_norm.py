@@ -14,7 +14,8 @@ from train.checkpoint import STATE
 from train.convert import calibrate, convert
 from train.data import InputFormat
 from train.export import export
-from train.loop import FitOptions, settle
+from train.hooks import settle
+from train.loop import FitOptions
 from train.models import build_model
 from train.norm import LEAST_GAIN, gains
 from train.pipelines import train_quantized

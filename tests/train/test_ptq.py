@@ -21,7 +21,7 @@ from train.ptq import blocks, correct_bias, float_means, float_sums, quantize, s
 from train.quantizers import SubsetQuantizer, UniformQuantizer
 from train.quantizers.search import search_points
 from train.recipe import PostRule, load_recipe, parse_recipe
-from train.reconstruct import SoftChoice, grid_of
+from train.reconstruct import SoftChoice
 
 FORMAT = InputFormat((1, 8, 8), bits=8, signed=False, scale=1 / 16)
 BLOCK = PostRule(images=64, unit="block", rounding="choose", steps=60, batch=32, lr=0.05, scale_lr=0.005)
@@ -118,7 +118,7 @@ def test_a_soft_choice_begins_at_the_weight():
     weight = torch.randn(6, 4, 3, 3)
     quantizer = SubsetQuantizer((6, 4, 3, 3), bits=3)
     quantizer.calibrate(weight)
-    grid = grid_of(quantizer)
+    grid = quantizer.grid()
     assert grid.tolist() == sorted([*quantizer.levels.tolist(), *(-quantizer.levels).tolist()])
     soft = SoftChoice(weight, quantizer, grid)
     x = weight / quantizer.scale.view(-1, 1, 1, 1)
@@ -136,8 +136,8 @@ def test_a_soft_choice_begins_at_the_weight():
 
 def test_grids():
     uniform = UniformQuantizer((1, 1, 1, 1), bits=3)
-    assert grid_of(uniform).tolist() == [-3, -2, -1, 0, 1, 2, 3]
-    assert grid_of(UniformQuantizer((1, 1, 1, 1), bits=8)) is None
+    assert uniform.grid().tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert UniformQuantizer((1, 1, 1, 1), bits=8).grid() is None
 
 
 @pytest.mark.parametrize("rounding, rate", [("choose", 0.05), ("straight", 0.005)])
@@ -156,7 +156,7 @@ def test_each_weight_takes_one_of_its_two_neighbours(model, images):
     for layer, weight in zip(converted.conv_layers[:-1], weights, strict=False):
         quantizer = layer.weight_quantizer
         assert isinstance(quantizer, SubsetQuantizer)
-        scale, grid = quantizer.scale.view(-1, 1, 1, 1), grid_of(quantizer)
+        scale, grid = quantizer.scale.view(-1, 1, 1, 1), quantizer.grid()
         x = weight / scale
         place = torch.bucketize(x, grid).clamp(1, len(grid) - 1)
         chosen = torch.round(layer.float_weight / scale)

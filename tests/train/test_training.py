@@ -152,7 +152,8 @@ def test_auxiliary_values_fade_in_training(digits, trained):
     shares = [m["auxiliary"] for m in metrics]
     assert shares[0] > 0.5 and shares[-1] == 0 and shares == sorted(shares, reverse=True)
     assert result.accuracy > result.float_accuracy - 0.03
-    assert result.model.conv_layers[1].weight_quantizer.two_word_ratio == pytest.approx(4 / 36)
+    chosen, units = result.model.conv_layers[1].weight_quantizer.facts()["two_word_ratio"]
+    assert chosen / units == pytest.approx(4 / 36)
 
 
 @pytest.mark.parametrize(

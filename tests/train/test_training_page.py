@@ -21,7 +21,7 @@ WORDS = set(re.findall(r"`\"?@?([\w*]+)\"?`", PAGE))
 
 
 def test_code_runs(tmp_path):
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    block = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
     assert block.count("= ...") == 2
     assert block.count('"build/runs/mine"') == 1
     digits = load_data("digits")

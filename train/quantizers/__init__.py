@@ -1,12 +1,13 @@
-"""Weight quantizers (parametrizations) by name, and the activation quantizer."""
+"""Quantizers of weights (parametrizations) and activations. A module of this folder need not be named here."""
 
-from typing import Any
+from importlib import import_module
+from pkgutil import iter_modules
 
-from train.quantizers.activation import ActivationQuantizer
+from train.quantizers.activation import ACTIVATIONS, ActivationQuantizer, build_activation
 from train.quantizers.affine import MinMaxQuantizer, SAWBQuantizer
 from train.quantizers.apot import APoTQuantizer
 from train.quantizers.attention import AttentionActivation, AttentionQuantizer
-from train.quantizers.base import CodedWeights, WeightQuantizer
+from train.quantizers.base import QUANTIZERS, CodedWeights, WeightQuantizer, build_quantizer
 from train.quantizers.binary import BinaryQuantizer, TernaryQuantizer
 from train.quantizers.clipping import MinMaxActivation, PactActivation
 from train.quantizers.deepshift import DeepShiftQuantizer
@@ -19,34 +20,8 @@ from train.quantizers.stlq import STLQuantizer
 from train.quantizers.subset import SubsetQuantizer
 from train.quantizers.uniform import UniformQuantizer
 
-#: Weight quantizers by the name that recipes use.
-QUANTIZERS: dict[str, type[WeightQuantizer]] = {
-    "apot": APoTQuantizer,
-    "attention": AttentionQuantizer,
-    "binary": BinaryQuantizer,
-    "deepshift": DeepShiftQuantizer,
-    "lsq": LSQuantizer,
-    "minmax": MinMaxQuantizer,
-    "po2_gradient": GradientPowerQuantizer,
-    "po2_msqe": MSQEPowerQuantizer,
-    "relax": RelaxQuantizer,
-    "sawb": SAWBQuantizer,
-    "sigma": SigmaQuantizer,
-    "stlq": STLQuantizer,
-    "subset": SubsetQuantizer,
-    "ternary": TernaryQuantizer,
-    "uniform": UniformQuantizer,
-}
-
-#: Activation quantizers by the name that recipes use.
-ACTIVATIONS: dict[str, type[ActivationQuantizer]] = {
-    "attention": AttentionActivation,
-    "lsq": ActivationQuantizer,
-    "minmax": MinMaxActivation,
-    "pact": PactActivation,
-    "po2": PowerActivation,
-    "sigma": SigmaActivation,
-}
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "ACTIVATIONS",
@@ -77,29 +52,3 @@ __all__ = [
     "build_activation",
     "build_quantizer",
 ]
-
-
-def build_quantizer(name: str, shape: tuple[int, ...], **options: Any) -> WeightQuantizer:
-    """Weight quantizer of that name.
-
-    Raises
-    ------
-    ValueError
-        If there is no such quantizer, or an option is impossible.
-    """
-    if name not in QUANTIZERS:
-        raise ValueError(f"Quantizer must be one of {tuple(QUANTIZERS)}, not {name!r}")
-    return QUANTIZERS[name](shape, **options)
-
-
-def build_activation(name: str, **options: Any) -> ActivationQuantizer:
-    """Activation quantizer of that name.
-
-    Raises
-    ------
-    ValueError
-        If there is no such quantizer, or an option is impossible.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"Activation quantizer must be one of {tuple(ACTIVATIONS)}, not {name!r}")
-    return ACTIVATIONS[name](**options)

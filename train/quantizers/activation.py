@@ -1,11 +1,13 @@
 """Linear activations of a few bits, one scale a tensor."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from train.quantizers.base import register
 from train.quantizers.rounding import round_clipped
 
 CALIBRATIONS = ("mse", "max")
@@ -22,6 +24,10 @@ def sample(x: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 def _places(count: int) -> Tensor:
     return torch.randint(count, (SAMPLE,), generator=torch.Generator().manual_seed(0))
+
+
+#: Activation quantizers by the name that recipes use: classes that were defined with ``name=``.
+ACTIVATIONS: dict[str, type["ActivationQuantizer"]] = {}
 
 
 class ActivationQuantizer(nn.Module):
@@ -47,6 +53,10 @@ class ActivationQuantizer(nn.Module):
 
     #: Whether weight decay acts on what is trained.
     decayed = False
+
+    def __init_subclass__(cls, name: str = "", **options: Any):
+        super().__init_subclass__(**options)
+        register(ACTIVATIONS, name, cls)
 
     def __init__(
         self,
@@ -164,3 +174,19 @@ class ActivationQuantizer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, signed={self.signed}, calibration={self.calibration!r}"
+
+
+register(ACTIVATIONS, "lsq", ActivationQuantizer)
+
+
+def build_activation(name: str, **options: Any) -> ActivationQuantizer:
+    """Activation quantizer of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such quantizer, or an option is impossible.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"Activation quantizer must be one of {tuple(ACTIVATIONS)}, not {name!r}")
+    return ACTIVATIONS[name](**options)

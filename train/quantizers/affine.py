@@ -51,7 +51,7 @@ class AffineQuantizer(DigitQuantizer):
         return torch.round((x - offset) / self.step).clamp(0, self.count) * self.step + offset
 
 
-class MinMaxQuantizer(AffineQuantizer):
+class MinMaxQuantizer(AffineQuantizer, name="minmax"):
     """``2**bits`` levels from the least to the largest weight of the layer. In training they follow the weights.
 
     Parameters
@@ -89,7 +89,7 @@ class MinMaxQuantizer(AffineQuantizer):
         self.refresh(weight)
 
 
-class SAWBQuantizer(AffineQuantizer):
+class SAWBQuantizer(AffineQuantizer, name="sawb"):
     """``2**bits`` levels over ``-alpha`` to alpha, of least squared error. In training, each step takes alpha one
     further step of alternating least squares, so that it follows the weights.
 

@@ -26,7 +26,7 @@ def apot_levels(bits: int) -> tuple[int, ...]:
     return tuple(sorted({sum(terms) for terms in product(*TERMS[bits])}))
 
 
-class APoTQuantizer(AlphaWeights):
+class APoTQuantizer(AlphaWeights, name="apot"):
     """Nearest level of an additive power-of-two set, with the reparametrised clipping function (RCF).
 
     ``alpha * Proj(clip(w / alpha, -1, 1))``; the gradient of alpha is the sign where w is clipped, and elsewhere

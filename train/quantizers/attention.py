@@ -95,7 +95,7 @@ class Attention(Mixture):
         return {f"attention{k}": (share, 1.0) for k, share in enumerate(shares)}
 
 
-class AttentionQuantizer(Attention, WeightMixture):
+class AttentionQuantizer(Attention, WeightMixture, name="attention"):
     """Weights as a mixture of any quantizers, which ends in exactly one.
 
     Parameters
@@ -129,7 +129,7 @@ class AttentionQuantizer(Attention, WeightMixture):
         self.attend([member.bits for member in self.parts], hot, cold, strength, costs)
 
 
-class AttentionActivation(Attention, ActivationMixture):
+class AttentionActivation(Attention, ActivationMixture, name="attention"):
     """Activations as a mixture of one kind of quantizer with different bits, which ends in exactly one.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from golden.formats import PointSet, WeightFormat
 
 #: A channel's scale is at least this fraction of the layer's largest, so that a dead channel has a usable one.
 LEAST_SCALE = 2.0**-8
+
+Q = TypeVar("Q")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +39,15 @@ class CodedWeights:
     scale: NDArray[np.float64]
 
 
+#: Weight quantizers by the name that recipes use: classes that were defined with ``name=``.
+QUANTIZERS: dict[str, type["WeightQuantizer"]] = {}
+
+
 class WeightQuantizer(nn.Module):
     """Base of the weight quantizers; register it with `torch.nn.utils.parametrize`.
+
+    ``class Mine(WeightQuantizer, name="mine")`` makes it known to recipes. It must have `integers`, `calibrate`, `top`
+    and `encode`; with `train.quantizers.digits.DigitQuantizer` as base, `encode` is there.
 
     The quantized weight is ``round(w / scale) * scale * gain``, "round" being what a subclass's `integers` does.
     Straight-through: the gradient of the quantized weight reaches the weight unchanged, where `inside` says so.
@@ -69,6 +79,14 @@ class WeightQuantizer(nn.Module):
     decayed = False
     #: Whether the scale can be trained; otherwise it is computed.
     learns_scale = True
+    #: Whether scales are powers of two, so that no factor of a channel can go into them.
+    power_scales = False
+    #: Whether `calibrate` takes an ``importance`` of each weight, of the weights' shape.
+    weighted = False
+
+    def __init_subclass__(cls, name: str = "", **options: Any):
+        super().__init_subclass__(**options)
+        register(QUANTIZERS, name, cls)
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -111,6 +129,13 @@ class WeightQuantizer(nn.Module):
             If the format cannot hold the words.
         """
         raise NotImplementedError
+
+    def read_scale(self, scale: float) -> None:
+        """To be called before `calibrate` where the layer reads the network's input: the scale of that."""
+
+    def grid(self) -> Tensor | None:
+        """Every integer weight, ascending, where these are so few that it is worth learning which to round to."""
+        return None
 
     @property
     def top(self) -> float:
@@ -174,6 +199,10 @@ class WeightQuantizer(nn.Module):
         """What to report after an epoch, as (part, whole); the parts and wholes of all layers are added up."""
         return {}
 
+    def facts(self) -> dict[str, tuple[float, float]]:
+        """What to say of the exported layer, as (part, whole); the network's are the sums of both."""
+        return {}
+
     @torch.no_grad()
     def after_step(self) -> None:
         """To be called after each optimizer step. Keeps trained scales positive, those of dead channels usable."""
@@ -187,6 +216,34 @@ class WeightQuantizer(nn.Module):
     def finish(self) -> None:
         """To be called when training ends, or its settling begins: training aids go, the scale stands still."""
         self.frozen = True
+
+
+def register(table: dict[str, type[Q]], name: str, kind: type[Q]) -> None:
+    """Enter a class, if it has a name; the same class may come again when its module is loaded anew.
+
+    Raises
+    ------
+    ValueError
+        If another class has the name.
+    """
+    known = table.get(name)
+    if known is not None and (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise ValueError(f"Quantizer's name must be new, not {name!r}, which is that of {known.__qualname__}")
+    if name:
+        table[name] = kind
+
+
+def build_quantizer(name: str, shape: tuple[int, ...], **options: Any) -> WeightQuantizer:
+    """Weight quantizer of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such quantizer, or an option is impossible.
+    """
+    if name not in QUANTIZERS:
+        raise ValueError(f"Quantizer must be one of {tuple(QUANTIZERS)}, not {name!r}")
+    return QUANTIZERS[name](shape, **options)
 
 
 def filled(weight: Tensor) -> Tensor:

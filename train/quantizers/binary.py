@@ -11,7 +11,7 @@ from train.quantizers.uniform import GRANULARITIES
 TERNARY_THRESHOLD = 0.7
 
 
-class BinaryQuantizer(DigitQuantizer):
+class BinaryQuantizer(DigitQuantizer, name="binary"):
     """BWN: ``mean(|w|) * sign(w)``, the sign of 0 being +; filters of zeros stay zeros. In training the mean follows
     the weights.
 
@@ -56,7 +56,7 @@ class BinaryQuantizer(DigitQuantizer):
         return ((values * chosen).sum(over) / chosen.sum(over).clamp(min=1)).expand(self.shape[0])
 
 
-class TernaryQuantizer(BinaryQuantizer):
+class TernaryQuantizer(BinaryQuantizer, name="ternary"):
     """TWN: ``beta * sign(w)`` where ``|w| > delta = 0.7 * mean(|w|)``, else 0; beta is the mean magnitude beyond delta.
 
     Parameters

@@ -11,7 +11,7 @@ from train.quantizers.rounding import clip_rounded
 MOMENTUM = 0.01
 
 
-class PactActivation(AlphaActivation):
+class PactActivation(AlphaActivation, name="pact"):
     """``round(clip(x, 0, alpha) * L / alpha) * alpha / L``; the gradient of alpha is that of all clipped values.
 
     Parameters
@@ -49,7 +49,7 @@ class PactActivation(AlphaActivation):
         self.alpha.copy_(self.scale * self.levels_up)
 
 
-class MinMaxActivation(ActivationQuantizer):
+class MinMaxActivation(ActivationQuantizer, name="minmax"):
     """The scale follows the largest magnitude: a running mean of that of each batch.
 
     The array's activations have no offset, so unsigned ones range from 0, and signed ones are symmetric.

@@ -7,7 +7,7 @@ from golden import catalog
 from train.quantizers.digits import DigitQuantizer
 
 
-class DeepShiftQuantizer(DigitQuantizer):
+class DeepShiftQuantizer(DigitQuantizer, name="deepshift"):
     """``sign(w) * 2**round(log2|w|)``, exponents clamped to the word's range; only an exact 0 is 0.
 
     Parameters

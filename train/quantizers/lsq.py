@@ -11,7 +11,7 @@ from train.quantizers.digits import DigitQuantizer, weight_bits
 from train.quantizers.uniform import GRANULARITIES
 
 
-class LSQuantizer(DigitQuantizer):
+class LSQuantizer(DigitQuantizer, name="lsq"):
     """Integers ``-2**(bits-1)`` to ``2**(bits-1) - 1``, with a learned scale.
 
     The scale's gradient is ``round(x) - x`` inside the range and the clipping level outside, times

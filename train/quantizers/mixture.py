@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from golden.formats import WeightFormat
-from train.quantizers.activation import ActivationQuantizer
-from train.quantizers.base import CodedWeights, WeightQuantizer
+from train.quantizers.activation import ActivationQuantizer, build_activation
+from train.quantizers.base import CodedWeights, WeightQuantizer, build_quantizer
 from train.quantizers.blend import blend_rounded
 from train.quantizers.clipping import MinMaxActivation, PactActivation
 
@@ -147,8 +147,6 @@ def build_members(shape: tuple[int, ...], members: Sequence[Mapping[str, Any]]) 
     ValueError
         If there are fewer than two, or one is impossible.
     """
-    from train.quantizers import build_quantizer
-
     if len(members) < 2:
         raise ValueError(f"Mixture must have at least two members, not {len(members)!r}")
     built: list[WeightQuantizer] = []
@@ -179,8 +177,6 @@ class ActivationMixture(Mixture, ActivationQuantizer):
         member: str,
         more_bits: Sequence[int],
     ):
-        from train.quantizers import build_activation
-
         nn.Module.__init__(self)
         if not more_bits:
             raise ValueError(f"Mixture must have at least two members, not {len(more_bits) + 1!r}")

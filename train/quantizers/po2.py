@@ -131,6 +131,7 @@ class PowerQuantizer(DigitQuantizer):
     """
 
     learns_scale = False
+    power_scales = True
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class PowerQuantizer(DigitQuantizer):
 
     @torch.no_grad()
     def read_scale(self, scale: float) -> None:
-        """Set the unit for a layer that reads values of that scale."""
+        """Set the unit, so that its product with that scale is a power of two."""
         self.unit.fill_(2.0 ** round(math.log2(scale)) / scale)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ ROUNDINGS = ("error", "up", "nearest")
 LEAST_START = 1e-5
 
 
-class GradientPowerQuantizer(PowerQuantizer):
+class GradientPowerQuantizer(PowerQuantizer, name="po2_gradient"):
     """A real exponent is trained, and the scale is two to its rounding; straight-through, so that
     dscale / dexponent = scale * ln 2.
 
@@ -97,7 +97,7 @@ class GradientPowerQuantizer(PowerQuantizer):
         return self.watch(weight, po2.fake(weight, scale, -self.top, self.top) * per_channel(self.gain))
 
 
-class PowerActivation(ActivationQuantizer):
+class PowerActivation(ActivationQuantizer, name="po2"):
     """Linear activations whose scale is a power of two, its exponent trained.
 
     The error does not join in as it does for weights (the source weighs it element by element, and activations have no

@@ -7,7 +7,7 @@ from train.quantizers import po2
 from train.quantizers.po2 import PowerQuantizer
 
 
-class MSQEPowerQuantizer(PowerQuantizer):
+class MSQEPowerQuantizer(PowerQuantizer, name="po2_msqe"):
     """Before every rounding in training, the exponent follows the weights: least squares, then a line search.
 
     Parameters

@@ -9,7 +9,7 @@ from torch import Tensor
 from train.quantizers.mixture import WeightMixture
 
 
-class RelaxQuantizer(WeightMixture):
+class RelaxQuantizer(WeightMixture, name="relax"):
     """``(omega Q1 + Q2 + ... + QK) / (omega + K - 1)``; it ends in Q1.
 
     Parameters

@@ -42,7 +42,7 @@ def activation_deviation(x: Tensor, signed: bool) -> Tensor:
     return (torch.dot(flat, flat) / flat.count_nonzero().clamp(min=1)).sqrt()
 
 
-class SigmaQuantizer(AlphaWeights):
+class SigmaQuantizer(AlphaWeights, name="sigma"):
     """Weights with ``L + 1`` magnitudes up to ``alpha * sigma``.
 
     Uniform: ``round(w L / (alpha sigma))``, L = ``2**(bits-1) - 1``. Log: ``round(log2(|w| L / (alpha sigma)))``, L =
@@ -136,7 +136,7 @@ class SigmaQuantizer(AlphaWeights):
         return True
 
 
-class SigmaActivation(AlphaActivation):
+class SigmaActivation(AlphaActivation, name="sigma"):
     """Activations clipped at ``alpha * sigma``, sigma a running mean over the batches.
 
     With other bits alpha stays: re-scaling is for weights (paper 002 section 5.6).

@@ -18,7 +18,7 @@ LEAST_V = 0.001
 LARGEST_OFFSET = 3
 
 
-class STLQuantizer(WeightQuantizer):
+class STLQuantizer(WeightQuantizer, name="stlq"):
     """Log words, one a weight, and a second one for the units with the largest residuals.
 
     ``w1 = LogQ(w)``, ``w2 = LogQ(w - w1)`` on a grid finer by `offset` bits, ``w~ = w1 + (C + v) * w2``, C the chosen
@@ -208,7 +208,7 @@ class STLQuantizer(WeightQuantizer):
         codes = encode_values(torch.stack([first, second]).numpy(), self.points)
         return CodedWeights(codes, (offset, 0), self.points, scale / (1 << offset))
 
-    @property
-    def two_word_ratio(self) -> float:
-        """Part of the units that have two words."""
-        return float((self.chosen != 0).double().mean())
+    def facts(self) -> dict[str, tuple[float, float]]:
+        """``two_word_ratio``: part of the units that have two words; ``two_word_ratio_asked``."""
+        units = float(self.units.size)
+        return {"two_word_ratio": (float((self.chosen != 0).sum()), units), "two_word_ratio_asked": (self.ratio, 1.0)}

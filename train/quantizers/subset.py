@@ -19,7 +19,7 @@ from train.quantizers.search import search_points
 GRANULARITIES = ("channel", "layer")
 
 
-class SubsetQuantizer(WeightQuantizer):
+class SubsetQuantizer(WeightQuantizer, name="subset"):
     """Sign, and the nearest point to the magnitude; one point set a layer.
 
     Parameters
@@ -40,6 +40,8 @@ class SubsetQuantizer(WeightQuantizer):
     levels : int64, shape (2**(bits - 1),)
         Points (LSBs), ascending. A weight of exactly 0 becomes the smallest, with sign +, but for filters of zeros.
     """
+
+    weighted = True
 
     def __init__(
         self,
@@ -66,6 +68,10 @@ class SubsetQuantizer(WeightQuantizer):
     @property
     def top(self) -> float:
         return float(self.levels[-1])
+
+    def grid(self) -> Tensor:
+        levels = self.levels.float()
+        return torch.unique(torch.cat((-levels, levels)))
 
     def integers(self, x: Tensor) -> Tensor:
         size = nearest(x.abs(), self.levels.to(x))

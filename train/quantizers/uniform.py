@@ -10,7 +10,7 @@ CALIBRATIONS = ("mse", "max")
 GRANULARITIES = ("channel", "layer")
 
 
-class UniformQuantizer(DigitQuantizer):
+class UniformQuantizer(DigitQuantizer, name="uniform"):
     """Integers ``-(2**(bits-1) - 1)`` to ``2**(bits-1) - 1``; half to even.
 
     Parameters
@@ -37,6 +37,9 @@ class UniformQuantizer(DigitQuantizer):
     @property
     def top(self) -> float:
         return float((1 << (self.bits - 1)) - 1)
+
+    def grid(self) -> Tensor | None:
+        return torch.arange(-self.top, self.top + 1) if self.bits < 8 else None
 
     def integers(self, x: Tensor) -> Tensor:
         return torch.round(x).clamp(-self.top, self.top)
