@@ -30,7 +30,7 @@ class Decoder(wiring.Component):
     words : Out(array of word_layout, one a row)
         Decoded words.
 
-    Source: paper 003 section 3.5 (the shared decoder).
+    Source: [SubsetQ] section 3.5 (the shared decoder).
     """
 
     def __init__(self, config: ArrayConfig):

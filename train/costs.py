@@ -1,4 +1,4 @@
-"""What two-word log quantization (paper 000) costs: operations, storage, and the array's own words, bits and cycles."""
+"""What two-word log quantization [STLQ] costs: operations, storage, and the array's own words, bits and cycles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ def fix_ops(ends: int, others: int, weight_bits: int, act_bits: int, *, levels: 
     levels
         One of `FACTORS`.
 
-    Source: fitted to table 3 of Li et al., Additive Powers-of-Two Quantization, ICLR 2020 (ResNet-18), whose figures it
-    gives to 1 M. Paper 000 takes the measure over and does not say how a second word counts: no rule is known that
-    gives both of its figures, so there is none here. What second words cost on the array, `word_costs` says.
+    Source: fitted to table 3 of [APoT] (ResNet-18), whose figures it gives to 1 M. [STLQ] takes the measure over and
+    does not say how a second word counts: no rule is known that gives both of its figures, so there is none here. What
+    second words cost on the array, `word_costs` says.
     """
     if levels not in FACTORS:
         raise ValueError(f"Levels must be one of {tuple(FACTORS)}, not {levels!r}")
@@ -41,7 +41,7 @@ def fix_ops(ends: int, others: int, weight_bits: int, act_bits: int, *, levels: 
 
 
 def paper_storage(convolutions: int, linear: int, bits: int, ratio: float) -> float:
-    """Bits of all weights by the rule behind paper 000, table 4: ``n * (N + 1) * (1 + R) + 8 * n_linear``.
+    """Bits of all weights by the rule behind [STLQ], table 4: ``n * (N + 1) * (1 + R) + 8 * n_linear``.
 
     Parameters
     ----------

@@ -1,10 +1,9 @@
 """Learned rounding: the weights of a block of layers are chosen so that its output is nearest to the float block's.
 
-Two ways. ``choose``: each weight takes one of the two points next to it; a soft choice is trained and made hard by
-and by (Nagel et al., AdaRound, ICML 2020), per block (Li et al., BRECQ, ICLR 2021), with the layer's own points as
-the grid. ``straight``: the weights move, with a straight-through gradient, and may cross several points (paper 003's
-published code has an elementwise multiplier instead). Both train biases and a gain a channel with them, and
-activation scales where asked.
+Two ways. ``choose``: each weight takes one of the two points next to it; a soft choice is trained and made hard by and
+by [AdaRound], per block [BRECQ], with the layer's own points as the grid. ``straight``: the weights move, with a
+straight-through gradient, and may cross several points (the code of [SubsetQ] has an elementwise multiplier instead).
+Both train biases and a gain a channel with them, and activation scales where asked.
 """
 
 import math

@@ -1,6 +1,7 @@
 """The 156 point sets published for ResNet-50 run bit-exactly: every code of each, on the model and on the hardware.
 
-Source: sogh5/SubsetQ, QPS_data/resnet50 (MIT). The data is not part of the project: `TWOFOLD_DATA` names its folder.
+Source: the code of [SubsetQ], QPS_data/resnet50 (MIT). The data is not part of the project: `TWOFOLD_DATA` names its
+folder.
 """
 
 import json

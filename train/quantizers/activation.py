@@ -42,7 +42,7 @@ class ActivationQuantizer(nn.Module):
     scale
         Fixed real value of one LSB; ``None`` calibrates.
 
-    Source: Esser et al., Learned Step Size Quantization, ICLR 2020.
+    Source: [LSQ].
     """
 
     #: Whether weight decay acts on what is trained.

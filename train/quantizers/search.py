@@ -1,4 +1,4 @@
-"""Search for the point set of a layer (paper 003): the global optimum over subsets of the universal set and scales.
+"""Search for the point set of a layer [SubsetQ]: the global optimum over subsets of the universal set and scales.
 
 The objective is ``sum(h * (|w| - scale * nearest point)**2)``. The paper's procedure tries every subset and, from one
 start, improves its scale until it stands still, which finds some local optimum of each. Here intervals of the scale are

@@ -1,4 +1,4 @@
-"""Subset quantization: the nearest of a few points chosen out of a universal set (paper 003)."""
+"""Subset quantization: the nearest of a few points chosen out of a universal set [SubsetQ]."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ class SubsetQuantizer(WeightQuantizer):
     bits
         Bits of a word, sign included.
     universal_set
-        Option 1 to 5 of paper 003 table 1.
+        Option 1 to 5 of [SubsetQ] table 1.
     menus
         Instead of an option, the shifts of the two terms, as in a build (`golden.config.ArrayConfig`).
     granularity
