@@ -15,7 +15,7 @@ from golden.network import Network
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
 from sim.compare import equal, same_tensor
-from sim.fast import Job, build_machine, run
+from sim.fast import HostScript, build_machine, run
 from sim.inference import Inference
 from sim.probe import probed, read_layers
 from sim.random_program import random_frame
@@ -90,12 +90,12 @@ def _check(config: ArrayConfig, program: Path, network: Network, seed: int, refe
     expected = layers.run(network, inputs)
     if reference is not None:
         _compare("reference", reference(network, inputs), expected)
-    job = Job()
+    script = HostScript()
     for variant in (image, probe):
-        job.send(variant.beats)
+        script.send(variant.beats)
         for x in inputs:
-            job.send(input_frame(variant, x)).run()
-    results = [r for r in run(program, job, pause=seed % 3 * 60, seed=seed) if isinstance(r, Inference)]
+            script.send(input_frame(variant, x)).run()
+    results = [r for r in run(program, script, pause=seed % 3 * 60, seed=seed) if isinstance(r, Inference)]
     machine.write(image.beats)
     for n, (x, plain, full) in enumerate(zip(inputs, results[:INPUTS], results[INPUTS:], strict=True)):
         wanted = {name: tensor[n] for name, tensor in expected.items()}
@@ -128,7 +128,7 @@ def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path 
         beats = random_frame(config, number)
         machine.write(beats)
         expected = machine.run()
-        result = run(program, Job().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
+        result = run(program, HostScript().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
         assert isinstance(result, Inference)
         message = ""
         try:
