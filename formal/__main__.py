@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from formal.properties import PROPERTIES
-from formal.runner import OUTPUT, Result, obligations, run
+from formal.runner import OUTPUT, ProofResult, obligations, run
 from support.console import run_command
 from support.files import write_text
 
 
-def _table(results: list[Result]) -> Table:
+def _table(results: list[ProofResult]) -> Table:
     table = Table("property", "builds", "requirements", "faults caught", "seconds", "status", title="make formal")
     for name in dict.fromkeys(result.name for result in results):
         rows = [result for result in results if result.name == name]
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found: dict[int, list[Result]] = {}
+    found: dict[int, list[ProofResult]] = {}
     columns = (TextColumn("{task.description:50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     context = multiprocessing.get_context("spawn")
     with (

@@ -31,7 +31,7 @@ class Obligation:
 
 
 @dataclass(frozen=True)
-class Result:
+class ProofResult:
     """How a proof went for one build.
 
     Attributes
@@ -86,7 +86,7 @@ def obligations(checkers: Iterable[type[Checker]], *, short: bool = False) -> li
     return found
 
 
-def run(obligation: Obligation, folder: Path = OUTPUT) -> list[Result]:
+def run(obligation: Obligation, folder: Path = OUTPUT) -> list[ProofResult]:
     """Prove a property and see that its faults are caught; what was found before in `folder` is not done again."""
     checker, known = obligation.checker, folder / "kept"
     folder = folder / re.sub(r"\W+", "_", f"{checker.__name__} {obligation.formats[0]}")
@@ -105,7 +105,7 @@ def run(obligation: Obligation, folder: Path = OUTPUT) -> list[Result]:
     except (OSError, RuntimeError, TypeError, ValueError, NameError) as error:
         status, seconds, count, survivors, message = "error", 0.0, 0, ["all"], str(error)
     return [
-        Result(
+        ProofResult(
             name=checker.name,
             format=name,
             status=status,

@@ -285,7 +285,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Result:
+class Execution:
     """What an image makes of an input.
 
     Parameters
@@ -303,7 +303,7 @@ class Result:
     run: Run
 
 
-def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None) -> Result:
+def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None) -> Execution:
     """Load an image and run it on one input.
 
     Parameters
@@ -321,7 +321,7 @@ def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None
     return infer(machine, image, x)
 
 
-def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Result:
+def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
     """Run one input on a machine that holds the image already."""
     machine.write(input_frame(image, x))
     complete = {layer.last: layer for layer in image.layers}
@@ -333,7 +333,7 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Result:
             tensors[layer.name] = machine.read(layer.output)
 
     run = machine.run(after)
-    return Result(tensors, read_output(image, run.frames[-1]), run)
+    return Execution(tensors, read_output(image, run.frames[-1]), run)
 
 
 def _lanes(line: int, bits: int, count: int) -> list[int]:
