@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from golden.catalog import log_points
 from golden.config import ArrayConfig
 from golden.frame import FrameError, SectionLines, parse, split
-from golden.image import Image, Place, input_frame, raw_tensor, read_output
+from golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
 from golden.isa import (
     Error,
     Opcode,
@@ -167,10 +167,10 @@ class Machine:
                 return Run(tuple(frames), steps, cycles(steps), passes)
         raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self._program)} lines")
 
-    def read(self, place: Place) -> Array:
-        """The tensor that feature memory holds at a place now: int64, shape (C, H, W)."""
-        lanes = self.feature[place.address : place.address + place.lines(self.config)].copy()
-        return raw_tensor(self.config, lanes, place.tensor)
+    def read(self, placed: PlacedTensor) -> Array:
+        """The tensor that feature memory holds now where a tensor is placed: int64, shape (C, H, W)."""
+        lanes = self.feature[placed.address : placed.address + placed.lines(self.config)].copy()
+        return raw_tensor(self.config, lanes, placed.tensor)
 
     def _stop(self, code: Error, message: str) -> MachineError:
         self.error = code

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from golden.config import ArrayConfig
-from golden.image import Image, ImageLayer, Place
+from golden.image import Image, ImageLayer, PlacedTensor
 from golden.isa import Opcode, Section, channel_fields, encode, pack
 from golden.network import INPUT, Layer, Network
 from golden.rounding import csd
@@ -148,7 +148,7 @@ def _image(
     points: tuple[int, ...],
 ) -> Image:
     config = layout.config
-    tensors = {name: Place(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
+    tensors = {name: PlacedTensor(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
     program: list[Instruction] = []
     layers = []
     for part in plan:

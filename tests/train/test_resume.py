@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from train.__main__ import main
-from train.checkpoint import STATE, Place, load_state, read_epoch, save_state
+from train.checkpoint import STATE, LoopState, load_state, read_epoch, save_state
 from train.convert import calibrate, convert
 from train.data import Augment, DataSet, load_data
 from train.distributed import World
@@ -151,7 +151,7 @@ def test_states_that_do_not_fit(tmp_path, few, capsys):
     file = tmp_path / STATE
     with pytest.raises(FileNotFoundError, match=rf"^Training must have a file '{STATE}' to resume from, not so "):
         load_state(file, model, [optimizer], generator, {})
-    save_state(file, model, [optimizer], generator, Place(epoch=2), {"lr": 1})
+    save_state(file, model, [optimizer], generator, LoopState(epoch=2), {"lr": 1})
     assert read_epoch(file) == 2
     with pytest.raises(ValueError, match=r"state\.safetensors: lr must be that of the interrupted run, 1, not 2$"):
         load_state(file, model, [optimizer], generator, {"lr": 2})
