@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from boards.host import Board
 from boards.machine import SerialMachine
-from boards.uart import Receiver, Sender, check_divisor
+from boards.uart import Receiver, Transmitter, check_divisor
 from golden import layers
 from golden.catalog import log_points
 from golden.config import MACHINE_VERSION, ArrayConfig
@@ -189,18 +189,18 @@ def test_registers_answer_errors_and_frames_theirs():
 
 @pytest.mark.parametrize("divisor", [4, 5, 12])
 def test_line_carries_every_byte_at_rates_a_little_off(divisor):
-    sender, receiver = Sender(divisor), Receiver(divisor)
+    transmitter, receiver = Transmitter(divisor), Receiver(divisor)
     m = Module()
-    m.submodules += [sender, receiver]
-    m.d.comb += receiver.rx.eq(sender.tx)
+    m.submodules += [transmitter, receiver]
+    m.d.comb += receiver.rx.eq(transmitter.tx)
     got = []
 
     async def send(ctx):
         for byte in range(256):
-            ctx.set(sender.i.payload, byte)
-            ctx.set(sender.i.valid, 1)
-            await ctx.tick().until(sender.i.ready)
-        ctx.set(sender.i.valid, 0)
+            ctx.set(transmitter.i.payload, byte)
+            ctx.set(transmitter.i.valid, 1)
+            await ctx.tick().until(transmitter.i.ready)
+        ctx.set(transmitter.i.valid, 0)
         await ctx.tick().repeat(12 * divisor)
 
     async def receive(ctx):
