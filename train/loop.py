@@ -13,7 +13,7 @@ from train.checkpoint import LoopState, load_state, save_state
 from train.data import DataSet, Images, InputFormat, check_images
 from train.distributed import ALONE, World, shared_norms
 from train.layers import QuantModel
-from train.recipe import TrainRule
+from train.recipe import TrainSettings
 from train.report import Report, json_lines
 from train.schedule import rate
 
@@ -60,7 +60,7 @@ class FitOptions:
 def fit(
     model: nn.Module,
     data: DataSet,
-    settings: TrainRule,
+    settings: TrainSettings,
     *,
     teacher: nn.Module | None = None,
     report: Report | None = None,
@@ -71,8 +71,8 @@ def fit(
     """Train in place; deterministic for a seed, a machine and a number of threads, interrupted or not.
 
     A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
-    in the last part of the training (`TrainRule.settle`) they are gone and the scales stand still. With a teacher, a
-    part `TrainRule.distill` of the loss is the cross-entropy to its soft labels.
+    in the last part of the training (`TrainSettings.settle`) they are gone and the scales stand still. With a teacher,
+    a part `TrainSettings.distill` of the loss is the cross-entropy to its soft labels.
     """
     options = options or FitOptions()
     model.to(options.device)
@@ -91,7 +91,7 @@ class Training:
         self,
         model: nn.Module,
         data: DataSet,
-        settings: TrainRule,
+        settings: TrainSettings,
         teacher: nn.Module | None = None,
         options: FitOptions | None = None,
     ):
@@ -239,7 +239,7 @@ def _statistics(model: QuantModel) -> list[Tensor]:
     return tensors
 
 
-def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optimizer]:
+def _optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
     """Weights and biases first; then what quantizers train, decayed or not; then training aids."""
     decayed: list[nn.Parameter] = []
     scales: list[nn.Parameter] = []

@@ -107,7 +107,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class TrainRule:
+class TrainSettings:
     """Settings of quantization-aware training.
 
     Parameters
@@ -192,7 +192,7 @@ class TrainRule:
 
 
 @dataclass(frozen=True)
-class PostRule:
+class PostSettings:
     """Settings of post-training quantization.
 
     Parameters
@@ -294,8 +294,8 @@ class Recipe:
     method: str
     rules: tuple[Rule, ...]
     source: str = ""
-    train: TrainRule = TrainRule()
-    ptq: PostRule = PostRule()
+    train: TrainSettings = TrainSettings()
+    ptq: PostSettings = PostSettings()
 
     def __post_init__(self) -> None:
         for key in ("name", "source"):
@@ -343,10 +343,10 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
         _check(layer, ("match", "weight", "activation"), ("match",), "layer.")
         rules.append(Rule(layer["match"], _weight(layer.get("weight")), _activation(layer.get("activation"))))
     settings: dict[str, Any] = {}
-    for key, rule in (("train", TrainRule), ("ptq", PostRule)):
+    for key, kind in (("train", TrainSettings), ("ptq", PostSettings)):
         if key in table:
-            _check(table[key], tuple(spec.name for spec in fields(rule)), (), f"{key}.")
-            settings[key] = rule(**table[key])
+            _check(table[key], tuple(spec.name for spec in fields(kind)), (), f"{key}.")
+            settings[key] = kind(**table[key])
     return Recipe(table["name"], table["method"], tuple(rules), table.get("source", ""), **settings)
 
 

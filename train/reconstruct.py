@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from train.layers import ConvLayer, QuantLayer, Tensors
 from train.quantizers import ActivationQuantizer, SubsetQuantizer, UniformQuantizer, WeightQuantizer
 from train.quantizers.base import per_channel
-from train.recipe import PostRule
+from train.recipe import PostSettings
 
 #: Stretch of the sigmoid that makes choices (AdaRound's zeta and gamma), so that 0 and 1 are reached.
 ZETA, GAMMA = 1.1, -0.1
@@ -100,7 +100,7 @@ class _Learner:
             return cls(layer, quantizer, soft)
         return cls(layer, quantizer, stretch=nn.Parameter(torch.zeros(len(layer.bias))))
 
-    def groups(self, settings: PostRule, spread: float) -> list[dict[str, object]]:
+    def groups(self, settings: PostSettings, spread: float) -> list[dict[str, object]]:
         """Parameters with their rates; `spread` is that of the block's output."""
         groups: list[dict[str, object]] = [{"params": [self.layer.bias], "lr": settings.scale_lr * spread}]
         if self.soft is not None:
@@ -136,7 +136,7 @@ class _Learner:
 
 
 def learn_block(
-    layers: list[QuantLayer], tensors: Tensors, floats: Tensors, settings: PostRule, generator: torch.Generator
+    layers: list[QuantLayer], tensors: Tensors, floats: Tensors, settings: PostSettings, generator: torch.Generator
 ) -> None:
     """Reconstruct a block of layers.
 
@@ -209,7 +209,7 @@ def _sharpness(step: int, steps: int) -> float:
     return SHARP[1] + (SHARP[0] - SHARP[1]) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _learned_scales(layers: list[QuantLayer], settings: PostRule) -> list[nn.Parameter]:
+def _learned_scales(layers: list[QuantLayer], settings: PostSettings) -> list[nn.Parameter]:
     """Scales of the activations within the block, which are trained where a rate is given."""
     if not settings.act_lr:
         return []

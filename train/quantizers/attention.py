@@ -107,7 +107,7 @@ class AttentionQuantizer(Attention, WeightMixture):
     hot, cold
         Temperatures at the start and at the end.
     strength
-        Lambda of eq. 6. It is multiplied by `TrainRule.penalty` as all penalties are: that be 1.
+        Lambda of eq. 6. It is multiplied by `TrainSettings.penalty` as all penalties are: that be 1.
     costs
         g of eq. 6, one number a member.
 

@@ -160,7 +160,7 @@ class WeightQuantizer(nn.Module):
         return [self.scale] if self.learn and self.learns_scale else []
 
     def aids(self) -> list[nn.Parameter]:
-        """Training aids, which have a rate of their own (`TrainRule.v_lr`)."""
+        """Training aids, which have a rate of their own (`TrainSettings.v_lr`)."""
         return []
 
     def on_step(self, step: int, steps: int, epoch: int) -> None:
