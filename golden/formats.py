@@ -1,6 +1,6 @@
 """What a weight code means: how words are built (`WeightFormat`) and which points a layer uses (`PointSet`).
 
-A *word* is one term that a processing element applies in a cycle. Training, golden model, mapper,
+A *word* is a sign and one or two terms, which a processing element applies in a cycle. Training, golden model, mapper,
 images and hardware read these two objects; no level, shift or bit position is stated elsewhere.
 """
 

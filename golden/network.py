@@ -1,8 +1,8 @@
 """A quantized network: integer words, biases and multipliers, with the scales that make them real numbers.
 
-Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *term* is a grouped convolution of
-one source tensor with integer words, and a layer is the sum, or the maximum, of its terms, requantised once.
-A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise term.
+Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *branch* is a grouped convolution of
+one source tensor with integer words, and a layer is the sum, or the maximum, of its branches, requantised once.
+A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise branch.
 """
 
 import sys
@@ -85,7 +85,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Term:
+class Branch:
     """One source tensor convolved with integer words, added into some of a layer's output channels.
 
     Parameters
@@ -103,7 +103,7 @@ class Term:
     groups
         As in `torch.nn.Conv2d`.
     channel
-        First output channel of the layer that the M channels of the term add into.
+        First output channel of the layer that the M channels of the branch add into.
     """
 
     source: str
@@ -144,7 +144,7 @@ class Term:
 
     @property
     def out_channels(self) -> int:
-        """M: output channels that the term adds into."""
+        """M: output channels that the branch adds into."""
         return self.codes.shape[1]
 
     @property
@@ -192,7 +192,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """``y[c] = clip(rne((bias[c] + sum of terms) * multiplier[c] * 2**-right[c]), low, high)``.
+    """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class Layer:
         Path in the user's module tree; also the name of the output tensor.
     kind
         What it was, one of `KINDS`; the arithmetic does not depend on it.
-    terms
+    branches
         What is added up; with `maximum` exactly one, depthwise, whose words are all the same.
     output
         Shape and format of the result.
@@ -214,7 +214,7 @@ class Layer:
 
     name: str
     kind: str
-    terms: tuple[Term, ...]
+    branches: tuple[Branch, ...]
     output: Tensor
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int64]
@@ -230,8 +230,8 @@ class Layer:
         _check_flag(f"{where}: maximum", self.maximum)
         if self.kind not in KINDS:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
-        if not self.terms:
-            raise ValueError(f"{where}: layer must have at least one term, not {self.terms!r}")
+        if not self.branches:
+            raise ValueError(f"{where}: layer must have at least one branch, not {self.branches!r}")
         channels = self.output.shape[0]
         for key in ("bias", "multiplier", "right"):
             array = getattr(self, key)
@@ -246,20 +246,19 @@ class Layer:
                 f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, "
                 f"not {self.low!r}, {self.high!r}"
             )
-        for term in self.terms:
-            if term.channel < 0 or term.channel + term.out_channels > channels:
-                raise ValueError(
-                    f"{where}: term must end within {channels} channels, not at {term.channel + term.out_channels!r}"
-                )
+        for branch in self.branches:
+            end = branch.channel + branch.out_channels
+            if branch.channel < 0 or end > channels:
+                raise ValueError(f"{where}: branch must end within {channels} channels, not at {end!r}")
         if self.maximum:
-            codes = self.terms[0].codes
+            codes = self.branches[0].codes
             if (
-                len(self.terms) != 1
-                or self.terms[0].groups != channels
+                len(self.branches) != 1
+                or self.branches[0].groups != channels
                 or (codes != codes.flat[0]).any()
                 or len(codes) != 1
             ):
-                raise ValueError(f"{where}: maximum must have one depthwise term of one word and one code")
+                raise ValueError(f"{where}: maximum must have one depthwise branch of one word and one code")
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,25 +288,24 @@ class Network:
             where = f"Layer {layer.name!r}"
             if layer.name in tensors:
                 raise ValueError(f"{where}: name must be used once")
-            for term in layer.terms:
-                if term.source not in tensors:
-                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {term.source!r}")
-                if term.points not in self.points:
-                    raise ValueError(f"{where}: point set must be one of {tuple(self.points)}, not {term.points!r}")
-                channels, height, width = tensors[term.source].shape
-                if term.in_channels != channels:
-                    raise ValueError(f"{where}: term must take {channels} channels, not {term.in_channels!r}")
-                if term.output_size(height, width) != layer.output.shape[1:]:
+            for branch in layer.branches:
+                if branch.source not in tensors:
+                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {branch.source!r}")
+                if branch.points not in self.points:
+                    raise ValueError(f"{where}: point set must be one of {tuple(self.points)}, not {branch.points!r}")
+                channels, height, width = tensors[branch.source].shape
+                if branch.in_channels != channels:
+                    raise ValueError(f"{where}: branch must take {channels} channels, not {branch.in_channels!r}")
+                if branch.output_size(height, width) != layer.output.shape[1:]:
                     raise ValueError(
-                        f"{where}: term must give {layer.output.shape[1:]} positions, "
-                        f"not {term.output_size(height, width)!r}"
+                        f"{where}: branch must give {layer.output.shape[1:]} positions, "
+                        f"not {branch.output_size(height, width)!r}"
                     )
-                if int(term.codes.max()) >= 2 * self.points[term.points].fmt.points:
-                    raise ValueError(
-                        f"{where}: code must be below {2 * self.points[term.points].fmt.points}, not {term.codes.max()}"
-                    )
-                if layer.maximum and not term.windows_touch(height, width):
-                    raise ValueError(f"{where}: padding must leave every window an input, not {term.padding!r}")
+                codes = 2 * self.points[branch.points].fmt.points
+                if int(branch.codes.max()) >= codes:
+                    raise ValueError(f"{where}: code must be below {codes}, not {branch.codes.max()}")
+                if layer.maximum and not branch.windows_touch(height, width):
+                    raise ValueError(f"{where}: padding must leave every window an input, not {branch.padding!r}")
             tensors[layer.name] = layer.output
 
     @cached_property

@@ -191,15 +191,15 @@ def _image(
 def useful_macs(layer: Layer) -> int:
     """Multiply-accumulates of a layer as its user would count them, zero padding included.
 
-    Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 term channel by channel);
+    Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 branch channel by channel);
     a weight of several words counts once.
     """
     if layer.kind not in ("conv2d", "linear"):
         return 0
     _, height, width = layer.output.shape
     total = 0
-    for number, term in enumerate(layer.terms):
-        channelwise = term.groups == term.in_channels == term.out_channels and term.kernel == (1, 1)
+    for number, branch in enumerate(layer.branches):
+        channelwise = branch.groups == branch.in_channels == branch.out_channels and branch.kernel == (1, 1)
         if number == 0 or not channelwise:
-            total += term.codes[0].size * height * width
+            total += branch.codes[0].size * height * width
     return total

@@ -106,7 +106,7 @@ class Scheduler:
     def _tile(self, chunk: Chunk, tile: OutputTile) -> None:
         """All passes of an output tile, each column's first marked.
 
-        Passes for more columns come first, so that a term for some channels only finds them started.
+        Passes for more columns come first, so that a branch for some channels only finds them started.
         """
         passes = sorted(tile.passes, key=lambda one: -one.col_mask.bit_count())
         if len({one.col_mask for one in passes}) == 1:

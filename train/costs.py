@@ -75,8 +75,10 @@ def first_words(network: Network) -> Network:
 
 
 def _single(layer: Layer) -> Layer:
-    term = layer.terms[0]
-    return replace(layer, terms=(replace(term, codes=term.codes[:1], shifts=term.shifts[:1]), *layer.terms[1:]))
+    branch = layer.branches[0]
+    return replace(
+        layer, branches=(replace(branch, codes=branch.codes[:1], shifts=branch.shifts[:1]), *layer.branches[1:])
+    )
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def word_costs(network: Network, image: Image, single: Image) -> dict[str, WordC
     wanted = two_word_layers(network)
     return {
         layer.name: WordCost(
-            layer.terms[0].codes[0].size, _scheduled(network, layer, image.config),
+            layer.branches[0].codes[0].size, _scheduled(network, layer, image.config),
             before[layer.name], cycles[layer.name] - before[layer.name],
         )
         for layer in network.layers if layer.name in wanted
@@ -156,10 +158,10 @@ def image_bits(image: Image) -> dict[str, int]:
 
 def _scheduled(network: Network, layer: Layer, config: ArrayConfig) -> int:
     """Weights in tiles whose second words are not all zero."""
-    term = layer.terms[0]
-    values = np.array(network.points[term.points].values)
+    branch = layer.branches[0]
+    values = np.array(network.points[branch.points].values)
     found = 0
-    for codes in term.codes[1:]:
+    for codes in branch.codes[1:]:
         busy = values[codes] != 0
         for row in range(0, busy.shape[0], config.cols):
             for column in range(0, busy.shape[1], config.rows):

@@ -16,7 +16,7 @@ from golden.catalog import log_points
 from golden.config import MACHINE_VERSION, ArrayConfig
 from golden.image import input_frame, read_output
 from golden.isa import ID_VALUE
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 from mapper.compiler import compile_network
 
 DIVISOR = 4
@@ -45,7 +45,7 @@ def small_network() -> Network:
         return Layer(
             name,
             kind="conv2d",
-            terms=(Term(source, "natural", codes, (0,), padding=(pad, pad)),),
+            branches=(Branch(source, "natural", codes, (0,), padding=(pad, pad)),),
             output=Tensor((channels, 4, 4), 8, False, 1.0),
             bias=rng.integers(-99, 99, channels),
             multiplier=np.full(channels, 3),

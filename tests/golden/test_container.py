@@ -63,8 +63,8 @@ def test_a_network_comes_back_exactly(tmp_path, config, seed):
         for key in ("bias", "multiplier", "right"):
             assert getattr(theirs, key).dtype == np.int64
             np.testing.assert_array_equal(getattr(ours, key), getattr(theirs, key))
-        assert len(ours.terms) == len(theirs.terms)
-        for one, other in zip(ours.terms, theirs.terms, strict=True):
+        assert len(ours.branches) == len(theirs.branches)
+        for one, other in zip(ours.branches, theirs.branches, strict=True):
             for key in ("source", "points", "shifts", "stride", "padding", "dilation", "groups", "channel"):
                 assert getattr(one, key) == getattr(other, key)
             np.testing.assert_array_equal(one.codes, other.codes)

@@ -16,7 +16,7 @@ from golden import catalog, layers
 from golden.config import load_config
 from golden.formats import PointSet
 from golden.machine import Machine, infer
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 from golden.random_network import random_inputs
 from mapper.compiler import compile_network
 from sim.fast import run_images
@@ -49,8 +49,8 @@ def network_of(sets):
     built = []
     for name, points in sets.items():
         codes = np.resize(np.arange(2 * points.fmt.points, dtype=np.uint8), (1, LANES, LANES, 1, 1))
-        term = Term(INPUT, name, codes, (0,))
-        built.append(Layer(name, "conv2d", (term,), output, 0 * one, one, 0 * one, output.low, output.high))
+        branch = Branch(INPUT, name, codes, (0,))
+        built.append(Layer(name, "conv2d", (branch,), output, 0 * one, one, 0 * one, output.low, output.high))
     return Network("published", Tensor((LANES, 2, 2), 8, True, 1.0), tuple(built), sets)
 
 

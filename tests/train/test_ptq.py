@@ -236,7 +236,7 @@ def test_narrow_words_run_on_a_wider_array(model, images, bits):
     assert {points.fmt for points in network.points.values()} == {config.fmt}
     layer = network.layers[1]
     quantizer = converted.conv_layers[1].weight_quantizer
-    values = layer.terms[0].weights(network.points[layer.terms[0].points])
+    values = layer.branches[0].weights(network.points[layer.branches[0].points])
     integers = quantizer.integers(converted.conv_layers[1].float_weight / quantizer.scale.view(-1, 1, 1, 1))
     assert np.array_equal(values, integers.detach().numpy())
     x = torch.round(images * 16).long()

@@ -142,7 +142,7 @@ class ActivationQuantizer(nn.Module):
         """To be called before each training step, numbered from 0, of `steps` in all."""
 
     def penalty(self) -> Tensor | None:
-        """Term of the training loss, if the method has one."""
+        """Part of the training loss, if the method has one."""
         return None
 
     def metrics(self) -> dict[str, tuple[float, float]]:

@@ -16,7 +16,7 @@ LEAST_SCALE = 2.0**-8
 
 @dataclass(frozen=True, eq=False)
 class CodedWeights:
-    """Weights as a `golden.network.Term` wants them.
+    """Weights as a `golden.network.Branch` wants them.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class WeightQuantizer(nn.Module):
         """To be called before each training step, numbered from 0, of `steps` in all."""
 
     def penalty(self) -> Tensor | None:
-        """Term of the training loss, if the method has one."""
+        """Part of the training loss, if the method has one."""
         return None
 
     def metrics(self) -> dict[str, tuple[float, float]]:
