@@ -108,7 +108,7 @@ def run_plain(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.in
     for layer in network.layers:
         acc = np.zeros((len(x), *layer.output.shape), dtype=np.int64) + layer.bias[:, None, None]
         for branch in layer.branches:
-            weights = branch.weights(network.points[branch.points])
+            weights = branch.weights(network.point_sets[branch.point_set])
             (pad_y, pad_x), (step_y, step_x) = branch.padding, branch.stride
             padded = np.pad(values[branch.source], ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
             windows = sliding_window_view(padded, branch.kernel, (2, 3))[:, :, ::step_y, ::step_x]
@@ -130,7 +130,9 @@ def torch_runner(network: Network) -> Runner:
 
     prepared = []
     for layer in network.layers:
-        weights = [torch.from_numpy(branch.weights(network.points[branch.points])).float() for branch in layer.branches]
+        weights = [
+            torch.from_numpy(branch.weights(network.point_sets[branch.point_set])).float() for branch in layer.branches
+        ]
         scale = torch.from_numpy(layer.multiplier * 2.0**-layer.right).float()[:, None, None]
         prepared.append((layer, weights, scale, torch.from_numpy(layer.bias).float()[:, None, None]))
 

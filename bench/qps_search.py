@@ -50,7 +50,7 @@ def layer_weights(path: Path | None) -> tuple[Array, str]:
 
 def candidates(fmt: WeightFormat) -> Array:
     """Every subset, each divided by its largest point; shape (subsets, points)."""
-    subsets = np.array(list(combinations(fmt.universal_set, fmt.points)), dtype=np.float64)
+    subsets = np.array(list(combinations(fmt.universal_set, fmt.point_count)), dtype=np.float64)
     return subsets / subsets[:, -1:]
 
 

@@ -35,7 +35,7 @@ def weight_histograms(outcome: Outcome) -> str:
         scale = conv.weight_quantizer.scale.detach().double().numpy().reshape(-1, 1, 1, 1)
         weights = conv.float_weight.detach().double().numpy().reshape(conv.weight_quantizer.shape) / scale
         branch = branches[conv.name]
-        coded = branch.weights(outcome.network.points[branch.points])
+        coded = branch.weights(outcome.network.point_sets[branch.point_set])
         # Residual layers carry fraction bits: the same weights, shifted.
         integers = coded / _step(coded, weights)
         axis.hist(weights.ravel(), bins=80, color="#cbd5e0", label="float")

@@ -89,7 +89,7 @@ def digit_points(fmt: WeightFormat) -> PointSet:
     if len(fmt.menus) == 1:
         return log_points(fmt)
     levels = digit_levels(fmt.radix_bits)
-    return PointSet(fmt, levels + (levels[-1],) * (fmt.points - len(levels)))
+    return PointSet(fmt, levels + (levels[-1],) * (fmt.point_count - len(levels)))
 
 
 def signed_digits(value: int, radix_bits: int, count: int) -> tuple[int, ...]:

@@ -117,7 +117,7 @@ def _structure(network: Network) -> dict[str, Any]:
                 "spare": points.fmt.spare,
                 "levels": points.levels,
             }
-            for name, points in network.points.items()
+            for name, points in network.point_sets.items()
         },
         "layers": [
             {
@@ -130,7 +130,7 @@ def _structure(network: Network) -> dict[str, Any]:
                 "terms": [
                     {
                         "source": branch.source,
-                        "points": branch.points,
+                        "points": branch.point_set,
                         "shifts": branch.shifts,
                         "stride": branch.stride,
                         "padding": branch.padding,
@@ -183,4 +183,5 @@ def _tensor(fields: dict[str, Any]) -> Tensor:
 
 def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:
     pairs = {key: tuple(fields[key]) for key in ("shifts", "stride", "padding", "dilation")}
-    return Branch(**(fields | pairs), codes=codes)
+    others = {key: value for key, value in (fields | pairs).items() if key != "points"}
+    return Branch(**others, point_set=fields["points"], codes=codes)

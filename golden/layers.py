@@ -161,7 +161,7 @@ def _magnitudes(network: Network, layer: Layer) -> list[list[int]]:
     """For each branch, the largest magnitude of each of its M sums."""
     result = []
     for branch in layer.branches:
-        points, source = network.points[branch.points], network.tensors[branch.source]
+        points, source = network.point_sets[branch.point_set], network.tensors[branch.source]
         weight = sum(max(map(abs, points.values)) << shift for shift in branch.shifts)
         fan_in = branch.codes[0, 0].size
         if weight * fan_in >= 1 << 63:
@@ -199,7 +199,7 @@ class _Plan:
             worst = max(max(bounds), scaled)
             raise ValueError(f"Layer {layer.name!r}: accumulator times multiplier must be below 2**63, not {worst}")
         kernels = tuple(
-            BranchKernel(branch, branch.weights(network.points[branch.points]), dtype=_exact_type(max(sums)))
+            BranchKernel(branch, branch.weights(network.point_sets[branch.point_set]), dtype=_exact_type(max(sums)))
             for branch, sums in zip(layer.branches, _magnitudes(network, layer), strict=True)
         )
         scale = layer.multiplier * 2.0**-layer.right if scaled < FLOAT64_EXACT else None

@@ -93,7 +93,7 @@ class Machine:
         self._weight = np.zeros((config.weight_depth, config.rows), dtype=np.int64)
         self._channel = np.zeros((config.channel_depth, 3, units), dtype=np.int64)
         self._program: list[int] = [0] * config.program_depth
-        self._values = np.zeros((config.sets, 2 * config.fmt.points), dtype=np.int64)
+        self._values = np.zeros((config.sets, 2 * config.fmt.point_count), dtype=np.int64)
         if config.pe == "log":
             self._values[0] = log_points(config.fmt).values
         self._banks = np.zeros((2, config.acc_depth, config.cols), dtype=np.int64)
@@ -196,8 +196,8 @@ class Machine:
         elif kind is Section.POINTS:
             selects = unpack(config.fmt.row_fields, line)
             level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
-            points, index = divmod(number, config.fmt.points)
-            self._values[points, [index, index + config.fmt.points]] = level, -level
+            resident, index = divmod(number, config.fmt.point_count)
+            self._values[resident, [index, index + config.fmt.point_count]] = level, -level
         else:
             self._program[number] = line
 

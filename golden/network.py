@@ -92,7 +92,7 @@ class Branch:
     ----------
     source
         `INPUT` or the name of an earlier layer.
-    points
+    point_set
         Name of the network's point set that the codes index.
     codes : uint8, shape (words, M, N / groups, Kh, Kw)
         Weight codes; a weight is the sum of its words.
@@ -107,7 +107,7 @@ class Branch:
     """
 
     source: str
-    points: str
+    point_set: str
     codes: NDArray[np.uint8]
     shifts: tuple[int, ...]
     stride: Pair = (1, 1)
@@ -122,7 +122,7 @@ class Branch:
         if not self.codes.size:
             raise ValueError(f"Codes must not be empty, not {self.codes.shape!r}")
         _check_name("Source", self.source)
-        _check_name("Name of the point set", self.points)
+        _check_name("Name of the point set", self.point_set)
         for key in ("shifts", "stride", "padding", "dilation"):
             _check_integers(key.capitalize(), *getattr(self, key))
         _check_integers("Groups", self.groups)
@@ -272,12 +272,12 @@ class Network:
     name: str
     input: Tensor
     layers: tuple[Layer, ...]
-    points: Mapping[str, PointSet]
+    point_sets: Mapping[str, PointSet]
     meta: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_name("Name of the network", self.name)
-        for name in self.points:
+        for name in self.point_sets:
             _check_name("Name of a point set", name)
         if not isinstance(self.meta, Mapping):
             raise TypeError(f"Meta must be a table, not {self.meta!r}")
@@ -291,8 +291,10 @@ class Network:
             for branch in layer.branches:
                 if branch.source not in tensors:
                     raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {branch.source!r}")
-                if branch.points not in self.points:
-                    raise ValueError(f"{where}: point set must be one of {tuple(self.points)}, not {branch.points!r}")
+                if branch.point_set not in self.point_sets:
+                    raise ValueError(
+                        f"{where}: point set must be one of {tuple(self.point_sets)}, not {branch.point_set!r}"
+                    )
                 channels, height, width = tensors[branch.source].shape
                 if branch.in_channels != channels:
                     raise ValueError(f"{where}: branch must take {channels} channels, not {branch.in_channels!r}")
@@ -301,7 +303,7 @@ class Network:
                         f"{where}: branch must give {layer.output.shape[1:]} positions, "
                         f"not {branch.output_size(height, width)!r}"
                     )
-                codes = 2 * self.points[branch.points].fmt.points
+                codes = 2 * self.point_sets[branch.point_set].fmt.point_count
                 if int(branch.codes.max()) >= codes:
                     raise ValueError(f"{where}: code must be below {codes}, not {branch.codes.max()}")
                 if layer.maximum and not branch.windows_touch(height, width):

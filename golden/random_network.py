@@ -86,7 +86,7 @@ class _Draw:
 
     rng: Generator
     config: ArrayConfig
-    points: dict[str, PointSet]
+    point_sets: dict[str, PointSet]
     max_channels: int
     name: str
     input: Tensor = field(init=False)
@@ -100,7 +100,7 @@ class _Draw:
 
     @property
     def network(self) -> Network:
-        return Network(self.name, self.input, tuple(self.layers), self.points)
+        return Network(self.name, self.input, tuple(self.layers), self.point_sets)
 
     def tensor(self, name: str) -> Tensor:
         return self.input if name == INPUT else next(layer.output for layer in self.layers if layer.name == name)
@@ -194,14 +194,14 @@ class _Draw:
         """A depthwise 1x1 branch of small integers, one a channel."""
         channels = self.tensor(source).shape[0]
         values = self.rng.integers(1, 10, channels) if self.chance(0.3) else np.full(channels, self.upto(1, 4))
-        points = next(iter(self.points))
-        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.points[points])
+        points = next(iter(self.point_sets))
+        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.point_sets[points])
         return Branch(source, points, codes, shifts, stride=stride, groups=channels, channel=channel)
 
     def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1)) -> Branch:
         """A branch over all channels."""
         shape = (outputs, self.tensor(source).shape[0], *kernel)
-        points, codes, shifts = random_words(self.rng, self.config, self.points, shape)
+        points, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
         return Branch(source, points, codes, shifts, stride)
 
     def convolution(self, source: str, same: bool, size: float) -> Branch:
@@ -214,7 +214,7 @@ class _Draw:
             groups = int(self.rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
             outputs = groups * self.upto(1, max(1, min(3, outputs // groups)))
         shape = (outputs, channels // groups, *kernel)
-        points, codes, shifts = random_words(self.rng, self.config, self.points, shape)
+        points, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
         return Branch(source, points, codes, shifts, stride, padding, dilation, groups)
 
     def pool(self, source: str, maximum: bool, size: float) -> Branch:
@@ -223,9 +223,9 @@ class _Draw:
         kernel, stride, padding, dilation = self.window(source, max(1, round(4 * size)), False)
         if not maximum and self.chance(0.4):
             kernel, stride, padding, dilation = (height, width), (1, 1), (0, 0), (1, 1)
-        points = next(iter(self.points))
+        points = next(iter(self.point_sets))
         one = -1 if maximum and self.chance(0.15) else 1
-        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.points[points])
+        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.point_sets[points])
         branch = Branch(source, points, codes, shifts, stride, padding, dilation, channels)
         if maximum and not branch.windows_touch(height, width):
             return Branch(source, points, codes[..., :1, :1], shifts, groups=channels)
@@ -261,7 +261,7 @@ class _Draw:
         kind = "conv2d" if kind == "residual" else kind
         maximum = kind == "maxpool"
         draft = Layer(name, kind, branches, tensor, 0 * ones, ones, 0 * ones, tensor.low, tensor.high, maximum)
-        network = Network(self.name, self.input, (*self.layers, draft), self.points)
+        network = Network(self.name, self.input, (*self.layers, draft), self.point_sets)
         limit = 1 << min(self.config.acc_width - 1, 60 - self.config.digit_span)
         room = [limit - 1 - worst for worst in worst_case(network, draft)]
         # A maximum compares whole column sums.
@@ -280,7 +280,7 @@ class _Draw:
         high = tensor.high if self.chance(0.8) else self.upto(max(1, tensor.high // 2), tensor.high)
         low = int(self.rng.choice([tensor.low, -high, 0])) if tensor.signed else 0
         layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum)
-        acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.points), layer, self.samples)
+        acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.point_sets), layer, self.samples)
         y = requantise(layer, acc)
         inside = np.mean((y > low) & (y < high)) if high - low > 1 else 1.0
         if inside < 0.05 or len(np.unique(y)) < 2:
@@ -328,7 +328,7 @@ class _Draw:
         height, width = layer.output.shape[1:]
         chunks = math.ceil(height / max(1, config.acc_depth // width)) * math.ceil(width / config.acc_depth)
         tiles = math.ceil(layer.output.shape[0] / config.cols)
-        passes = sum(_tile_passes(config, self.points[branch.points], branch) for branch in layer.branches)
+        passes = sum(_tile_passes(config, self.point_sets[branch.point_set], branch) for branch in layer.branches)
         program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.branches)))
         weights = self.weight_lines + passes * config.cols
         channel = self.channel_lines + tiles * (config.cols // config.requant_units)

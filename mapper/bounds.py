@@ -28,7 +28,7 @@ def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int
         least, largest = source_range(network, branch.source)
         # Padding is zero, so a window never sees less than nothing.
         least, largest = min(least, 0), max(largest, 0)
-        points = network.points[branch.points]
+        points = network.point_sets[branch.point_set]
         weights = branch.weights(points)
         positive = np.maximum(weights, 0).sum(axis=(1, 2, 3)).astype(object)
         negative = np.minimum(weights, 0).sum(axis=(1, 2, 3)).astype(object)

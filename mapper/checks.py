@@ -36,7 +36,7 @@ def check_network(config: ArrayConfig, network: Network) -> None:
 
 def used_points(network: Network) -> list[str]:
     """Names of the point sets that some branch uses, in order of first use."""
-    return list(dict.fromkeys(branch.points for layer in network.layers for branch in layer.branches))
+    return list(dict.fromkeys(branch.point_set for layer in network.layers for branch in layer.branches))
 
 
 def check_memory(config: ArrayConfig, network: Network, used: dict[Section, int]) -> None:
@@ -59,14 +59,14 @@ def check_memory(config: ArrayConfig, network: Network, used: dict[Section, int]
 def _check_points(config: ArrayConfig, network: Network) -> None:
     names = used_points(network)
     for name in names:
-        points = network.points[name]
+        points = network.point_sets[name]
         if points.fmt != config.fmt:
             raise ValueError(f"Point set {name!r} must be of the build's format, {config.fmt!r}, not {points.fmt!r}")
         if config.pe == "log" and points != log_points(config.fmt):
             raise ValueError(
                 f"Point set {name!r} must be {log_points(config.fmt).levels} on a log PE, not {points.levels!r}"
             )
-    levels = {network.points[name].levels for name in names}
+    levels = {network.point_sets[name].levels for name in names}
     if len(levels) > config.sets:
         raise FitError(f"point_sets must be at least {len(levels)}, not {config.sets!r}")
 

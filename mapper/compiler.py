@@ -92,9 +92,9 @@ def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tupl
     sets = {}
     lines: list[int] = []
     for name in used_points(network):
-        points = network.points[name]
+        points = network.point_sets[name]
         sets[name] = numbers.setdefault(points.levels, len(numbers))
-        if config.pe == "subset" and len(lines) == sets[name] * config.fmt.points:
+        if config.pe == "subset" and len(lines) == sets[name] * config.fmt.point_count:
             names = config.fmt.row_fields
             lines += [pack(names, dict(zip(names, row, strict=True))) for row in points.rows]
     return sets, tuple(lines)

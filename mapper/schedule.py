@@ -158,7 +158,7 @@ class Scheduler:
             "y": y,
             "weights": self.layout.blocks[one.block],
             "columns": len(one.block) - 1,
-            "set": self.layout.sets[one.points],
+            "set": self.layout.sets[one.point_set],
             "shift": one.shift,
             "signed": int(one.signed),
             "first": int(first),
@@ -217,7 +217,7 @@ class Scheduler:
 def zero_block(config: ArrayConfig) -> tuple[int, ...]:
     """Weight lines of negative codes: without activations their sums are `idle_sum`, whatever the point set is."""
     fmt = config.fmt
-    return (sum(fmt.points << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols
+    return (sum(fmt.point_count << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols
 
 
 def needs_clear(tile: OutputTile) -> bool:

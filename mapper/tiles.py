@@ -52,7 +52,7 @@ class TilePass:
         (ky, kx), the kernel position.
     block
         Weight lines (columns of codes), as many as are loaded.
-    points
+    point_set
         Name of the point set.
     shift
         Left shift of the column sums (bits).
@@ -66,7 +66,7 @@ class TilePass:
     group: int
     tap: tuple[int, int]
     block: tuple[int, ...]
-    points: str
+    point_set: str
     shift: int
     row_mask: int
     col_mask: int
@@ -136,7 +136,7 @@ def _branch_passes(
 ) -> Iterator[tuple[TilePass, NDArray[np.int64]]]:
     """Passes of one branch for one output tile, each with `column_constants` of every column."""
     source = network.tensors[branch.source]
-    points = network.points[branch.points]
+    points = network.point_sets[branch.point_set]
     geometry = Geometry(branch.source, source.shape[1], source.shape[2], branch.stride, branch.padding, branch.dilation)
     first = max(start, branch.channel)
     channels = np.arange(first, min(start + columns, branch.channel + branch.out_channels)) - branch.channel
@@ -161,7 +161,7 @@ def _branch_passes(
                         group,
                         tap,
                         lines,
-                        branch.points,
+                        branch.point_set,
                         shift,
                         row_mask,
                         col_mask,

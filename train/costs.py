@@ -159,7 +159,7 @@ def image_bits(image: Image) -> dict[str, int]:
 def _scheduled(network: Network, layer: Layer, config: ArrayConfig) -> int:
     """Weights in tiles whose second words are not all zero."""
     branch = layer.branches[0]
-    values = np.array(network.points[branch.points].values)
+    values = np.array(network.point_sets[branch.point_set].values)
     found = 0
     for codes in branch.codes[1:]:
         busy = values[codes] != 0

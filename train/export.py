@@ -71,7 +71,7 @@ class _Exporter:
     def __init__(self, model: QuantModel, config: ArrayConfig):
         self.model, self.config = model, config
         self.formats = tensor_formats(model)
-        self.points: dict[str, PointSet] = {}
+        self.point_sets: dict[str, PointSet] = {}
         self.report: dict[str, dict[str, object]] = {}
         self.words = self.weights = 0
 
@@ -86,7 +86,7 @@ class _Exporter:
         meta["recipe"] = self.model.recipe
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
-        return Network(self.model.name, self.formats[INPUT], layers, self.points, meta)
+        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)
 
     def _layer(self, layer: QuantLayer) -> Layer:
         self.report[layer.name] = {}
@@ -105,14 +105,14 @@ class _Exporter:
         """Name of the set in the network; equal sets share one, and another set of that name is never meant."""
         if points == digit_points(self.config.fmt):
             name = "digits"
-        for known, there in self.points.items():
+        for known, there in self.point_sets.items():
             if there == points:
                 return known
         unique, number = name, 1
-        while unique in self.points or (unique == "digits" and points != digit_points(self.config.fmt)):
+        while unique in self.point_sets or (unique == "digits" and points != digit_points(self.config.fmt)):
             number += 1
             unique = f"{name}_{number}"
-        self.points[unique] = points
+        self.point_sets[unique] = points
         return unique
 
     def _digits(self) -> str:

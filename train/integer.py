@@ -89,7 +89,7 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
 
 
 def _weights(network: Network, branch: Branch) -> Tensor:
-    values = torch.tensor(network.points[branch.points].values, dtype=torch.int64)
+    values = torch.tensor(network.point_sets[branch.point_set].values, dtype=torch.int64)
     words = values[torch.as_tensor(branch.codes.astype("int64"))]
     return sum(
         (word << shift for word, shift in zip(words, branch.shifts, strict=True)), start=torch.zeros_like(words[0])

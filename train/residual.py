@@ -28,7 +28,7 @@ def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], p
     kept = [n for n in range(len(codes)) if (codes[n] != zero).any()] or [0]
     return Branch(
         source=skip.source,
-        points=points,
+        point_set=points,
         codes=np.ascontiguousarray(codes[kept]),
         shifts=tuple(shifts[n] for n in kept),
         stride=skip.stride,

@@ -32,7 +32,7 @@ def branch_products(network, branch, m, i, j, source):
     """Weight times activation of every position of a window, those outside the map left out."""
     if not 0 <= m < branch.codes.shape[1]:
         return []
-    points = network.points[branch.points]
+    points = network.point_sets[branch.point_set]
     height, width = len(source[0]), len(source[0][0])
     _, outputs, inputs, kernel_y, kernel_x = branch.codes.shape
     group = m // (outputs // branch.groups)

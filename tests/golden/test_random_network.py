@@ -30,9 +30,9 @@ CONFIGS = [
 def same(one, other):
     """Whether two networks are the same in everything."""
     fields = ("name", "kind", "output", "low", "high", "maximum")
-    branch_fields = ("source", "points", "shifts", "stride", "padding", "dilation", "groups", "channel")
+    branch_fields = ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel")
     return (
-        (one.name, one.input, one.points) == (other.name, other.input, other.points)
+        (one.name, one.input, one.point_sets) == (other.name, other.input, other.point_sets)
         and len(one.layers) == len(other.layers)
         and all(
             all(getattr(a, key) == getattr(b, key) for key in fields)
@@ -63,8 +63,8 @@ def test_networks_stay_within_the_build(config):
     for seed in range(12):
         network = random_network(seed, config, layers=3)
         assert len(network.layers) == 3
-        assert len(network.points) <= config.sets
-        assert all(points.fmt == config.fmt for points in network.points.values())
+        assert len(network.point_sets) <= config.sets
+        assert all(points.fmt == config.fmt for points in network.point_sets.values())
         for tensor in network.tensors.values():
             assert tensor.bits <= config.act_bits
             assert max(tensor.shape[1:]) <= config.max_side
@@ -128,7 +128,7 @@ def occurrences(config, *, seeds):
     found = Counter()
     for seed in range(seeds):
         network = random_network(seed, config)
-        found["point sets"] += len(network.points)
+        found["point sets"] += len(network.point_sets)
         for layer in network.layers:
             found.update(what for what, does in layer_features(config, network, layer).items() if does)
             found[layer.kind] += 1
@@ -160,7 +160,7 @@ def layer_features(config, network, layer):
 
 
 def branch_features(config, network, layer, branch):
-    source, points = network.tensors[branch.source], network.points[branch.points]
+    source, points = network.tensors[branch.source], network.point_sets[branch.point_set]
     identity = len(layer.branches) > 1 and branch.groups == branch.in_channels and branch.kernel == (1, 1)
     values = np.array(points.values)[branch.codes]
     second = values[1] if len(values) == 2 else None

@@ -38,8 +38,8 @@ def point_sets(rng: np.random.Generator, fmt: WeightFormat) -> dict[str, PointSe
     if len(fmt.menus) == 1:
         return {"natural": catalog.log_points(fmt)}
     positive = [level for level in fmt.universal_set if level]
-    some = rng.choice(positive, fmt.points, replace=len(positive) < fmt.points).tolist()
-    other = rng.choice(positive, fmt.points, replace=True).tolist()
+    some = rng.choice(positive, fmt.point_count, replace=len(positive) < fmt.point_count).tolist()
+    other = rng.choice(positive, fmt.point_count, replace=True).tolist()
     return {
         "dense": PointSet(fmt, tuple(some)),
         "zero": PointSet(fmt, (*other[:-1], 0)),
@@ -60,7 +60,7 @@ def branch(
     name = sorted(points)[rng.integers(len(points))]
     words = int(rng.integers(1, 4))
     shape = (words, out_channels, source[1].shape[0] // groups, *kernel)
-    codes = rng.integers(0, 2 * points[name].fmt.points, shape).astype(np.uint8)
+    codes = rng.integers(0, 2 * points[name].fmt.point_count, shape).astype(np.uint8)
     if points[name].has_zero:
         for word in range(1, words):
             codes[word, :, :: int(rng.integers(1, 3))] = points[name].encode(0)
@@ -125,7 +125,7 @@ def _layer(rng, name, kind, points, source, tensors) -> Layer:
         geometry["dilation"] = (1, 1)
         one = branch(rng, points, (source, tensor), channels, groups=channels, kernel=kernel, **geometry)
         codes = np.full((1, *one.codes.shape[1:]), one.codes.flat[0], dtype=np.uint8)
-        one = Branch(source, one.points, codes, one.shifts[:1], groups=channels, **geometry)
+        one = Branch(source, one.point_set, codes, one.shifts[:1], groups=channels, **geometry)
         return layer(rng, name, kind, [one], (channels, *one.output_size(height, width)), maximum=True)
     if kind == "add":
         peers = [key for key, other in tensors.items() if other.shape[1:] == tensor.shape[1:]]
@@ -135,7 +135,7 @@ def _layer(rng, name, kind, points, source, tensors) -> Layer:
         branches = [
             Branch(
                 key,
-                one.points,
+                one.point_set,
                 one.codes,
                 one.shifts,
                 groups=one.groups,

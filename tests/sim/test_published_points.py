@@ -48,7 +48,7 @@ def network_of(sets):
     output = Tensor((LANES, 2, 2), 8, True, 1.0)
     built = []
     for name, points in sets.items():
-        codes = np.resize(np.arange(2 * points.fmt.points, dtype=np.uint8), (1, LANES, LANES, 1, 1))
+        codes = np.resize(np.arange(2 * points.fmt.point_count, dtype=np.uint8), (1, LANES, LANES, 1, 1))
         branch = Branch(INPUT, name, codes, (0,))
         built.append(Layer(name, "conv2d", (branch,), output, 0 * one, one, 0 * one, output.low, output.high))
     return Network("published", Tensor((LANES, 2, 2), 8, True, 1.0), tuple(built), sets)

@@ -94,7 +94,7 @@ def test_words_and_cycles_of_second_words(network, config):
     (cost,) = costs.values()
     # 36 tiles: 18 of 8 x 8 weights, 18 of 8 x 4; the chosen 18 by the quantizer's own account.
     branch = network.layers[1].branches[0]
-    busy = np.array(network.points[branch.points].values)[branch.codes[1]] != 0
+    busy = np.array(network.point_sets[branch.point_set].values)[branch.codes[1]] != 0
     wide, narrow = (
         sum(int(part.any(axis=(0, 1)).sum()) for part in (busy[:8, lanes], busy[8:, lanes]))
         for lanes in (slice(0, 8), slice(8, 12))

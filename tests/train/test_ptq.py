@@ -233,10 +233,10 @@ def test_narrow_words_run_on_a_wider_array(model, images, bits):
     converted = convert(model, recipe(bits), FORMAT)
     quantize(converted, images, replace(BLOCK, steps=5))
     network = export(converted, config)
-    assert {points.fmt for points in network.points.values()} == {config.fmt}
+    assert {points.fmt for points in network.point_sets.values()} == {config.fmt}
     layer = network.layers[1]
     quantizer = converted.conv_layers[1].weight_quantizer
-    values = layer.branches[0].weights(network.points[layer.branches[0].points])
+    values = layer.branches[0].weights(network.point_sets[layer.branches[0].point_set])
     integers = quantizer.integers(converted.conv_layers[1].float_weight / quantizer.scale.view(-1, 1, 1, 1))
     assert np.array_equal(values, integers.detach().numpy())
     x = torch.round(images * 16).long()

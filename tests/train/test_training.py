@@ -167,7 +167,7 @@ def test_post_training(digits, trained, name, build, allowed):
     logits = integer.run(network, digits.test_integers)["linear"].flatten(1)
     assert abs(float((logits.argmax(1) == digits.test_y).double().mean()) - result.accuracy) < 0.004
     for layer in (1, 2):
-        points = network.points[network.layers[layer].branches[0].points]
+        points = network.point_sets[network.layers[layer].branches[0].point_set]
         assert points == result.model.conv_layers[layer].weight_quantizer.points
 
 

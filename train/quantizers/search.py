@@ -50,7 +50,7 @@ def search_points(
     importance: NDArray[np.floating] | None = None,
     tolerance: float = TOLERANCE,
 ) -> PointSearch:
-    """Best ``fmt.points`` levels out of `fmt`'s universal set, with the best scales.
+    """Best ``fmt.point_count`` levels out of `fmt`'s universal set, with the best scales.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def search_points(
     flat, h = _checked(weights, importance)
     if not 0 <= tolerance < 1:
         raise ValueError(f"Tolerance must be 0 to below 1, not {tolerance!r}")
-    levels, count = fmt.universal_set, min(fmt.points, len(fmt.universal_set))
+    levels, count = fmt.universal_set, min(fmt.point_count, len(fmt.universal_set))
     if levels[-1] <= 0:
         raise ValueError(f"Universal set must have a level above 0, not {levels!r}")
     unit = np.ldexp(1.0, int(np.frexp(np.abs(flat).max())[1]))  # a power of two: nothing is rounded
@@ -97,7 +97,7 @@ def search_points(
     points, factor = smallest(points, levels)
     scales *= factor
     error = objective(flat, points, scales, h)
-    padded = points + (points[-1],) * (fmt.points - count)
+    padded = points + (points[-1],) * (fmt.point_count - count)
     return PointSearch(padded, scales * unit, error * unit**2, min(lower, error) * unit**2)
 
 

@@ -48,7 +48,7 @@ class SubsetQuantizer(WeightQuantizer):
         self.fmt = catalog.subset_format(bits, universal_set, menus=menus)
         self.granularity = granularity
         self.levels: Tensor
-        self.register_buffer("levels", torch.tensor(self.fmt.universal_set[-self.fmt.points :], dtype=torch.int64))
+        self.register_buffer("levels", torch.tensor(self.fmt.universal_set[-self.fmt.point_count :], dtype=torch.int64))
 
     @property
     def points(self) -> PointSet:
@@ -68,7 +68,7 @@ class SubsetQuantizer(WeightQuantizer):
         """Search point set and scales of least squared error, each weight's error multiplied with its importance."""
         if not weight.any():
             # An emptied layer gives its bias: a set that has zero, which a search does not ask for.
-            self.levels.copy_(torch.tensor(self.fmt.universal_set[: self.fmt.points]))
+            self.levels.copy_(torch.tensor(self.fmt.universal_set[: self.fmt.point_count]))
             self.scale.fill_(LEAST_SCALE / self.top)  # small, as biases are rounded to its multiples
             return
         found = search_points(
@@ -87,7 +87,7 @@ class SubsetQuantizer(WeightQuantizer):
         if fmt.menus != self.fmt.menus or fmt.index_bits < self.fmt.index_bits:
             raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
         levels = self.points.levels
-        points = PointSet(fmt, levels + levels[-1:] * (fmt.points - len(levels)))
+        points = PointSet(fmt, levels + levels[-1:] * (fmt.point_count - len(levels)))
         with torch.no_grad():
             values = self.integers(weight / per_channel(self.scale))
         codes = encode_values(values.numpy(), points)[None]
