@@ -2,7 +2,7 @@
 
 Every array is 16 x 16 with 8-bit activations and holds everything an array holds: double-buffered tile words, elements,
 adder tree and its registers, with the same number of registers from operand to sum. Elements differ: ours; a
-multiplier in each of several forms, of which the smallest counts; the unit that paper 003 draws, with its
+multiplier in each of several forms, of which the smallest counts; the unit that [SubsetQ] draws, with its
 accumulator; and subset products made once a row. An array is its columns, so one column is mapped.
 
 Standard cells need a Liberty file: ``LIBERTY=path``. Without it, only ECP5 is measured.
@@ -85,7 +85,7 @@ def designs(technology: str) -> Iterator[Design]:
         yield Design(f"subset{bits}", "two terms", ((partial(Column, config), COLS),))
         picking = partial(Column, config, partial(PickElement, config))
         yield Design(f"subset{bits}", "shared products", ((picking, COLS), (partial(RowProducts, config), 1)))
-    yield Design("paper_subset", "paper 003", ((partial(PaperMacColumn, subset), COLS),))
+    yield Design("paper_subset", "[SubsetQ]", ((partial(PaperMacColumn, subset), COLS),))
     for bits in (3, 4, 8):
         for form in FORMS:
             column = partial(Column, log, partial(MultiplierElement, log, bits, form))

@@ -1,10 +1,10 @@
 """Area of frozen weights against the array: from how many weights on is an array smaller?
 
-da4ml (Sun et al., TRETS 2025) turns a constant matrix into a network of adders that takes a vector in every cycle. The
-same trained layers, quantized to 4-bit words of ours, go through da4ml and then through the flow that measures our
-array. The array is 16 x 16, takes any weights and needs a pass for each 16 x 16 weights. `beside` counts what it needs
-around it and an adder network does not: accumulators, decoder, operands, window generator and sequencer. Feature memory
-and requantisation are counted on neither side; weight memory is stated in bits.
+da4ml [DA4ML] turns a constant matrix into a network of adders that takes a vector in every cycle. The same trained
+layers, quantized to 4-bit words of ours, go through da4ml and then through the flow that measures our array. The array
+is 16 x 16, takes any weights and needs a pass for each 16 x 16 weights. `beside` counts what it needs around it and an
+adder network does not: accumulators, decoder, operands, window generator and sequencer. Feature memory and
+requantisation are counted on neither side; weight memory is stated in bits.
 
 Standard cells need a Liberty file: ``LIBERTY=path``. ``WEIGHTS=path`` names trained weights; else they are synthetic.
 """

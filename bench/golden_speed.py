@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from golden import catalog, layers
 from golden.formats import PointSet
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 from golden.rounding import scale_multiplier
 from support.files import write_text
 
@@ -35,11 +35,13 @@ def resnet20(seed: int = 0) -> Network:
     sample = {INPUT: rng.integers(-128, 128, (8, 3, 32, 32))}
     built: list[Layer] = []
 
-    def add(name: str, kind: str, terms: tuple[Term, ...], shape: tuple[int, int, int], bits: int, signed: bool) -> str:
+    def add(
+        name: str, kind: str, branches: tuple[Branch, ...], shape: tuple[int, int, int], bits: int, signed: bool
+    ) -> str:
         nonlocal network
         ones = np.ones(shape[0], dtype=np.int64)
         tensor = Tensor(shape, bits, signed, 1.0)
-        draft = Layer(name, kind, terms, tensor, 0 * ones, ones, ones, tensor.low, tensor.high)
+        draft = Layer(name, kind, branches, tensor, 0 * ones, ones, ones, tensor.low, tensor.high)
         network = Network("resnet20", network.input, (*built, draft), points)
         acc = layers.accumulate(network, draft, sample)
         pairs = [
@@ -52,15 +54,15 @@ def resnet20(seed: int = 0) -> Network:
             for sums in acc.swapaxes(0, 1)
         ]
         multiplier, right = np.array(pairs, dtype=np.int64).T
-        built.append(Layer(name, kind, terms, tensor, 0 * ones, multiplier, right, tensor.low, tensor.high))
+        built.append(Layer(name, kind, branches, tensor, 0 * ones, multiplier, right, tensor.low, tensor.high))
         sample[name] = layers.requantise(built[-1], acc)
         network = Network("resnet20", network.input, tuple(built), points)
         return name
 
-    def conv(source: str, inputs: int, outputs: int, kernel: int, stride: int, words: int) -> Term:
+    def conv(source: str, inputs: int, outputs: int, kernel: int, stride: int, words: int) -> Branch:
         codes = rng.integers(0, 16, (words, outputs, inputs, kernel, kernel), dtype=np.uint8)
         shifts = tuple(range(0, 2 * words, 2))
-        return Term(source, "log", codes, shifts, stride=(stride, stride), padding=(kernel // 2, kernel // 2))
+        return Branch(source, "log", codes, shifts, stride=(stride, stride), padding=(kernel // 2, kernel // 2))
 
     here = add("conv", "conv2d", (conv(INPUT, 3, 16, 3, 1, 4),), (16, 32, 32), 4, False)
     inputs, side = 16, 32
@@ -73,8 +75,8 @@ def resnet20(seed: int = 0) -> Network:
             name = f"stage{stage}.{block}"
             here = add(f"{name}.conv1", "conv2d", (conv(here, inputs, outputs, 3, stride, 1),), shape, 4, False)
             residual = _constant(skip, points["log"], inputs, 16, stride, (outputs - inputs) // 2)
-            terms = (conv(here, outputs, outputs, 3, 1, 1), residual)
-            here = add(f"{name}.conv2", "conv2d", terms, shape, 4, False)
+            branches = (conv(here, outputs, outputs, 3, 1, 1), residual)
+            here = add(f"{name}.conv2", "conv2d", branches, shape, 4, False)
             inputs = outputs
     pool = _constant(here, points["log"], 64, 1, 1, 0, kernel=8)
     here = add("pool", "avgpool", (pool,), (64, 1, 1), 8, False)
@@ -84,15 +86,15 @@ def resnet20(seed: int = 0) -> Network:
 
 def _placeholder() -> Layer:
     one = np.ones(1, dtype=np.int64)
-    term = Term(INPUT, "log", np.zeros((1, 1, 3, 1, 1), dtype=np.uint8), (0,))
-    return Layer("placeholder", "conv2d", (term,), Tensor((1, 32, 32), 2, False, 1.0), 0 * one, one, one, 0, 1)
+    branch = Branch(INPUT, "log", np.zeros((1, 1, 3, 1, 1), dtype=np.uint8), (0,))
+    return Layer("placeholder", "conv2d", (branch,), Tensor((1, 32, 32), 2, False, 1.0), 0 * one, one, one, 0, 1)
 
 
 def _constant(
     source: str, points: PointSet, channels: int, value: int, stride: int, offset: int, kernel: int = 1
-) -> Term:
+) -> Branch:
     codes = np.full((1, channels, 1, kernel, kernel), points.encode(value), dtype=np.uint8)
-    return Term(source, "log", codes, (0,), stride=(stride, stride), groups=channels, channel=offset)
+    return Branch(source, "log", codes, (0,), stride=(stride, stride), groups=channels, channel=offset)
 
 
 def run_golden(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -101,17 +103,17 @@ def run_golden(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.i
 
 
 def run_plain(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    """Each layer as one would first write it: int64 throughout, windows unfolded, one matrix product a term."""
+    """Each layer as one would first write it: int64 throughout, windows unfolded, one matrix product a branch."""
     values = {INPUT: x}
     for layer in network.layers:
         acc = np.zeros((len(x), *layer.output.shape), dtype=np.int64) + layer.bias[:, None, None]
-        for term in layer.terms:
-            weights = term.weights(network.points[term.points])
-            (pad_y, pad_x), (step_y, step_x) = term.padding, term.stride
-            padded = np.pad(values[term.source], ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
-            windows = sliding_window_view(padded, term.kernel, (2, 3))[:, :, ::step_y, ::step_x]
-            target = acc[:, term.channel : term.channel + term.out_channels]
-            if term.groups > 1:
+        for branch in layer.branches:
+            weights = branch.weights(network.point_sets[branch.point_set])
+            (pad_y, pad_x), (step_y, step_x) = branch.padding, branch.stride
+            padded = np.pad(values[branch.source], ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
+            windows = sliding_window_view(padded, branch.kernel, (2, 3))[:, :, ::step_y, ::step_x]
+            target = acc[:, branch.channel : branch.channel + branch.out_channels]
+            if branch.groups > 1:
                 target += np.einsum("bchwyx,cyx->bchw", windows, weights[:, 0])
             else:
                 columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, weights[0].size)
@@ -128,7 +130,9 @@ def torch_runner(network: Network) -> Runner:
 
     prepared = []
     for layer in network.layers:
-        weights = [torch.from_numpy(term.weights(network.points[term.points])).float() for term in layer.terms]
+        weights = [
+            torch.from_numpy(branch.weights(network.point_sets[branch.point_set])).float() for branch in layer.branches
+        ]
         scale = torch.from_numpy(layer.multiplier * 2.0**-layer.right).float()[:, None, None]
         prepared.append((layer, weights, scale, torch.from_numpy(layer.bias).float()[:, None, None]))
 
@@ -137,9 +141,9 @@ def torch_runner(network: Network) -> Runner:
         values = {INPUT: torch.from_numpy(x).float()}
         for layer, weights, scale, bias in prepared:
             acc = torch.zeros((len(x), *layer.output.shape))
-            for term, weight in zip(layer.terms, weights, strict=True):
-                acc[:, term.channel : term.channel + term.out_channels] += torch.nn.functional.conv2d(
-                    values[term.source], weight, None, term.stride, term.padding, term.dilation, term.groups
+            for branch, weight in zip(layer.branches, weights, strict=True):
+                acc[:, branch.channel : branch.channel + branch.out_channels] += torch.nn.functional.conv2d(
+                    values[branch.source], weight, None, branch.stride, branch.padding, branch.dilation, branch.groups
                 )
             values[layer.name] = ((acc + bias) * scale).round_().clamp_(layer.low, layer.high)
         return {layer.name: values[layer.name].long().numpy() for layer in network.layers}
@@ -148,12 +152,12 @@ def torch_runner(network: Network) -> Runner:
 
 
 def macs(network: Network) -> int:
-    """Multiplications of weights and activations an image, identity and pooling terms left out."""
+    """Multiplications of weights and activations an image, identity and pooling branches left out."""
     return sum(
-        term.codes[0].size * layer.output.shape[1] * layer.output.shape[2]
+        branch.codes[0].size * layer.output.shape[1] * layer.output.shape[2]
         for layer in network.layers
-        for term in layer.terms
-        if term.groups == 1
+        for branch in layer.branches
+        if branch.groups == 1
     )
 
 

@@ -27,16 +27,16 @@ ELEMENTS = {"log_16x16": "log3", "subset_16x16": "subset4"}
 MACS = 256
 
 
-def front(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The points that no other beats: none is as accurate at less area x cycles, or more accurate at as much."""
+def front(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The candidates that no other beats: none is as accurate at less area x cycles, or more accurate at as much."""
     best: list[dict[str, Any]] = []
-    for point in sorted(points, key=lambda point: (point["cost"], -point["accuracy"])):
+    for point in sorted(candidates, key=lambda point: (point["cost"], -point["accuracy"])):
         if not best or point["accuracy"] > best[-1]["accuracy"]:
             best.append(point)
     return best
 
 
-def points(rows: list[dict[str, Any]], areas: dict[str, Any], plain_cycles: dict[str, int]) -> list[dict[str, Any]]:
+def candidates(rows: list[dict[str, Any]], areas: dict[str, Any], plain_cycles: dict[str, int]) -> list[dict[str, Any]]:
     """A point for each row of ResNet-20.
 
     Parameters
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     technology = next((name for name in areas if not name.startswith("ecp5")), "ecp5")
     unit = "LUT sites" if technology == "ecp5" else "um2"
     plain = {build: measure("resnet20", load_config(f"configs/{build}.toml"))["cycles"] for build in ELEMENTS}
-    found = points(json.loads(RESULTS.read_text(encoding="utf-8")), areas[technology], plain)
+    found = candidates(json.loads(RESULTS.read_text(encoding="utf-8")), areas[technology], plain)
     best = front(found)
     print(f"{'recipe':24} {'build':14} {'accuracy':>8} {'cycles':>8} {unit + ' of the array':>24} {'product, 1e9':>13}")
     for point in sorted(found, key=lambda point: point["cost"]):

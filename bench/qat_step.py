@@ -26,12 +26,12 @@ from train.convert import calibrate, convert
 from train.data import DataSet, InputFormat
 from train.loop import Training
 from train.models import build_model
-from train.recipe import Recipe, TrainRule, load_recipe
+from train.recipe import Recipe, TrainSettings, load_recipe
 
 REPORT = Path("build/bench/qat_step.json")
 PEERS = Path("build/venv-bench/bin/python")
 BATCH = 128
-FLOAT = TrainRule(epochs=1000, batch=BATCH, lr=0.01, optimizer="sgd")
+FLOAT = TrainSettings(epochs=1000, batch=BATCH, lr=0.01, optimizer="sgd")
 Step = Callable[[], object]
 
 
@@ -44,7 +44,7 @@ def data() -> DataSet:
     return DataSet("random", x, y, x, y, form, 10)
 
 
-def step_of(model: nn.Module, settings: TrainRule) -> Step:
+def step_of(model: nn.Module, settings: TrainSettings) -> Step:
     """A step of the project's own training loop."""
     model.train()
     training = Training(model, data(), settings)

@@ -1,4 +1,4 @@
-"""Search for the 4-bit point set of a 64x64x3x3 layer of ResNet-20, beside the procedure of paper 003.
+"""Search for the 4-bit point set of a 64x64x3x3 layer of ResNet-20, beside the procedure of [SubsetQ].
 
 The peer is that procedure in vectorised NumPy: for every subset of the universal set, divided by its largest point, the
 scale starts at 1 and takes least-squares steps over all weights (divided by the largest magnitude) until it moves less
@@ -50,7 +50,7 @@ def layer_weights(path: Path | None) -> tuple[Array, str]:
 
 def candidates(fmt: WeightFormat) -> Array:
     """Every subset, each divided by its largest point; shape (subsets, points)."""
-    subsets = np.array(list(combinations(fmt.universal_set, fmt.points)), dtype=np.float64)
+    subsets = np.array(list(combinations(fmt.universal_set, fmt.point_count)), dtype=np.float64)
     return subsets / subsets[:, -1:]
 
 
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     fmt = catalog.subset_format(options.bits)
     result = measure(weights, fmt, sample=options.sample, repeats=options.repeats)
     peer, channels = result["peer"], result["scale_a_channel"]
-    title = f"paper 003, NumPy ({peer['subsets_timed']} of {result['subsets']} timed)"
+    title = f"[SubsetQ], NumPy ({peer['subsets_timed']} of {result['subsets']} timed)"
     print(f"Point set of {'x'.join(map(str, SHAPE))} weights ({source}), {options.bits} bits, one scale a tensor")
     print(f"{'':38} {'seconds':>12} {'error':>16}  points")
     print(f"{title:38} {peer['seconds_scaled_up']:12.2f} {peer['error']:16.12f}  {peer['points']}")

@@ -42,11 +42,11 @@ def run_host(config: ArrayConfig, count: int, repeats: int) -> dict[str, Any]:
     program = fast.build_machine(config)
     seconds, results = [], []
     for inferences in (0, repeats):
-        job = fast.Job().send(image.beats)
+        script = fast.HostScript().send(image.beats)
         for x in [*inputs] * inferences:
-            job.send(input_frame(image, x)).run()
+            script.send(input_frame(image, x)).run()
         start = time.perf_counter()
-        records = fast.run(program, job)
+        records = fast.run(program, script)
         seconds.append(time.perf_counter() - start)
         results = [record for record in records if isinstance(record, Inference)]
     if [record for record in records if not isinstance(record, Inference) and record]:

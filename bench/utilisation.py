@@ -68,9 +68,9 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
     for layer in network.layers:
         if layer.kind not in ("conv2d", "linear"):
             continue
-        term = layer.terms[0]
-        own = term.codes[0].size * layer.output.shape[1] * layer.output.shape[2]
-        macs, words = macs + own, words + own * len(term.codes)
+        branch = layer.branches[0]
+        own = branch.codes[0].size * layer.output.shape[1] * layer.output.shape[2]
+        macs, words = macs + own, words + own * len(branch.codes)
         layers[layer.name] = round(own / (cycles[layer.name] * config.rows * config.cols), 4)
     elements = config.rows * config.cols
     return {

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.bridge import MACHINE, Bridge
-from boards.uart import Receiver, Sender
+from boards.uart import Receiver, Transmitter
 from golden.config import ArrayConfig
 from hdl.top import Twofold
 
@@ -34,13 +34,13 @@ class SerialMachine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.receiver = receiver = Receiver(self.divisor)
-        m.submodules.sender = sender = Sender(self.divisor)
+        m.submodules.transmitter = transmitter = Transmitter(self.divisor)
         m.submodules.bridge = bridge = Bridge()
         m.submodules.machine = machine = Twofold(self.config)
-        wiring.connect(m, bridge.o, sender.i)
+        wiring.connect(m, bridge.o, transmitter.i)
         m.d.comb += [
             receiver.rx.eq(self.rx),
-            self.tx.eq(sender.tx),
+            self.tx.eq(transmitter.tx),
             bridge.byte.eq(receiver.byte),
             bridge.valid.eq(receiver.valid),
             machine.s_axil_wstrb.eq(-1),

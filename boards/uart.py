@@ -66,7 +66,7 @@ class Receiver(wiring.Component):
         return m
 
 
-class Sender(wiring.Component):
+class Transmitter(wiring.Component):
     """Bytes to a line.
 
     Parameters

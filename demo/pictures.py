@@ -29,13 +29,13 @@ def _encoded(figure: Figure) -> str:
 def weight_histograms(outcome: Outcome) -> str:
     """Float weights of every layer, each channel in its own LSBs, and the integers that they became."""
     convs = outcome.quantized.model.conv_layers
-    terms = {layer.name: layer.terms[0] for layer in outcome.network.layers}
+    branches = {layer.name: layer.branches[0] for layer in outcome.network.layers}
     figure, axes = plt.subplots(1, len(convs), figsize=(3.6 * len(convs), 2.8), squeeze=False)
     for axis, conv in zip(axes[0], convs, strict=True):
         scale = conv.weight_quantizer.scale.detach().double().numpy().reshape(-1, 1, 1, 1)
         weights = conv.float_weight.detach().double().numpy().reshape(conv.weight_quantizer.shape) / scale
-        term = terms[conv.name]
-        coded = term.weights(outcome.network.points[term.points])
+        branch = branches[conv.name]
+        coded = branch.weights(outcome.network.point_sets[branch.point_set])
         # Residual layers carry fraction bits: the same weights, shifted.
         integers = coded / _step(coded, weights)
         axis.hist(weights.ravel(), bins=80, color="#cbd5e0", label="float")

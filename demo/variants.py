@@ -18,7 +18,7 @@ from hdl.emit import emit, top_name
 from mapper.compiler import compile_network
 from sim.fast import build_machine, run_images
 from support.files import write_text
-from synth.area import synthesise
+from synth.multipliers import mapped_multipliers
 from train import integer, pipelines
 from train.data import DataSet
 from train.export import export
@@ -164,7 +164,7 @@ def run_variant(
         raise RuntimeError(f"Cycles must be the same for every image, not {sorted(cycles)}")
 
     say("synthesis")
-    netlist = synthesise(config, folder / "synth" / config.name)
+    netlist = mapped_multipliers(config, folder / "synth" / config.name)
     guesses = np.array(outputs).reshape(len(outputs), -1).argmax(axis=1)
     return Outcome(
         variant,

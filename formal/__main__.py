@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from formal.properties import PROPERTIES
-from formal.runner import OUTPUT, Result, jobs, run
+from formal.runner import OUTPUT, ProofResult, obligations, run
 from support.console import run_command
 from support.files import write_text
 
 
-def _table(results: list[Result]) -> Table:
+def _table(results: list[ProofResult]) -> Table:
     table = Table("property", "builds", "requirements", "faults caught", "seconds", "status", title="make formal")
     for name in dict.fromkeys(result.name for result in results):
         rows = [result for result in results if result.name == name]
@@ -50,11 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     console = Console()
     try:
-        todo = jobs([checker for checker in chosen if checker.short or not options.short], short=options.short)
+        todo = obligations([checker for checker in chosen if checker.short or not options.short], short=options.short)
     except (OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found: dict[int, list[Result]] = {}
+    found: dict[int, list[ProofResult]] = {}
     columns = (TextColumn("{task.description:50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     context = multiprocessing.get_context("spawn")
     with (
@@ -62,22 +62,22 @@ def main(arguments: list[str] | None = None) -> int:
         ProcessPoolExecutor(options.jobs, mp_context=context) as pool,
     ):
         bar = progress.add_task("proofs", total=len(todo))
-        futures = {pool.submit(run, job): number for number, job in enumerate(todo)}
+        futures = {pool.submit(run, obligation): number for number, obligation in enumerate(todo)}
         for future in as_completed(futures):
-            job = todo[futures[future]]
+            obligation = todo[futures[future]]
             found[futures[future]] = results = future.result()
-            progress.update(bar, advance=1, description=job.checker.name)
+            progress.update(bar, advance=1, description=obligation.checker.name)
             bad = [result for result in results if not result.good]
             mark = "FAIL" if bad else "ok  "
             if bad or not console.is_terminal:
                 note = f": {bad[0].status}; {bad[0].message}" if bad else ""
                 where = (
-                    ", ".join(job.formats)
-                    if len(job.formats) <= 3
-                    else f"{job.formats[0]} and {len(job.formats) - 1} more"
+                    ", ".join(obligation.formats)
+                    if len(obligation.formats) <= 3
+                    else f"{obligation.formats[0]} and {len(obligation.formats) - 1} more"
                 )
                 progress.console.print(
-                    f"{mark} {results[0].seconds:6.1f} s {job.checker.name}, {where}{note}", highlight=False
+                    f"{mark} {results[0].seconds:6.1f} s {obligation.checker.name}, {where}{note}", highlight=False
                 )
     results = [result for number in sorted(found) for result in found[number]]
     console.print(_table(results))

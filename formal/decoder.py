@@ -73,14 +73,14 @@ class SubsetDecoder(Checker):
         row = fields_layout(fmt.row_fields)
         number = self.constant(m, "chosen_set", bits_for(config.sets))
         index = self.constant(m, "chosen_index", fmt.index_bits)
-        line = Signal(bits_for(config.sets * fmt.points))
-        m.d.comb += line.eq(number * fmt.points + index)
+        line = Signal(bits_for(config.sets * fmt.point_count))
+        m.d.comb += line.eq(number * fmt.point_count + index)
         self.assume(dut.set < config.sets)
         loaded = Signal(row.size)
         with m.If(dut.table.valid & dut.table.ready & (dut.table.payload.line == line)):
             m.d.sync += loaded.eq(dut.table.payload.row.as_value())
-        table = Array(self.peek(f"row{n}", row.size) for n in range(config.sets * fmt.points))
-        active = Array(self.peek(f"active{n}", row.size) for n in range(fmt.points))
+        table = Array(self.peek(f"row{n}", row.size) for n in range(config.sets * fmt.point_count))
+        active = Array(self.peek(f"active{n}", row.size) for n in range(fmt.point_count))
         chosen = self.past(m, dut.set == number, "chosen") & self.running
         before = self.past(m, loaded, "loaded")
         terms, signs = [], []

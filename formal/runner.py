@@ -14,7 +14,7 @@ OUTPUT = Path("build/formal")
 
 
 @dataclass(frozen=True)
-class Job:
+class Obligation:
     """A property of one component, for the builds that have the same component.
 
     Parameters
@@ -31,7 +31,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Result:
+class ProofResult:
     """How a proof went for one build.
 
     Attributes
@@ -68,7 +68,7 @@ class Result:
         return self.status == "proven" and self.seeded_fault_caught
 
 
-def jobs(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Job]:
+def obligations(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Obligation]:
     """What there is to prove; builds with the same component and checker once."""
     found = []
     sources = {"shipped": builds.shipped(), "formats": builds.shipped() | builds.formats(), "selects": builds.selects()}
@@ -82,21 +82,21 @@ def jobs(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Job]
                 continue
             task = prepare(checker, config, emitted=False)
             same.setdefault((task.verilog, task.rtlil), []).append(name)
-        found += [Job(checker, configs[names[0]], tuple(names)) for names in same.values()]
+        found += [Obligation(checker, configs[names[0]], tuple(names)) for names in same.values()]
     return found
 
 
-def run(job: Job, folder: Path = OUTPUT) -> list[Result]:
+def run(obligation: Obligation, folder: Path = OUTPUT) -> list[ProofResult]:
     """Prove a property and see that its faults are caught; what was found before in `folder` is not done again."""
-    checker, known = job.checker, folder / "kept"
-    folder = folder / re.sub(r"\W+", "_", f"{checker.__name__} {job.formats[0]}")
+    checker, known = obligation.checker, folder / "kept"
+    folder = folder / re.sub(r"\W+", "_", f"{checker.__name__} {obligation.formats[0]}")
     claim = " ".join((checker.__doc__ or "").split())
     try:
-        task = prepare(checker, job.config)
+        task = prepare(checker, obligation.config)
         outcome = kept.proof(task, checker.depth, folder, known)
         survivors = []
         for number, fault in enumerate(checker.faults):
-            faulty = prepare(checker, replace(job.config, **checker.fault_build), fault)
+            faulty = prepare(checker, replace(obligation.config, **checker.fault_build), fault)
             if not kept.caught(faulty, fault.breaks, checker.fault_depth, folder / f"fault{number}", known):
                 survivors.append(fault.breaks)
         message = f"not proven: {', '.join(outcome.failed)}" if outcome.failed else ""
@@ -105,16 +105,16 @@ def run(job: Job, folder: Path = OUTPUT) -> list[Result]:
     except (OSError, RuntimeError, TypeError, ValueError, NameError) as error:
         status, seconds, count, survivors, message = "error", 0.0, 0, ["all"], str(error)
     return [
-        Result(
+        ProofResult(
             name=checker.name,
             format=name,
             status=status,
-            seconds=round(seconds, 2) if name == job.formats[0] else 0.0,
+            seconds=round(seconds, 2) if name == obligation.formats[0] else 0.0,
             seeded_fault_caught=not survivors,
             requirements=count,
             faults=len(checker.faults),
             claim=claim,
             message=message,
         )
-        for name in job.formats
+        for name in obligation.formats
     ]

@@ -7,9 +7,9 @@ def log_format(bits: int, *, asymmetric: bool = False) -> WeightFormat:
     """Log word of `bits` bits, sign included: zero and powers of two.
 
     Symmetric (default): ``{0, +-1, +-2, ... +-2**(2**(bits-1)-2)}`` in LSBs, magnitude code k being
-    ``2**(k-1)``. Source: paper 002 section 2.2 (base-2 logarithmic). Asymmetric: one more negative level, the
+    ``2**(k-1)``. Source: [Sigma] section 2.2 (base-2 logarithmic). Asymmetric: one more negative level, the
     smallest, is the code that would be negative zero; then magnitude code k is ``2**k`` and the
-    spare code is -1. Source: paper 000, LogQuant with M = ``2**(bits-1)``.
+    spare code is -1. Source: [STLQ], LogQuant with M = ``2**(bits-1)``.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def log_points(fmt: WeightFormat) -> PointSet:
 
 
 #: Shift menus (A, B) of the five universal sets, in units of the smallest term of each.
-#: Source: paper 003 table 1, fractions multiplied by 16, 32, 16, 32 and 16.
+#: Source: [SubsetQ] table 1, fractions multiplied by 16, 32, 16, 32 and 16.
 SUBSET_MENUS: dict[int, tuple[tuple[int | None, ...], tuple[int | None, ...]]] = {
     1: ((3, 2, 1, None), (3, 2, 0, None)),
     2: ((5, 3, 1, None), (4, 2, 0, None)),
@@ -42,7 +42,7 @@ SUBSET_MENUS: dict[int, tuple[tuple[int | None, ...], tuple[int | None, ...]]] =
 
 
 def subset_format(bits: int, option: int = 5, *, menus: str = "") -> WeightFormat:
-    """Subset word of `bits` bits, sign included, over one of the paper's universal sets (paper 003 table 1) or another.
+    """Subset word of `bits` bits, sign included, over one of the paper's universal sets ([SubsetQ] table 1) or another.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def digit_points(fmt: WeightFormat) -> PointSet:
     if len(fmt.menus) == 1:
         return log_points(fmt)
     levels = digit_levels(fmt.radix_bits)
-    return PointSet(fmt, levels + (levels[-1],) * (fmt.points - len(levels)))
+    return PointSet(fmt, levels + (levels[-1],) * (fmt.point_count - len(levels)))
 
 
 def signed_digits(value: int, radix_bits: int, count: int) -> tuple[int, ...]:

@@ -40,12 +40,12 @@ class ArrayConfig:
     word_bits
         Bits of a weight word, sign included.
     universal_set
-        Option of paper 003 table 1 (subset PE only).
+        Option of [SubsetQ] table 1 (subset PE only).
     menus
         Instead of an option, the left shifts of the two terms: ``"4 3 1 off + 4 2 0 off"`` is option 5 (subset PE
         only).
     asymmetric
-        The log word of paper 000 with one more negative level (log PE only).
+        The log word of [STLQ] with one more negative level (log PE only).
     act_bits
         Bits of an activation in feature memory; 2 to 8.
     acc_width

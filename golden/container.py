@@ -13,7 +13,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from golden.formats import PointSet, WeightFormat
-from golden.network import Layer, Network, Tensor, Term
+from golden.network import Branch, Layer, Network, Tensor
 from support.folders import recover, replace_folder
 from support.tables import read_json
 
@@ -100,7 +100,7 @@ def _tensors(network: Network) -> dict[str, NDArray]:
     tensors: dict[str, NDArray] = {}
     for n, layer in enumerate(network.layers):
         tensors |= {f"{n}.bias": layer.bias, f"{n}.multiplier": layer.multiplier, f"{n}.right": layer.right}
-        tensors |= {f"{n}.codes{t}": term.codes for t, term in enumerate(layer.terms)}
+        tensors |= {f"{n}.codes{t}": branch.codes for t, branch in enumerate(layer.branches)}
     return tensors
 
 
@@ -117,7 +117,7 @@ def _structure(network: Network) -> dict[str, Any]:
                 "spare": points.fmt.spare,
                 "levels": points.levels,
             }
-            for name, points in network.points.items()
+            for name, points in network.point_sets.items()
         },
         "layers": [
             {
@@ -129,16 +129,16 @@ def _structure(network: Network) -> dict[str, Any]:
                 "maximum": layer.maximum,
                 "terms": [
                     {
-                        "source": term.source,
-                        "points": term.points,
-                        "shifts": term.shifts,
-                        "stride": term.stride,
-                        "padding": term.padding,
-                        "dilation": term.dilation,
-                        "groups": term.groups,
-                        "channel": term.channel,
+                        "source": branch.source,
+                        "points": branch.point_set,
+                        "shifts": branch.shifts,
+                        "stride": branch.stride,
+                        "padding": branch.padding,
+                        "dilation": branch.dilation,
+                        "groups": branch.groups,
+                        "channel": branch.channel,
                     }
-                    for term in layer.terms
+                    for branch in layer.branches
                 ],
             }
             for layer in network.layers
@@ -163,7 +163,7 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray]) -> Network:
         Layer(
             name=fields["name"],
             kind=fields["kind"],
-            terms=tuple(_term(term, tensors[f"{n}.codes{t}"]) for t, term in enumerate(fields["terms"])),
+            branches=tuple(_branch(branch, tensors[f"{n}.codes{t}"]) for t, branch in enumerate(fields["terms"])),
             output=_tensor(fields["output"]),
             bias=tensors[f"{n}.bias"],
             multiplier=tensors[f"{n}.multiplier"],
@@ -181,6 +181,7 @@ def _tensor(fields: dict[str, Any]) -> Tensor:
     return Tensor(tuple(fields["shape"]), fields["bits"], fields["signed"], fields["scale"])
 
 
-def _term(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Term:
+def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:
     pairs = {key: tuple(fields[key]) for key in ("shifts", "stride", "padding", "dilation")}
-    return Term(**(fields | pairs), codes=codes)
+    others = {key: value for key, value in (fields | pairs).items() if key != "points"}
+    return Branch(**others, point_set=fields["points"], codes=codes)

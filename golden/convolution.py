@@ -1,4 +1,4 @@
-"""Sums and maxima of a term's windows, in whatever number type the caller has proven exact.
+"""Sums and maxima of a branch's windows, in whatever number type the caller has proven exact.
 
 Activations lie channels last, (B, H, W, C), so that a row of an unfolded window is copied in long runs.
 """
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
-from golden.network import Term
+from golden.network import Branch
 
 #: Bytes of unfolded windows made at once: they should still lie in the cache when the product reads them.
 UNFOLD_BYTES = 1 << 22
 
 
-class TermKernel:
-    """A term with its integer weights laid out for one number type.
+class BranchKernel:
+    """A branch with its integer weights laid out for one number type.
 
     Parameters
     ----------
-    term
+    branch
         Geometry: stride, padding, dilation, groups.
     weights : shape (M, N / groups, Kh, Kw)
         Integer weights.
@@ -28,42 +28,42 @@ class TermKernel:
         float32, float64 or int64: every partial sum must be exact in it.
     """
 
-    def __init__(self, term: Term, weights: NDArray[np.int64], *, dtype: DTypeLike) -> None:
-        self.term = term
+    def __init__(self, branch: Branch, weights: NDArray[np.int64], *, dtype: DTypeLike) -> None:
+        self.branch = branch
         self.dtype = np.dtype(dtype)
         outputs, inputs, height, width = weights.shape
-        self.depthwise = inputs == 1 and (term.groups > 1 or outputs == 1)
+        self.depthwise = inputs == 1 and (branch.groups > 1 or outputs == 1)
         self.uniform = self.depthwise and bool((weights == weights[:, :, :1, :1]).all())
         if self.depthwise:
             taps = weights[:, 0].transpose(1, 2, 0)  # Kh, Kw, M
         else:
-            grouped = weights.reshape(term.groups, outputs // term.groups, inputs, height, width)
-            taps = grouped.transpose(0, 3, 4, 2, 1).reshape(term.groups, -1, outputs // term.groups)
+            grouped = weights.reshape(branch.groups, outputs // branch.groups, inputs, height, width)
+            taps = grouped.transpose(0, 3, 4, 2, 1).reshape(branch.groups, -1, outputs // branch.groups)
         self.taps = np.ascontiguousarray(taps, dtype=self.dtype)
 
     def sum(self, x: NDArray) -> NDArray:
         """Sums over the windows: (B, H, W, N) to (B, Ho, Wo, M)."""
-        size = self.term.output_size(x.shape[1], x.shape[2])
+        size = self.branch.output_size(x.shape[1], x.shape[2])
         x = self._pad(x, 0)
         if self.uniform:
             return self._spread(self._fold(np.add, x, size)) * self.taps[0, 0]
         if self.depthwise:
-            result = np.zeros((len(x), *size, self.term.out_channels), dtype=self.dtype)
+            result = np.zeros((len(x), *size, self.branch.out_channels), dtype=self.dtype)
             spread = self._spread(x)
-            for row, col in product(*map(range, self.term.kernel)):
+            for row, col in product(*map(range, self.branch.kernel)):
                 result += self._tap(spread, size, row, col) * self.taps[row, col]
             return result
         return self._dense(x, size)
 
     def maximum(self, x: NDArray) -> NDArray:
         """Maxima of weight times activation over the windows; positions outside the map are left out."""
-        size = self.term.output_size(x.shape[1], x.shape[2])
+        size = self.branch.output_size(x.shape[1], x.shape[2])
         lowest = np.iinfo(self.dtype).min if self.dtype.kind == "i" else -np.inf
         products = x.astype(self.dtype) * self.taps[0, 0]
         return self._fold(np.maximum, self._pad(products, lowest), size)
 
     def _pad(self, x: NDArray, value: float) -> NDArray:
-        pad_y, pad_x = self.term.padding
+        pad_y, pad_x = self.branch.padding
         if not (pad_y or pad_x):
             return x.astype(self.dtype, copy=False)
         batch, height, width, channels = x.shape
@@ -73,25 +73,25 @@ class TermKernel:
 
     def _spread(self, x: NDArray) -> NDArray:
         """Each channel as often as it has output channels."""
-        times = self.term.out_channels // self.term.in_channels
+        times = self.branch.out_channels // self.branch.in_channels
         return x if times == 1 else np.repeat(x, times, axis=3)
 
     def _tap(self, x: NDArray, size: tuple[int, int], row: int, col: int) -> NDArray:
-        (step_y, step_x), (dil_y, dil_x) = self.term.stride, self.term.dilation
+        (step_y, step_x), (dil_y, dil_x) = self.branch.stride, self.branch.dilation
         top, left = row * dil_y, col * dil_x
         return x[:, top : top + (size[0] - 1) * step_y + 1 : step_y, left : left + (size[1] - 1) * step_x + 1 : step_x]
 
     def _fold(self, operation: np.ufunc, x: NDArray, size: tuple[int, int]) -> NDArray:
         """Sum or maximum over each window, first along rows, then along columns."""
-        step_x, dil_x = self.term.stride[1], self.term.dilation[1]
+        step_x, dil_x = self.branch.stride[1], self.branch.dilation[1]
         end = (size[1] - 1) * step_x + 1
         across = x[:, :, :end:step_x].copy()
-        for col in range(1, self.term.kernel[1]):
+        for col in range(1, self.branch.kernel[1]):
             operation(across, x[:, :, col * dil_x : col * dil_x + end : step_x], out=across)
-        step_y, dil_y = self.term.stride[0], self.term.dilation[0]
+        step_y, dil_y = self.branch.stride[0], self.branch.dilation[0]
         end = (size[0] - 1) * step_y + 1
         result = across[:, :end:step_y].copy()
-        for row in range(1, self.term.kernel[0]):
+        for row in range(1, self.branch.kernel[0]):
             operation(result, across[:, row * dil_y : row * dil_y + end : step_y], out=result)
         return result
 
@@ -112,7 +112,7 @@ class TermKernel:
 
     def _windows(self, x: NDArray, size: tuple[int, int]) -> NDArray:
         """View of shape (B, Ho, Wo, Kh, Kw, N)."""
-        (step_y, step_x), (dil_y, dil_x) = self.term.stride, self.term.dilation
+        (step_y, step_x), (dil_y, dil_x) = self.branch.stride, self.branch.dilation
         image, row, col, channel = x.strides
         strides = (image, row * step_y, col * step_x, row * dil_y, col * dil_x, channel)
-        return as_strided(x, (len(x), *size, *self.term.kernel, x.shape[3]), strides, writeable=False)
+        return as_strided(x, (len(x), *size, *self.branch.kernel, x.shape[3]), strides, writeable=False)

@@ -19,7 +19,7 @@ def digit_codes(values: NDArray[np.int64], points: PointSet) -> tuple[NDArray[np
 
     Returns
     -------
-    codes : uint8, shape (words, ...), and one left shift (bits) a word, as `network.Term` takes them.
+    codes : uint8, shape (words, ...), and one left shift (bits) a word, as `network.Branch` takes them.
         The words add up to ``values << points.fmt.digit_shift``.
 
     Raises

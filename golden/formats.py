@@ -1,6 +1,6 @@
 """What a weight code means: how words are built (`WeightFormat`) and which points a layer uses (`PointSet`).
 
-A *word* is one term that a processing element applies in a cycle. Training, golden model, mapper,
+A *word* is a sign and one or two terms, which a processing element applies in a cycle. Training, golden model, mapper,
 images and hardware read these two objects; no level, shift or bit position is stated elsewhere.
 """
 
@@ -64,7 +64,7 @@ class WeightFormat:
         return self.index_bits + 1
 
     @property
-    def points(self) -> int:
+    def point_count(self) -> int:
         """Number of points that an index can name."""
         return 1 << self.index_bits
 
@@ -125,7 +125,7 @@ class WeightFormat:
 
     def _has_digits(self, digits: tuple[int, ...]) -> bool:
         levels = [digit << self.digit_shift for digit in digits]
-        return len(digits) <= self.points and all(level in self.picks for level in levels)
+        return len(digits) <= self.point_count and all(level in self.picks for level in levels)
 
 
 def digit_levels(radix_bits: int) -> tuple[int, ...]:
@@ -154,8 +154,8 @@ class PointSet:
     levels: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.levels) != self.fmt.points:
-            raise ValueError(f"Point set must have {self.fmt.points} levels, not {len(self.levels)!r}")
+        if len(self.levels) != self.fmt.point_count:
+            raise ValueError(f"Point set must have {self.fmt.point_count} levels, not {len(self.levels)!r}")
         for level in self.levels:
             if not isinstance(level, Integral) or isinstance(level, bool):
                 raise TypeError(f"Level must be an integer, not {level!r}")

@@ -19,7 +19,7 @@ __all__ = [
     "FrameError",
     "Image",
     "ImageLayer",
-    "Place",
+    "PlacedTensor",
     "frame",
     "input_frame",
     "pack_tensor",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedTensor:
     """A tensor and where it lies in feature memory.
 
     Parameters
@@ -81,7 +81,7 @@ class ImageLayer:
     spent: Mapping[str, int]
     macs: int
     acc_bits: int
-    output: Place
+    output: PlacedTensor
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Image:
     channel: tuple[int, ...]
     points: tuple[int, ...]
     layers: tuple[ImageLayer, ...]
-    input: Place
-    output: Place
+    input: PlacedTensor
+    output: PlacedTensor
     cycles: int
 
     @property
@@ -154,8 +154,8 @@ class Image:
         """Lines of a memory that the image, or in feature memory any of its tensors, takes."""
         if kind is not Section.FEATURE:
             return len(self.sections[kind])
-        places = [self.input, *(layer.output for layer in self.layers)]
-        return max(place.address + place.lines(self.config) for place in places)
+        placed = [self.input, *(layer.output for layer in self.layers)]
+        return max(tensor.address + tensor.lines(self.config) for tensor in placed)
 
     def utilisation(self, layer: ImageLayer | None = None) -> float:
         """Multiply-accumulates per cycle and PE, of one layer or of an inference; at most 1."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from golden.config import ArrayConfig
 from golden.frame import FrameError, parse
-from golden.image import Image, ImageLayer, Place
+from golden.image import Image, ImageLayer, PlacedTensor
 from golden.isa import Section, line_bits, line_count
 from golden.network import Tensor
 from support.folders import recover, replace_folder
@@ -104,8 +104,8 @@ def _manifest(image: Image) -> dict[str, object]:
             kind.name.lower(): {"used": image.used_lines(kind), "lines": line_count(image.config, kind)}
             for kind in used
         },
-        "input": _place(image.input),
-        "output": _place(image.output),
+        "input": _placed(image.input),
+        "output": _placed(image.output),
         "cycles": image.cycles,
         "passes": image.passes,
         "macs": image.macs,
@@ -123,15 +123,15 @@ def _manifest(image: Image) -> dict[str, object]:
                 "macs": layer.macs,
                 "utilisation": round(image.utilisation(layer), 6),
                 "acc_bits": layer.acc_bits,
-                "output": _place(layer.output),
+                "output": _placed(layer.output),
             }
             for layer in image.layers
         ],
     }
 
 
-def _place(place: Place) -> dict[str, object]:
-    return {"address": place.address, **asdict(place.tensor)}
+def _placed(placed: PlacedTensor) -> dict[str, object]:
+    return {"address": placed.address, **asdict(placed.tensor)}
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def _table(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "network": _of_type(manifest["network"], "network", str),
         "layers": tuple(map(_read_layer, layers)),
-        "input": _read_place(manifest["input"]),
-        "output": _read_place(manifest["output"]),
+        "input": _read_placed(manifest["input"]),
+        "output": _read_placed(manifest["output"]),
         "cycles": _count(manifest["cycles"], "cycles", 1),
     }
 
@@ -180,12 +180,12 @@ def _read_layer(row: dict[str, Any]) -> ImageLayer:
         _count(values[key], key, int(key == "cycles"))
     for key, cycles in _of_type(values["spent"], "spent", dict).items():
         _count(cycles, f"spent.{key}")
-    return ImageLayer(**values | {"output": _read_place(row["output"])})
+    return ImageLayer(**values | {"output": _read_placed(row["output"])})
 
 
-def _read_place(values: dict[str, Any]) -> Place:
+def _read_placed(values: dict[str, Any]) -> PlacedTensor:
     fields = {key: value for key, value in values.items() if key != "address"}
-    return Place(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
+    return PlacedTensor(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
 
 
 def _of_type(value: Any, key: str, kind: type) -> Any:
@@ -216,8 +216,8 @@ def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]
 
 def _check_facts(image: Image, manifest: dict[str, Any], path: Path) -> None:
     """What the manifest says twice, it says alike, and every tensor lies in feature memory."""
-    for place in (image.input, image.output, *(layer.output for layer in image.layers)):
-        end = place.address + place.lines(image.config)
+    for placed in (image.input, image.output, *(layer.output for layer in image.layers)):
+        end = placed.address + placed.lines(image.config)
         if end > image.config.feature_depth:
             raise ValueError(f"{path}: tensor must end within {image.config.feature_depth} lines, not at {end}")
     for key, value in json.loads(json.dumps(_manifest(image))).items():

@@ -174,7 +174,7 @@ def line_count(config: ArrayConfig, section: Section) -> int:
         Section.WEIGHT: config.weight_depth,
         Section.CHANNEL: config.channel_depth,
         Section.PROGRAM: config.program_depth,
-        Section.POINTS: config.sets * config.fmt.points,
+        Section.POINTS: config.sets * config.fmt.point_count,
     }[section]
 
 

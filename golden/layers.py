@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from golden.convolution import TermKernel
+from golden.convolution import BranchKernel
 from golden.network import INPUT, Layer, Network, Tensor
 from golden.rounding import rne
 
@@ -50,7 +50,7 @@ def run(network: Network, x: NDArray[np.int64], *, keep: Collection[str] | None 
             raise ValueError(f"Kept layer must be one of {names}, not {name!r}")
     kept = set(names if keep is None else keep)
     plans = [_Plan.of(network, layer) for layer in network.layers]
-    last_use = {term.source: n for n, layer in enumerate(network.layers) for term in layer.terms}
+    last_use = {branch.source: n for n, layer in enumerate(network.layers) for branch in layer.branches}
     results = {name: np.empty((len(x), *network.tensors[name].shape), dtype=np.int64) for name in names if name in kept}
     batch = max(1, BATCH_BYTES // (4 * max(int(np.prod(tensor.shape)) for tensor in network.tensors.values())))
     for start in range(0, len(x), batch):
@@ -86,7 +86,7 @@ def accumulate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.
         As `run`.
     """
     values = {}
-    for name in dict.fromkeys(term.source for term in layer.terms):
+    for name in dict.fromkeys(branch.source for branch in layer.branches):
         check_tensor(f"Tensor {name!r}", network.tensors[name], tensors[name])
         values[name] = np.ascontiguousarray(tensors[name].transpose(0, 2, 3, 1), dtype=np.float32)
     sums = _Plan.of(network, layer).accumulate(values)
@@ -131,8 +131,8 @@ def worst_case(network: Network, layer: Layer) -> list[int]:
         If weights or their sums do not fit in 64 bits.
     """
     bounds = [abs(int(bias)) for bias in layer.bias]
-    for term, sums in zip(layer.terms, _magnitudes(network, layer), strict=True):
-        for channel, value in enumerate(sums, term.channel):
+    for branch, sums in zip(layer.branches, _magnitudes(network, layer), strict=True):
+        for channel, value in enumerate(sums, branch.channel):
             bounds[channel] += value
     return bounds
 
@@ -158,15 +158,15 @@ def check_tensor(what: str, tensor: Tensor, array: NDArray[np.int64]) -> None:
 
 
 def _magnitudes(network: Network, layer: Layer) -> list[list[int]]:
-    """For each term, the largest magnitude of each of its M sums."""
+    """For each branch, the largest magnitude of each of its M sums."""
     result = []
-    for term in layer.terms:
-        points, source = network.points[term.points], network.tensors[term.source]
-        weight = sum(max(map(abs, points.values)) << shift for shift in term.shifts)
-        fan_in = term.codes[0, 0].size
+    for branch in layer.branches:
+        points, source = network.point_sets[branch.point_set], network.tensors[branch.source]
+        weight = sum(max(map(abs, points.values)) << shift for shift in branch.shifts)
+        fan_in = branch.codes[0, 0].size
         if weight * fan_in >= 1 << 63:
             raise ValueError(f"Layer {layer.name!r}: sums of weights must be below 2**63, not {weight * fan_in}")
-        weights = np.abs(term.weights(points)).reshape(term.out_channels, -1)
+        weights = np.abs(branch.weights(points)).reshape(branch.out_channels, -1)
         totals = weights.max(axis=1) if layer.maximum else weights.sum(axis=1)
         result.append([int(total) * max(-source.low, source.high) for total in totals])
     return result
@@ -187,7 +187,7 @@ class _Plan:
     """
 
     layer: Layer
-    kernels: tuple[TermKernel, ...]
+    kernels: tuple[BranchKernel, ...]
     dtype: DTypeLike
     scale: NDArray[np.float64] | None
 
@@ -199,8 +199,8 @@ class _Plan:
             worst = max(max(bounds), scaled)
             raise ValueError(f"Layer {layer.name!r}: accumulator times multiplier must be below 2**63, not {worst}")
         kernels = tuple(
-            TermKernel(term, term.weights(network.points[term.points]), dtype=_exact_type(max(sums)))
-            for term, sums in zip(layer.terms, _magnitudes(network, layer), strict=True)
+            BranchKernel(branch, branch.weights(network.point_sets[branch.point_set]), dtype=_exact_type(max(sums)))
+            for branch, sums in zip(layer.branches, _magnitudes(network, layer), strict=True)
         )
         scale = layer.multiplier * 2.0**-layer.right if scaled < FLOAT64_EXACT else None
         return cls(layer, kernels, _exact_type(max(bounds)), scale)
@@ -210,14 +210,14 @@ class _Plan:
         layer = self.layer
         acc: NDArray | None = None
         for kernel in self.kernels:
-            x = values[kernel.term.source]
+            x = values[kernel.branch.source]
             sums = (kernel.maximum(x) if layer.maximum else kernel.sum(x)).astype(self.dtype, copy=False)
-            if acc is None and kernel.term.out_channels == len(layer.bias):
+            if acc is None and kernel.branch.out_channels == len(layer.bias):
                 acc = sums
                 continue
             if acc is None:
                 acc = np.zeros((*sums.shape[:3], len(layer.bias)), dtype=self.dtype)
-            acc[..., kernel.term.channel : kernel.term.channel + kernel.term.out_channels] += sums
+            acc[..., kernel.branch.channel : kernel.branch.channel + kernel.branch.out_channels] += sums
         assert acc is not None
         acc += layer.bias.astype(self.dtype)
         return acc

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from golden.catalog import log_points
 from golden.config import ArrayConfig
 from golden.frame import FrameError, SectionLines, parse, split
-from golden.image import Image, Place, input_frame, raw_tensor, read_output
+from golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
 from golden.isa import (
     Error,
     Opcode,
@@ -93,7 +93,7 @@ class Machine:
         self._weight = np.zeros((config.weight_depth, config.rows), dtype=np.int64)
         self._channel = np.zeros((config.channel_depth, 3, units), dtype=np.int64)
         self._program: list[int] = [0] * config.program_depth
-        self._values = np.zeros((config.sets, 2 * config.fmt.points), dtype=np.int64)
+        self._values = np.zeros((config.sets, 2 * config.fmt.point_count), dtype=np.int64)
         if config.pe == "log":
             self._values[0] = log_points(config.fmt).values
         self._banks = np.zeros((2, config.acc_depth, config.cols), dtype=np.int64)
@@ -167,10 +167,10 @@ class Machine:
                 return Run(tuple(frames), steps, cycles(steps), passes)
         raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self._program)} lines")
 
-    def read(self, place: Place) -> Array:
-        """The tensor that feature memory holds at a place now: int64, shape (C, H, W)."""
-        lanes = self.feature[place.address : place.address + place.lines(self.config)].copy()
-        return raw_tensor(self.config, lanes, place.tensor)
+    def read(self, placed: PlacedTensor) -> Array:
+        """The tensor that feature memory holds now where a tensor is placed: int64, shape (C, H, W)."""
+        lanes = self.feature[placed.address : placed.address + placed.lines(self.config)].copy()
+        return raw_tensor(self.config, lanes, placed.tensor)
 
     def _stop(self, code: Error, message: str) -> MachineError:
         self.error = code
@@ -196,8 +196,8 @@ class Machine:
         elif kind is Section.POINTS:
             selects = unpack(config.fmt.row_fields, line)
             level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
-            points, index = divmod(number, config.fmt.points)
-            self._values[points, [index, index + config.fmt.points]] = level, -level
+            resident, index = divmod(number, config.fmt.point_count)
+            self._values[resident, [index, index + config.fmt.point_count]] = level, -level
         else:
             self._program[number] = line
 
@@ -285,7 +285,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Result:
+class Execution:
     """What an image makes of an input.
 
     Parameters
@@ -303,7 +303,7 @@ class Result:
     run: Run
 
 
-def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None) -> Result:
+def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None) -> Execution:
     """Load an image and run it on one input.
 
     Parameters
@@ -321,7 +321,7 @@ def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None
     return infer(machine, image, x)
 
 
-def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Result:
+def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
     """Run one input on a machine that holds the image already."""
     machine.write(input_frame(image, x))
     complete = {layer.last: layer for layer in image.layers}
@@ -333,7 +333,7 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Result:
             tensors[layer.name] = machine.read(layer.output)
 
     run = machine.run(after)
-    return Result(tensors, read_output(image, run.frames[-1]), run)
+    return Execution(tensors, read_output(image, run.frames[-1]), run)
 
 
 def _lanes(line: int, bits: int, count: int) -> list[int]:

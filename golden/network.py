@@ -1,8 +1,8 @@
 """A quantized network: integer words, biases and multipliers, with the scales that make them real numbers.
 
-Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *term* is a grouped convolution of
-one source tensor with integer words, and a layer is the sum, or the maximum, of its terms, requantised once.
-A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise term.
+Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *branch* is a grouped convolution of
+one source tensor with integer words, and a layer is the sum, or the maximum, of its branches, requantised once.
+A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise branch.
 """
 
 import sys
@@ -85,14 +85,14 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Term:
+class Branch:
     """One source tensor convolved with integer words, added into some of a layer's output channels.
 
     Parameters
     ----------
     source
         `INPUT` or the name of an earlier layer.
-    points
+    point_set
         Name of the network's point set that the codes index.
     codes : uint8, shape (words, M, N / groups, Kh, Kw)
         Weight codes; a weight is the sum of its words.
@@ -103,11 +103,11 @@ class Term:
     groups
         As in `torch.nn.Conv2d`.
     channel
-        First output channel of the layer that the M channels of the term add into.
+        First output channel of the layer that the M channels of the branch add into.
     """
 
     source: str
-    points: str
+    point_set: str
     codes: NDArray[np.uint8]
     shifts: tuple[int, ...]
     stride: Pair = (1, 1)
@@ -122,7 +122,7 @@ class Term:
         if not self.codes.size:
             raise ValueError(f"Codes must not be empty, not {self.codes.shape!r}")
         _check_name("Source", self.source)
-        _check_name("Name of the point set", self.points)
+        _check_name("Name of the point set", self.point_set)
         for key in ("shifts", "stride", "padding", "dilation"):
             _check_integers(key.capitalize(), *getattr(self, key))
         _check_integers("Groups", self.groups)
@@ -144,7 +144,7 @@ class Term:
 
     @property
     def out_channels(self) -> int:
-        """M: output channels that the term adds into."""
+        """M: output channels that the branch adds into."""
         return self.codes.shape[1]
 
     @property
@@ -192,7 +192,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """``y[c] = clip(rne((bias[c] + sum of terms) * multiplier[c] * 2**-right[c]), low, high)``.
+    """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class Layer:
         Path in the user's module tree; also the name of the output tensor.
     kind
         What it was, one of `KINDS`; the arithmetic does not depend on it.
-    terms
+    branches
         What is added up; with `maximum` exactly one, depthwise, whose words are all the same.
     output
         Shape and format of the result.
@@ -214,7 +214,7 @@ class Layer:
 
     name: str
     kind: str
-    terms: tuple[Term, ...]
+    branches: tuple[Branch, ...]
     output: Tensor
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int64]
@@ -230,8 +230,8 @@ class Layer:
         _check_flag(f"{where}: maximum", self.maximum)
         if self.kind not in KINDS:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
-        if not self.terms:
-            raise ValueError(f"{where}: layer must have at least one term, not {self.terms!r}")
+        if not self.branches:
+            raise ValueError(f"{where}: layer must have at least one branch, not {self.branches!r}")
         channels = self.output.shape[0]
         for key in ("bias", "multiplier", "right"):
             array = getattr(self, key)
@@ -246,20 +246,19 @@ class Layer:
                 f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, "
                 f"not {self.low!r}, {self.high!r}"
             )
-        for term in self.terms:
-            if term.channel < 0 or term.channel + term.out_channels > channels:
-                raise ValueError(
-                    f"{where}: term must end within {channels} channels, not at {term.channel + term.out_channels!r}"
-                )
+        for branch in self.branches:
+            end = branch.channel + branch.out_channels
+            if branch.channel < 0 or end > channels:
+                raise ValueError(f"{where}: branch must end within {channels} channels, not at {end!r}")
         if self.maximum:
-            codes = self.terms[0].codes
+            codes = self.branches[0].codes
             if (
-                len(self.terms) != 1
-                or self.terms[0].groups != channels
+                len(self.branches) != 1
+                or self.branches[0].groups != channels
                 or (codes != codes.flat[0]).any()
                 or len(codes) != 1
             ):
-                raise ValueError(f"{where}: maximum must have one depthwise term of one word and one code")
+                raise ValueError(f"{where}: maximum must have one depthwise branch of one word and one code")
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,12 +272,12 @@ class Network:
     name: str
     input: Tensor
     layers: tuple[Layer, ...]
-    points: Mapping[str, PointSet]
+    point_sets: Mapping[str, PointSet]
     meta: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_name("Name of the network", self.name)
-        for name in self.points:
+        for name in self.point_sets:
             _check_name("Name of a point set", name)
         if not isinstance(self.meta, Mapping):
             raise TypeError(f"Meta must be a table, not {self.meta!r}")
@@ -289,25 +288,26 @@ class Network:
             where = f"Layer {layer.name!r}"
             if layer.name in tensors:
                 raise ValueError(f"{where}: name must be used once")
-            for term in layer.terms:
-                if term.source not in tensors:
-                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {term.source!r}")
-                if term.points not in self.points:
-                    raise ValueError(f"{where}: point set must be one of {tuple(self.points)}, not {term.points!r}")
-                channels, height, width = tensors[term.source].shape
-                if term.in_channels != channels:
-                    raise ValueError(f"{where}: term must take {channels} channels, not {term.in_channels!r}")
-                if term.output_size(height, width) != layer.output.shape[1:]:
+            for branch in layer.branches:
+                if branch.source not in tensors:
+                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {branch.source!r}")
+                if branch.point_set not in self.point_sets:
                     raise ValueError(
-                        f"{where}: term must give {layer.output.shape[1:]} positions, "
-                        f"not {term.output_size(height, width)!r}"
+                        f"{where}: point set must be one of {tuple(self.point_sets)}, not {branch.point_set!r}"
                     )
-                if int(term.codes.max()) >= 2 * self.points[term.points].fmt.points:
+                channels, height, width = tensors[branch.source].shape
+                if branch.in_channels != channels:
+                    raise ValueError(f"{where}: branch must take {channels} channels, not {branch.in_channels!r}")
+                if branch.output_size(height, width) != layer.output.shape[1:]:
                     raise ValueError(
-                        f"{where}: code must be below {2 * self.points[term.points].fmt.points}, not {term.codes.max()}"
+                        f"{where}: branch must give {layer.output.shape[1:]} positions, "
+                        f"not {branch.output_size(height, width)!r}"
                     )
-                if layer.maximum and not term.windows_touch(height, width):
-                    raise ValueError(f"{where}: padding must leave every window an input, not {term.padding!r}")
+                codes = 2 * self.point_sets[branch.point_set].fmt.point_count
+                if int(branch.codes.max()) >= codes:
+                    raise ValueError(f"{where}: code must be below {codes}, not {branch.codes.max()}")
+                if layer.maximum and not branch.windows_touch(height, width):
+                    raise ValueError(f"{where}: padding must leave every window an input, not {branch.padding!r}")
             tensors[layer.name] = layer.output
 
     @cached_property

@@ -20,7 +20,7 @@ def product_bases(config: ArrayConfig, values: NDArray[np.int64]) -> NDArray[np.
         In product LSBs.
     """
     codes = range(len(values))
-    bases = [config.product_base(abs(int(values[code])), code >= config.fmt.points) for code in codes]
+    bases = [config.product_base(abs(int(values[code])), code >= config.fmt.point_count) for code in codes]
     return np.array(bases, dtype=np.int64)
 
 

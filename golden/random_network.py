@@ -12,8 +12,8 @@ from golden.config import ArrayConfig
 from golden.digits import digit_codes
 from golden.formats import PointSet
 from golden.layers import accumulate, requantise, worst_case
-from golden.network import INPUT, Layer, Network, Pair, Tensor, Term
-from golden.random_terms import random_points, random_words
+from golden.network import INPUT, Branch, Layer, Network, Pair, Tensor
+from golden.random_branches import random_points, random_words
 from golden.rounding import csd, scale_multiplier
 
 #: Draws of a layer before the build counts as too small; each is smaller than the one before.
@@ -86,7 +86,7 @@ class _Draw:
 
     rng: Generator
     config: ArrayConfig
-    points: dict[str, PointSet]
+    point_sets: dict[str, PointSet]
     max_channels: int
     name: str
     input: Tensor = field(init=False)
@@ -100,7 +100,7 @@ class _Draw:
 
     @property
     def network(self) -> Network:
-        return Network(self.name, self.input, tuple(self.layers), self.points)
+        return Network(self.name, self.input, tuple(self.layers), self.point_sets)
 
     def tensor(self, name: str) -> Tensor:
         return self.input if name == INPUT else next(layer.output for layer in self.layers if layer.name == name)
@@ -140,8 +140,8 @@ class _Draw:
             weights = (0.35, 0.2, 0.12, 0.13, 0.1, 0.1) if n + 1 < count else (0.3, 0.1, 0.1, 0.1, 0.1, 0.3)
             kind = str(self.rng.choice(kinds, p=weights)) if attempt + 5 < TRIES else "maxpool"
             source = self.live[-1] if self.chance(0.8) else str(self.rng.choice(self.live))
-            terms, shape = self.terms(kind, source, size)
-            layer = self.quantise(f"layer{n}.{kind}", kind, terms, shape)
+            branches, shape = self.branches(kind, source, size)
+            layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape)
             if layer is not None and self.book(layer, (n + 1) / count):
                 if len(self.live) > 2 and self.chance(0.6):
                     self.live.pop(0)
@@ -150,16 +150,16 @@ class _Draw:
             f"Build {self.config.name!r} must have room for a random network, not for {n} layers of {count}"
         )
 
-    def terms(self, kind: str, source: str, size: float) -> tuple[tuple[Term, ...], tuple[int, int, int]]:
-        """Terms of a layer of some kind and the shape that they give."""
+    def branches(self, kind: str, source: str, size: float) -> tuple[tuple[Branch, ...], tuple[int, int, int]]:
+        """Branches of a layer of some kind and the shape that they give."""
         channels, height, width = self.tensor(source).shape
         if kind == "linear":
             outputs = self.upto(1, int(self.max_channels * size))
-            term = self.dense(source, outputs, (height, width))
-            return (term,), (outputs, 1, 1)
+            branch = self.dense(source, outputs, (height, width))
+            return (branch,), (outputs, 1, 1)
         if kind in ("maxpool", "avgpool"):
-            term = self.pool(source, kind == "maxpool", size)
-            return (term,), (channels, *term.output_size(height, width))
+            branch = self.pool(source, kind == "maxpool", size)
+            return (branch,), (channels, *branch.output_size(height, width))
         if kind == "add":
             others = list(self.skips((height, width), self.max_channels))
             other, stride = others[self.upto(0, len(others) - 1)]
@@ -167,17 +167,17 @@ class _Draw:
             first = self.identity(source, (1, 1), self.upto(0, outputs - channels))
             second = self.identity(other, stride, self.upto(0, outputs - self.tensor(other).shape[0]))
             return (first, second), (outputs, height, width)
-        term = self.convolution(source, kind == "residual", size)
-        outputs, positions = term.out_channels, term.output_size(height, width)
+        branch = self.convolution(source, kind == "residual", size)
+        outputs, positions = branch.out_channels, branch.output_size(height, width)
         if kind == "conv2d":
-            return (term,), (outputs, *positions)
+            return (branch,), (outputs, *positions)
         if self.chance(0.25):
-            shortcut = self.dense(source, outputs, (1, 1), stride=term.stride)
+            shortcut = self.dense(source, outputs, (1, 1), stride=branch.stride)
         else:
             others = list(self.skips(positions, outputs))
             skip, stride = others[self.upto(0, len(others) - 1)]
             shortcut = self.identity(skip, stride, self.upto(0, outputs - self.tensor(skip).shape[0]))
-        return (term, shortcut) if self.chance(0.7) else (shortcut, term), (outputs, *positions)
+        return (branch, shortcut) if self.chance(0.7) else (shortcut, branch), (outputs, *positions)
 
     def skips(self, positions: Pair, outputs: int) -> Iterator[tuple[str, Pair]]:
         """Live tensors that a strided identity can add to an output of that size."""
@@ -190,21 +190,21 @@ class _Draw:
             if channels <= outputs and all(steps):
                 yield name, (steps[0], steps[1])
 
-    def identity(self, source: str, stride: Pair, channel: int) -> Term:
-        """A depthwise 1x1 term of small integers, one a channel."""
+    def identity(self, source: str, stride: Pair, channel: int) -> Branch:
+        """A depthwise 1x1 branch of small integers, one a channel."""
         channels = self.tensor(source).shape[0]
         values = self.rng.integers(1, 10, channels) if self.chance(0.3) else np.full(channels, self.upto(1, 4))
-        points = next(iter(self.points))
-        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.points[points])
-        return Term(source, points, codes, shifts, stride=stride, groups=channels, channel=channel)
+        points = next(iter(self.point_sets))
+        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.point_sets[points])
+        return Branch(source, points, codes, shifts, stride=stride, groups=channels, channel=channel)
 
-    def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1)) -> Term:
-        """A term over all channels."""
+    def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1)) -> Branch:
+        """A branch over all channels."""
         shape = (outputs, self.tensor(source).shape[0], *kernel)
-        points, codes, shifts = random_words(self.rng, self.config, self.points, shape)
-        return Term(source, points, codes, shifts, stride)
+        points, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
+        return Branch(source, points, codes, shifts, stride)
 
-    def convolution(self, source: str, same: bool, size: float) -> Term:
+    def convolution(self, source: str, same: bool, size: float) -> Branch:
         """A convolution; with `same` one that keeps the size but for its stride, and at least the channels."""
         channels = self.tensor(source).shape[0]
         kernel, stride, padding, dilation = self.window(source, max(1, round(5 * size)), same)
@@ -214,22 +214,22 @@ class _Draw:
             groups = int(self.rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
             outputs = groups * self.upto(1, max(1, min(3, outputs // groups)))
         shape = (outputs, channels // groups, *kernel)
-        points, codes, shifts = random_words(self.rng, self.config, self.points, shape)
-        return Term(source, points, codes, shifts, stride, padding, dilation, groups)
+        points, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
+        return Branch(source, points, codes, shifts, stride, padding, dilation, groups)
 
-    def pool(self, source: str, maximum: bool, size: float) -> Term:
-        """A depthwise term of ones; for a maximum sometimes of minus ones."""
+    def pool(self, source: str, maximum: bool, size: float) -> Branch:
+        """A depthwise branch of ones; for a maximum sometimes of minus ones."""
         channels, height, width = self.tensor(source).shape
         kernel, stride, padding, dilation = self.window(source, max(1, round(4 * size)), False)
         if not maximum and self.chance(0.4):
             kernel, stride, padding, dilation = (height, width), (1, 1), (0, 0), (1, 1)
-        points = next(iter(self.points))
+        points = next(iter(self.point_sets))
         one = -1 if maximum and self.chance(0.15) else 1
-        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.points[points])
-        term = Term(source, points, codes, shifts, stride, padding, dilation, channels)
-        if maximum and not term.windows_touch(height, width):
-            return Term(source, points, codes[..., :1, :1], shifts, groups=channels)
-        return term
+        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.point_sets[points])
+        branch = Branch(source, points, codes, shifts, stride, padding, dilation, channels)
+        if maximum and not branch.windows_touch(height, width):
+            return Branch(source, points, codes[..., :1, :1], shifts, groups=channels)
+        return branch
 
     def window(self, source: str, longest: int, same: bool) -> tuple[Pair, Pair, Pair, Pair]:
         """Kernel, stride, padding and dilation that give at least one position."""
@@ -254,19 +254,23 @@ class _Draw:
         kernel, stride, padding, dilation = zip(*axes, strict=True)
         return kernel, stride, padding, dilation
 
-    def quantise(self, name: str, kind: str, terms: tuple[Term, ...], shape: tuple[int, int, int]) -> Layer | None:
+    def quantise(self, name: str, kind: str, branches: tuple[Branch, ...], shape: tuple[int, int, int]) -> Layer | None:
         """The layer with biases and multipliers for its sample values; None if it does not fit the accumulator."""
         tensor, channels = self.random_tensor(shape), shape[0]
         ones = np.ones(channels, dtype=np.int64)
         kind = "conv2d" if kind == "residual" else kind
         maximum = kind == "maxpool"
-        draft = Layer(name, kind, terms, tensor, 0 * ones, ones, 0 * ones, tensor.low, tensor.high, maximum)
-        network = Network(self.name, self.input, (*self.layers, draft), self.points)
+        draft = Layer(name, kind, branches, tensor, 0 * ones, ones, 0 * ones, tensor.low, tensor.high, maximum)
+        network = Network(self.name, self.input, (*self.layers, draft), self.point_sets)
         limit = 1 << min(self.config.acc_width - 1, 60 - self.config.digit_span)
         room = [limit - 1 - worst for worst in worst_case(network, draft)]
         # A maximum compares whole column sums.
-        whole = self.config.rows * self.config.product_max << max(terms[0].shifts) if maximum else 0
-        if min(room) < 0 or whole >= limit or any(max(term.shifts) > self.config.max_pass_shift for term in terms):
+        whole = self.config.rows * self.config.product_max << max(branches[0].shifts) if maximum else 0
+        if (
+            min(room) < 0
+            or whole >= limit
+            or any(max(branch.shifts) > self.config.max_pass_shift for branch in branches)
+        ):
             return None
         sums = accumulate(network, draft, self.samples).swapaxes(0, 1).reshape(channels, -1)
         biases = np.array([self.random_bias(row, most) for row, most in zip(sums, room, strict=True)], dtype=np.int64)
@@ -275,8 +279,8 @@ class _Draw:
         multiplier, right = np.array(pairs, dtype=np.int64).T
         high = tensor.high if self.chance(0.8) else self.upto(max(1, tensor.high // 2), tensor.high)
         low = int(self.rng.choice([tensor.low, -high, 0])) if tensor.signed else 0
-        layer = Layer(name, kind, terms, tensor, biases, multiplier, right, low, high, maximum)
-        acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.points), layer, self.samples)
+        layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum)
+        acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.point_sets), layer, self.samples)
         y = requantise(layer, acc)
         inside = np.mean((y > low) & (y < high)) if high - low > 1 else 1.0
         if inside < 0.05 or len(np.unique(y)) < 2:
@@ -324,8 +328,8 @@ class _Draw:
         height, width = layer.output.shape[1:]
         chunks = math.ceil(height / max(1, config.acc_depth // width)) * math.ceil(width / config.acc_depth)
         tiles = math.ceil(layer.output.shape[0] / config.cols)
-        passes = sum(_tile_passes(config, self.points[term.points], term) for term in layer.terms)
-        program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.terms)))
+        passes = sum(_tile_passes(config, self.point_sets[branch.point_set], branch) for branch in layer.branches)
+        program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.branches)))
         weights = self.weight_lines + passes * config.cols
         channel = self.channel_lines + tiles * (config.cols // config.requant_units)
         if channel > share * config.channel_depth:
@@ -340,14 +344,14 @@ class _Draw:
         return True
 
 
-def _tile_passes(config: ArrayConfig, points: PointSet, term: Term) -> int:
-    """Passes of a term for one chunk, at most."""
-    inputs, outputs = term.codes.shape[2], term.out_channels // term.groups
+def _tile_passes(config: ArrayConfig, points: PointSet, branch: Branch) -> int:
+    """Passes of a branch for one chunk, at most."""
+    inputs, outputs = branch.codes.shape[2], branch.out_channels // branch.groups
     tiles = {
-        ((term.channel + m) // config.cols, n // config.rows)
-        for m in range(term.out_channels)
+        ((branch.channel + m) // config.cols, n // config.rows)
+        for m in range(branch.out_channels)
         for n in range(m // outputs * inputs, (m // outputs + 1) * inputs)
     }
     # Without a zero in the set, each group of a tile needs a pass of its own.
-    repeats = 1 if points.has_zero or term.groups == 1 else min(term.groups, config.rows, config.cols)
-    return len(tiles) * term.codes[0, 0, 0].size * len(term.shifts) * repeats
+    repeats = 1 if points.has_zero or branch.groups == 1 else min(branch.groups, config.rows, config.cols)
+    return len(tiles) * branch.codes[0, 0, 0].size * len(branch.shifts) * repeats

@@ -30,7 +30,7 @@ class Decoder(wiring.Component):
     words : Out(array of word_layout, one a row)
         Decoded words.
 
-    Source: paper 003 section 3.5 (the shared decoder).
+    Source: [SubsetQ] section 3.5 (the shared decoder).
     """
 
     def __init__(self, config: ArrayConfig):
@@ -40,7 +40,7 @@ class Decoder(wiring.Component):
         super().__init__(
             {
                 "table": In(
-                    stream.Signature(data.StructLayout({"line": range(config.sets * fmt.points), "row": self.row}))
+                    stream.Signature(data.StructLayout({"line": range(config.sets * fmt.point_count), "row": self.row}))
                 ),
                 "set": In(bits_for(config.sets)),
                 "codes": In(data.ArrayLayout(code_layout(config), config.rows)),
@@ -61,13 +61,13 @@ class Decoder(wiring.Component):
                         m.d.comb += word.term0.eq(fmt.menus[0].index(fmt.spare))
             return m
 
-        table = [Signal(self.row, name=f"row{line}") for line in range(self.config.sets * fmt.points)]
+        table = [Signal(self.row, name=f"row{line}") for line in range(self.config.sets * fmt.point_count)]
         for line, row in enumerate(table):
             with m.If(self.table.valid & (self.table.payload.line == line)):
                 m.d.sync += row.eq(self.table.payload.row)
-        active = [Signal(self.row, name=f"active{index}") for index in range(fmt.points)]
+        active = [Signal(self.row, name=f"active{index}") for index in range(fmt.point_count)]
         for index, row in enumerate(active):
-            choices = [table[n * fmt.points + index].as_value() for n in range(self.config.sets)]
+            choices = [table[n * fmt.point_count + index].as_value() for n in range(self.config.sets)]
             m.d.sync += row.as_value().eq(Array(choices)[self.set])
         for lane in range(self.config.rows):
             picked = Signal(self.row, name=f"picked{lane}")

@@ -29,7 +29,7 @@ class ProcessingElement(wiring.Component):
     product : Out(unsigned(product_bits))
         ``product_max - level * operand`` where the sign is set, else ``product_max - level * (operand_max - operand)``.
 
-    Source: paper 000 (one term), paper 003 figure 4 (two terms).
+    Source: [STLQ] (one term), [SubsetQ] figure 4 (two terms).
     """
 
     def __init__(self, config: ArrayConfig):

@@ -24,25 +24,25 @@ def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int
     """
     low, high = layer.bias.astype(object), layer.bias.astype(object)
     extremes = []
-    for term in layer.terms:
-        least, largest = source_range(network, term.source)
+    for branch in layer.branches:
+        least, largest = source_range(network, branch.source)
         # Padding is zero, so a window never sees less than nothing.
         least, largest = min(least, 0), max(largest, 0)
-        points = network.points[term.points]
-        weights = term.weights(points)
+        points = network.point_sets[branch.point_set]
+        weights = branch.weights(points)
         positive = np.maximum(weights, 0).sum(axis=(1, 2, 3)).astype(object)
         negative = np.minimum(weights, 0).sum(axis=(1, 2, 3)).astype(object)
         if layer.maximum:
             positive, negative = weights.max(axis=(1, 2, 3)).astype(object), weights.min(axis=(1, 2, 3)).astype(object)
             positive, negative = np.maximum(positive, 0), np.minimum(negative, 0)
-        place = slice(term.channel, term.channel + term.out_channels)
+        place = slice(branch.channel, branch.channel + branch.out_channels)
         part_low, part_high = positive * least + negative * largest, positive * largest + negative * least
         low, high = low.copy(), high.copy()
         low[place] += part_low
         high[place] += part_high
         if layer.maximum:
             # What is compared is whole column sums, with their constants.
-            extremes.append(config.rows * config.product_max << max(term.shifts))
+            extremes.append(config.rows * config.product_max << max(branch.shifts))
     extremes += [int(low.min()), int(high.max())]
     return max(_signed_bits(value) for value in extremes)
 

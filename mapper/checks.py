@@ -27,7 +27,7 @@ def check_network(config: ArrayConfig, network: Network) -> None:
     for layer in network.layers:
         where = f"Layer {layer.name!r}"
         _check_tensor(config, where, layer.output)
-        _check_terms(config, network, layer, where)
+        _check_branches(config, network, layer, where)
         _check_requantisation(config, layer, where)
         bits = accumulator_bits(config, network, layer)
         if bits > config.acc_width:
@@ -35,8 +35,8 @@ def check_network(config: ArrayConfig, network: Network) -> None:
 
 
 def used_points(network: Network) -> list[str]:
-    """Names of the point sets that some term uses, in order of first use."""
-    return list(dict.fromkeys(term.points for layer in network.layers for term in layer.terms))
+    """Names of the point sets that some branch uses, in order of first use."""
+    return list(dict.fromkeys(branch.point_set for layer in network.layers for branch in layer.branches))
 
 
 def check_memory(config: ArrayConfig, network: Network, used: dict[Section, int]) -> None:
@@ -59,14 +59,14 @@ def check_memory(config: ArrayConfig, network: Network, used: dict[Section, int]
 def _check_points(config: ArrayConfig, network: Network) -> None:
     names = used_points(network)
     for name in names:
-        points = network.points[name]
+        points = network.point_sets[name]
         if points.fmt != config.fmt:
             raise ValueError(f"Point set {name!r} must be of the build's format, {config.fmt!r}, not {points.fmt!r}")
         if config.pe == "log" and points != log_points(config.fmt):
             raise ValueError(
                 f"Point set {name!r} must be {log_points(config.fmt).levels} on a log PE, not {points.levels!r}"
             )
-    levels = {network.points[name].levels for name in names}
+    levels = {network.point_sets[name].levels for name in names}
     if len(levels) > config.sets:
         raise FitError(f"point_sets must be at least {len(levels)}, not {config.sets!r}")
 
@@ -78,18 +78,18 @@ def _check_tensor(config: ArrayConfig, where: str, tensor: Tensor) -> None:
         raise FitError(f"{where}: max_side must be at least {max(tensor.shape[1:])}, not {config.max_side!r}")
 
 
-def _check_terms(config: ArrayConfig, network: Network, layer: Layer, where: str) -> None:
+def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: str) -> None:
     step = (1 << window_fields(config)["step_x"]) - 1
-    for term in layer.terms:
-        size = network.tensors[term.source].shape[1:]
-        padded = max(side + 2 * pad for side, pad in zip(size, term.padding, strict=True))
+    for branch in layer.branches:
+        size = network.tensors[branch.source].shape[1:]
+        padded = max(side + 2 * pad for side, pad in zip(size, branch.padding, strict=True))
         if padded > config.max_side:
             raise FitError(f"{where}: max_side must be at least {padded}, padding included, not {config.max_side!r}")
-        if max(term.stride) > step:
-            raise FitError(f"{where}: stride must be at most {step}, not {max(term.stride)!r}")
-        if max(term.shifts) > config.max_pass_shift:
+        if max(branch.stride) > step:
+            raise FitError(f"{where}: stride must be at most {step}, not {max(branch.stride)!r}")
+        if max(branch.shifts) > config.max_pass_shift:
             raise FitError(
-                f"{where}: max_pass_shift must be at least {max(term.shifts)}, not {config.max_pass_shift!r}"
+                f"{where}: max_pass_shift must be at least {max(branch.shifts)}, not {config.max_pass_shift!r}"
             )
 
 

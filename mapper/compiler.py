@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from golden.config import ArrayConfig
-from golden.image import Image, ImageLayer, Place
+from golden.image import Image, ImageLayer, PlacedTensor
 from golden.isa import Opcode, Section, channel_fields, encode, pack
 from golden.network import INPUT, Layer, Network
 from golden.rounding import csd
@@ -92,9 +92,9 @@ def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tupl
     sets = {}
     lines: list[int] = []
     for name in used_points(network):
-        points = network.points[name]
+        points = network.point_sets[name]
         sets[name] = numbers.setdefault(points.levels, len(numbers))
-        if config.pe == "subset" and len(lines) == sets[name] * config.fmt.points:
+        if config.pe == "subset" and len(lines) == sets[name] * config.fmt.point_count:
             names = config.fmt.row_fields
             lines += [pack(names, dict(zip(names, row, strict=True))) for row in points.rows]
     return sets, tuple(lines)
@@ -148,7 +148,7 @@ def _image(
     points: tuple[int, ...],
 ) -> Image:
     config = layout.config
-    tensors = {name: Place(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
+    tensors = {name: PlacedTensor(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
     program: list[Instruction] = []
     layers = []
     for part in plan:
@@ -191,15 +191,15 @@ def _image(
 def useful_macs(layer: Layer) -> int:
     """Multiply-accumulates of a layer as its user would count them, zero padding included.
 
-    Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 term channel by channel);
+    Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 branch channel by channel);
     a weight of several words counts once.
     """
     if layer.kind not in ("conv2d", "linear"):
         return 0
     _, height, width = layer.output.shape
     total = 0
-    for number, term in enumerate(layer.terms):
-        channelwise = term.groups == term.in_channels == term.out_channels and term.kernel == (1, 1)
+    for number, branch in enumerate(layer.branches):
+        channelwise = branch.groups == branch.in_channels == branch.out_channels and branch.kernel == (1, 1)
         if number == 0 or not channelwise:
-            total += term.codes[0].size * height * width
+            total += branch.codes[0].size * height * width
     return total

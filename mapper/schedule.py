@@ -106,7 +106,7 @@ class Scheduler:
     def _tile(self, chunk: Chunk, tile: OutputTile) -> None:
         """All passes of an output tile, each column's first marked.
 
-        Passes for more columns come first, so that a term for some channels only finds them started.
+        Passes for more columns come first, so that a branch for some channels only finds them started.
         """
         passes = sorted(tile.passes, key=lambda one: -one.col_mask.bit_count())
         if len({one.col_mask for one in passes}) == 1:
@@ -158,7 +158,7 @@ class Scheduler:
             "y": y,
             "weights": self.layout.blocks[one.block],
             "columns": len(one.block) - 1,
-            "set": self.layout.sets[one.points],
+            "set": self.layout.sets[one.point_set],
             "shift": one.shift,
             "signed": int(one.signed),
             "first": int(first),
@@ -217,7 +217,7 @@ class Scheduler:
 def zero_block(config: ArrayConfig) -> tuple[int, ...]:
     """Weight lines of negative codes: without activations their sums are `idle_sum`, whatever the point set is."""
     fmt = config.fmt
-    return (sum(fmt.points << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols
+    return (sum(fmt.point_count << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols
 
 
 def needs_clear(tile: OutputTile) -> bool:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from golden.config import ArrayConfig
 from golden.formats import PointSet
-from golden.network import Layer, Network, Term
+from golden.network import Branch, Layer, Network
 from golden.products import column_constants, idle_sum
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a term's windows lie over its source; what WINDOW says besides the chunk.
+    """How a branch's windows lie over its source; what WINDOW says besides the chunk.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class TilePass:
         (ky, kx), the kernel position.
     block
         Weight lines (columns of codes), as many as are loaded.
-    points
+    point_set
         Name of the point set.
     shift
         Left shift of the column sums (bits).
@@ -66,7 +66,7 @@ class TilePass:
     group: int
     tap: tuple[int, int]
     block: tuple[int, ...]
-    points: str
+    point_set: str
     shift: int
     row_mask: int
     col_mask: int
@@ -83,7 +83,7 @@ class OutputTile:
     start, columns
         First channel and number of channels.
     passes
-        In the order of terms, input groups, kernel positions and words.
+        In the order of branches, input groups, kernel positions and words.
     correction : int64, shape (columns,)
         To be added to the bias, in accumulator units: less what column sums hold besides weights times activations.
     """
@@ -101,8 +101,8 @@ def output_tiles(config: ArrayConfig, network: Network, layer: Layer) -> Iterato
         columns = min(config.cols, channels - start)
         passes: list[TilePass] = []
         correction = np.zeros(columns, dtype=np.int64)
-        for term in layer.terms:
-            for tile, constants in _term_passes(config, network, layer, term, start, columns):
+        for branch in layer.branches:
+            for tile, constants in _branch_passes(config, network, layer, branch, start, columns):
                 passes.append(tile)
                 part = -np.left_shift(constants, tile.shift)
                 chosen = mask_bits(tile.col_mask, columns)
@@ -131,24 +131,24 @@ def _mask(bits: NDArray[np.bool_]) -> int:
     return sum(1 << n for n in np.flatnonzero(bits).tolist())
 
 
-def _term_passes(
-    config: ArrayConfig, network: Network, layer: Layer, term: Term, start: int, columns: int
+def _branch_passes(
+    config: ArrayConfig, network: Network, layer: Layer, branch: Branch, start: int, columns: int
 ) -> Iterator[tuple[TilePass, NDArray[np.int64]]]:
-    """Passes of one term for one output tile, each with `column_constants` of every column."""
-    source = network.tensors[term.source]
-    points = network.points[term.points]
-    geometry = Geometry(term.source, source.shape[1], source.shape[2], term.stride, term.padding, term.dilation)
-    first = max(start, term.channel)
-    channels = np.arange(first, min(start + columns, term.channel + term.out_channels)) - term.channel
+    """Passes of one branch for one output tile, each with `column_constants` of every column."""
+    source = network.tensors[branch.source]
+    points = network.point_sets[branch.point_set]
+    geometry = Geometry(branch.source, source.shape[1], source.shape[2], branch.stride, branch.padding, branch.dilation)
+    first = max(start, branch.channel)
+    channels = np.arange(first, min(start + columns, branch.channel + branch.out_channels)) - branch.channel
     if not len(channels):
         return
     offset = first - start
     values = np.array(points.values, dtype=np.int64)
-    taps = _live_taps(geometry, layer.output.shape[1:], term.kernel)
-    for group in range(-(-term.in_channels // config.rows)):
-        codes, valid = _block(config, term, points, channels, group, offset)
+    taps = _live_taps(geometry, layer.output.shape[1:], branch.kernel)
+    for group in range(-(-branch.in_channels // config.rows)):
+        codes, valid = _block(config, branch, points, channels, group, offset)
         for tap in taps:
-            for word, shift in enumerate(term.shifts):
+            for word, shift in enumerate(branch.shifts):
                 block = codes[word, tap[0], tap[1]]
                 if not values[block][valid].any():
                     continue
@@ -161,7 +161,7 @@ def _term_passes(
                         group,
                         tap,
                         lines,
-                        term.points,
+                        branch.point_set,
                         shift,
                         row_mask,
                         col_mask,
@@ -181,25 +181,25 @@ def _live_taps(geometry: Geometry, size: tuple[int, ...], kernel: tuple[int, int
 
 
 def _block(
-    config: ArrayConfig, term: Term, points: PointSet, channels: NDArray[np.int64], group: int, offset: int
+    config: ArrayConfig, branch: Branch, points: PointSet, channels: NDArray[np.int64], group: int, offset: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Codes of the tile, shape (words, Kh, Kw, rows, columns), and which of rows x columns the term connects.
+    """Codes of the tile, shape (words, Kh, Kw, rows, columns), and which of rows x columns the branch connects.
 
     What it does not connect holds zero where the point set has it, else some positive code, for masks to hide.
     """
-    words, _, per_group, height, width = term.codes.shape
+    words, _, per_group, height, width = branch.codes.shape
     filler = points.encode(0) if points.has_zero else 0
     shape = (config.rows, offset + len(channels))
     codes = np.full((words, height, width, *shape), filler, dtype=np.uint8)
     valid = np.zeros(shape, dtype=bool)
-    per_channel = term.out_channels // term.groups
+    per_channel = branch.out_channels // branch.groups
     for column, channel in enumerate(channels.tolist(), start=offset):
         begin = channel // per_channel * per_group
         low = max(begin, group * config.rows)
         high = min(begin + per_group, (group + 1) * config.rows)
         if low < high:
             lanes = slice(low - group * config.rows, high - group * config.rows)
-            part = term.codes[:, channel, low - begin : high - begin]
+            part = branch.codes[:, channel, low - begin : high - begin]
             codes[..., lanes, column] = part.transpose(0, 2, 3, 1)
             valid[lanes, column] = True
     return codes, valid
@@ -208,7 +208,7 @@ def _block(
 def _masks(valid: NDArray[np.bool_], points: PointSet, maximum: bool, offset: int) -> list[tuple[int, int]]:
     """(row_mask, col_mask) of the passes that a tile needs.
 
-    One, where zeros hide what is not connected: then a sum takes all of the term's columns, so that one `first` pass
+    One, where zeros hide what is not connected: then a sum takes all of the branch's columns, so that one `first` pass
     starts them all, but a maximum must leave alone the columns that have no input here. Without a zero, one for each
     set of columns that see the same lanes.
     """

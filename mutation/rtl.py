@@ -79,14 +79,14 @@ class Campaign:
         self.netlist = prepare(self.config, self.folder, count=self.count, seed=self.seed)
         self._load()
         program = fast.build(self.netlist.machine, top_name(self.config))
-        jobs = list(tasks(self.config, seed=self.seed))
-        for job in jobs:
-            if not job.passes(program):
-                raise RuntimeError(f"Machine without a fault must pass {job.name}")
+        wanted = list(tasks(self.config, seed=self.seed))
+        for task in wanted:
+            if not task.passes(program):
+                raise RuntimeError(f"Machine without a fault must pass {task.name}")
         reasons = {entry["fault"]: entry["reason"] for entry in _reasons(self.config)}
         progress.update(bar, total=len(self.netlist.mutants), completed=len(self.verdicts))
         for stage, judge in (
-            ("C++ host", lambda mutant: self._host(mutant, program, jobs)),
+            ("C++ host", lambda mutant: self._host(mutant, program, wanted)),
             ("proofs", self._proof),
             ("component benches", self._component_benches),
             ("properties", lambda mutant: None if str(mutant) in reasons else self._properties(mutant)),
@@ -104,9 +104,11 @@ class Campaign:
                 progress.advance(bar)
         self._save()
 
-    def _host(self, mutant: Mutant, program: Path, jobs: list[Task]) -> Verdict | None:
+    def _host(self, mutant: Mutant, program: Path, wanted: list[Task]) -> Verdict | None:
         chosen = [f"+mutant={mutant.number}"]
-        return next((Verdict(KILLED, f"host: {job.name}") for job in jobs if not job.passes(program, chosen)), None)
+        return next(
+            (Verdict(KILLED, f"host: {task.name}") for task in wanted if not task.passes(program, chosen)), None
+        )
 
     def _proof(self, mutant: Mutant) -> Verdict | None:
         return Verdict(EQUIVALENT, "proven for every state and input") if equivalent(self.netlist, mutant) else None

@@ -16,7 +16,7 @@ from golden.machine import Machine, MachineError, infer
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
 from sim.damage import damaged
-from sim.fast import Job, run
+from sim.fast import HostScript, run
 from sim.fast import MachineError as HostError
 from sim.inference import Inference
 from sim.random_program import random_frame
@@ -27,14 +27,14 @@ Outcome = tuple[object, ...]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A job of the host.
+    """A script of the host and what it must give.
 
     Parameters
     ----------
     name
         What it is.
-    job
-        The job.
+    script
+        The script.
     expected
         Outcome of every frame and inference.
     pause
@@ -46,16 +46,16 @@ class Task:
     """
 
     name: str
-    job: Job
+    script: HostScript
     expected: tuple[Outcome, ...]
     pause: int
     seed: int
     limit: int
 
     def passes(self, program: Path, plusargs: Sequence[str] = ()) -> bool:
-        """Whether a machine does the job as expected."""
+        """Whether a machine follows the script as expected."""
         try:
-            got = run(program, self.job, pause=self.pause, seed=self.seed, limit=self.limit, plusargs=plusargs)
+            got = run(program, self.script, pause=self.pause, seed=self.seed, limit=self.limit, plusargs=plusargs)
             return tuple(map(_outcome, got)) == self.expected
         except (HostError, ValueError, IndexError):
             # A register that does not answer, an unknown error code, frames that never end: found, too.
@@ -63,15 +63,15 @@ class Task:
 
 
 class _Script:
-    """A job under construction beside the model that says what it must give."""
+    """A script under construction beside the model that says what it must give."""
 
     def __init__(self, config: ArrayConfig) -> None:
-        self.machine, self.job = Machine(config), Job()
+        self.machine, self.script = Machine(config), HostScript()
         self.expected: list[Outcome] = []
         self.longest = 0
 
     def send(self, beats: Sequence[int]) -> None:
-        self.job.send(beats)
+        self.script.send(beats)
         self.longest = max(self.longest, len(beats))
         try:
             self.machine.write(beats)
@@ -81,7 +81,7 @@ class _Script:
             self.expected.append((Error.NONE,))
 
     def run(self) -> None:
-        self.job.run()
+        self.script.run()
         try:
             ran = self.machine.run()
         except MachineError as error:
@@ -92,7 +92,7 @@ class _Script:
 
     def task(self, name: str, *, pause: int, seed: int) -> Task:
         # Streams that pause half of the time take twice as long; four times as long counts as never.
-        return Task(name, self.job, tuple(self.expected), pause, seed, 4 * self.longest + 4000)
+        return Task(name, self.script, tuple(self.expected), pause, seed, 4 * self.longest + 4000)
 
 
 def _outcome(record: Error | Inference) -> Outcome:

@@ -28,7 +28,7 @@ def bench_names() -> list[str]:
     return sorted(found, key=lambda name: name in MACHINE_BENCHES)
 
 
-def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> list[runner.Result]:
+def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> list[runner.BenchResult]:
     """Builds what a bench needs and runs it."""
     if name in MACHINE_BENCHES:
         text, top = emit(config), top_name(config)
@@ -41,7 +41,7 @@ def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> li
     return [_repeatable(_named(result, config), options.seed, command) for result in results]
 
 
-def run_network(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.Result]:
+def run_network(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
     """Runs a network of the user's in any simulator, with waveforms if asked for."""
     design = runner.build(emit(config), top_name(config), simulator=options.sim, waves=options.waves)
     values = settings.write(config, seed=options.seed, network=str(options.network.resolve()))
@@ -51,11 +51,11 @@ def run_network(config: ArrayConfig, mine: Network, options: argparse.Namespace)
     return [_named(result, config) for result in results]
 
 
-def _named(result: runner.Result, config: ArrayConfig) -> runner.Result:
+def _named(result: runner.BenchResult, config: ArrayConfig) -> runner.BenchResult:
     return replace(result, test=f"{config.name} {result.test}")
 
 
-def _repeatable(result: runner.Result, seed: int, command: str) -> runner.Result:
+def _repeatable(result: runner.BenchResult, seed: int, command: str) -> runner.BenchResult:
     """The result, with what repeats it if it failed."""
     if result.passed:
         return result
@@ -71,7 +71,9 @@ def _command(config: ArrayConfig, options: argparse.Namespace, seed: int, *more:
     return shlex.join(["python", "-m", "sim", *more, *build, *choice, *gate, *reference, "--seed", str(seed)])
 
 
-def _results(options: argparse.Namespace, configs: list[ArrayConfig], mine: Network | None) -> Iterator[runner.Result]:
+def _results(
+    options: argparse.Namespace, configs: list[ArrayConfig], mine: Network | None
+) -> Iterator[runner.BenchResult]:
     if mine is not None:
         for config in configs:
             command = _command(config, options, options.seed, "--network", str(options.network))
@@ -88,14 +90,14 @@ def _results(options: argparse.Namespace, configs: list[ArrayConfig], mine: Netw
                 yield from run_bench(name, config, options)
 
 
-def _network_results(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.Result]:
+def _network_results(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
     if options.waves or options.sim != "verilator":
         return run_network(config, mine, options)
     reference = _function(options.reference) if options.reference else None
     return [check_network(config, mine, options.seed, reference=reference, program=_gates(config, options))]
 
 
-def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace) -> Iterator[runner.Result]:
+def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
     reference = _function(options.reference) if options.reference else None
     program = _gates(config, options)
     for checks in (
@@ -156,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs what is asked for; returns 0, 1 if anything failed, 2 if it could not be run."""
     options = _parse(arguments)
     started = time.monotonic()
-    results: list[runner.Result] = []
+    results: list[runner.BenchResult] = []
     try:
         configs, mine = _subjects(options)
         tool = tools.find(options.sim)

@@ -18,7 +18,7 @@ timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 
 def decoded(points: PointSet, code: int) -> int:
     """Bits of the word that a code stands for."""
-    sign, index = divmod(code, FMT.points)
+    sign, index = divmod(code, FMT.point_count)
     row = points.rows[index]
     if FMT.spare is not None and sign and not index:
         row = (FMT.menus[0].index(FMT.spare),)
@@ -34,8 +34,8 @@ async def every_code_is_decoded(dut):
         await decoder.start("codes")
     else:
         await decoder.start("table__valid", "table__payload", "set", "codes")
-        sets = [PointSet(FMT, tuple(numbers.choices(FMT.universal_set, k=FMT.points))) for _ in range(CONFIG.sets)]
-        lines = [(number * FMT.points + n, row) for number, s in enumerate(sets) for n, row in enumerate(s.rows)]
+        sets = [PointSet(FMT, tuple(numbers.choices(FMT.universal_set, k=FMT.point_count))) for _ in range(CONFIG.sets)]
+        lines = [(number * FMT.point_count + n, row) for number, s in enumerate(sets) for n, row in enumerate(s.rows)]
         numbers.shuffle(lines)
         fields = {"line": max(1, (len(lines) - 1).bit_length()), **FMT.row_fields}
         for line, row in lines:
@@ -48,8 +48,8 @@ async def every_code_is_decoded(dut):
             decoder.set(set=number)
             await decoder.step()
         for _ in range(4):
-            codes = [numbers.randrange(2 * FMT.points) for _ in range(CONFIG.rows)]
-            for code in range(2 * FMT.points):
+            codes = [numbers.randrange(2 * FMT.point_count) for _ in range(CONFIG.rows)]
+            for code in range(2 * FMT.point_count):
                 codes[numbers.randrange(CONFIG.rows)] = code
                 decoder.set(codes=join(codes, FMT.code_bits))
                 await decoder.settle()

@@ -35,27 +35,27 @@ class MachineError(RuntimeError):
     """The simulated machine did not answer as a machine must."""
 
 
-class Job:
+class HostScript:
     """What a host does, in order: frames to send, inferences to run, resets."""
 
     def __init__(self) -> None:
         self.words = array("I")
         self.kinds: list[int] = []
 
-    def send(self, beats: Sequence[int]) -> "Job":
+    def send(self, beats: Sequence[int]) -> "HostScript":
         """Sends a frame (an image or an input)."""
         self.words.extend((_SEND, len(beats)))
         self.words.extend(beats)
         self.kinds.append(_SEND)
         return self
 
-    def run(self) -> "Job":
+    def run(self) -> "HostScript":
         """Starts an inference and waits for its end."""
         self.words.append(_RUN)
         self.kinds.append(_RUN)
         return self
 
-    def reset(self) -> "Job":
+    def reset(self) -> "HostScript":
         """Resets the machine."""
         self.words.append(_RESET)
         return self
@@ -113,16 +113,22 @@ def build(verilog: str, top: str, *, optimise: str = "-O2") -> Path:
 
 
 def run(
-    program: Path, job: Job, *, pause: int = 0, seed: int = 1, limit: int = 10_000_000, plusargs: Sequence[str] = ()
+    program: Path,
+    script: HostScript,
+    *,
+    pause: int = 0,
+    seed: int = 1,
+    limit: int = 10_000_000,
+    plusargs: Sequence[str] = (),
 ) -> list[isa.Error | Inference]:
-    """Does a job.
+    """Runs a script of the host.
 
     Parameters
     ----------
     program
         What `build` returned.
-    job
-        What to do.
+    script
+        What the host does.
     pause
         0 to 255: how often, out of 256 cycles, each stream pauses.
     seed
@@ -142,19 +148,19 @@ def run(
         If the machine refused or did not answer a register access, or hung.
     """
     with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder) / "job", Path(folder) / "result"
-        words = array("I", job.words)
+        source, result = Path(folder) / "script", Path(folder) / "result"
+        words = array("I", script.words)
         if sys.byteorder == "big":
             words.byteswap()
         source.write_bytes(words.tobytes())
         command = [str(program), str(source), str(result), str(pause), str(seed), str(limit), *plusargs]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise MachineError(f"Machine must do the job, not this: {done.stderr.strip() or done.returncode}")
+            raise MachineError(f"Machine must follow the script, not this: {done.stderr.strip() or done.returncode}")
         words = array("I", result.read_bytes())
     if sys.byteorder == "big":
         words.byteswap()
-    return _records(words, job.kinds)
+    return _records(words, script.kinds)
 
 
 def _records(words: array, kinds: Iterable[int]) -> list[isa.Error | Inference]:
@@ -257,14 +263,14 @@ def _share(
     """One inference an input, in their order."""
 
     def work(number: int, part: NDArray[np.int64]) -> list[Inference]:
-        job = Job().send(image.beats)
+        script = HostScript().send(image.beats)
         for x in part:
-            job.send(input_frame(image, x)).run()
-        records = run(program, job, pause=pause, seed=seed + number)
+            script.send(input_frame(image, x)).run()
+        records = run(program, script, pause=pause, seed=seed + number)
         for record in records:
             error = record.error if isinstance(record, Inference) else record
             if error is not isa.Error.NONE:
-                raise MachineError(f"Machine must do the job, not report error {error.name}")
+                raise MachineError(f"Machine must follow the script, not report error {error.name}")
         return [record for record in records if isinstance(record, Inference)]
 
     parts = np.array_split(inputs, min(workers, len(inputs)))

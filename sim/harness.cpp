@@ -1,10 +1,11 @@
-// Drives a machine through its AXI ports from a job file and writes what came out; no Python in the loop.
+// Drives a machine through its AXI ports from a script file and writes what came out; no Python in the loop.
 //
-// A job file is 32-bit words, little-endian: SEND n, then n beats: a frame into the machine; RUN: start an inference and
-// wait until it is done; RESET: one cycle of reset. Each RUN writes a record: status register, CYCLES, PASSES, number of
-// output frames, then each frame's length and beats. Each SEND writes a record of one word, the status after the frame.
+// A script file is 32-bit words, little-endian: SEND n, then n beats: a frame into the machine; RUN: start an inference
+// and wait until it is done; RESET: one cycle of reset. Each RUN writes a record: status register, CYCLES, PASSES,
+// number of output frames, then each frame's length and beats. Each SEND writes a record of one word, the status after
+// the frame.
 //
-// Arguments: job file, result file, pause (0 to 255: out of 256, how often each stream pauses), seed, cycle limit of a RUN or SEND;
+// Arguments: script file, result file, pause (0 to 255: out of 256, how often each stream pauses), seed, cycle limit of a RUN or SEND;
 // then any number of +name=value for the design's $value$plusargs.
 
 #include <cstdint>
@@ -143,21 +144,21 @@ std::vector<uint32_t> load(const char* path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 6) fail("usage: job result pause seed limit [+name=value]");
+    if (argc < 6) fail("usage: script result pause seed limit [+name=value]");
     Verilated::commandArgs(argc, argv);
-    const std::vector<uint32_t> job = load(argv[1]);
+    const std::vector<uint32_t> script = load(argv[1]);
     std::FILE* result = std::fopen(argv[2], "wb");
     if (!result) fail(std::string("cannot write ") + argv[2]);
     const auto put = [&](uint32_t word) { std::fwrite(&word, 4, 1, result); };
     const uint64_t limit = std::strtoull(argv[5], nullptr, 10);
     Machine machine(std::strtoul(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10));
 
-    for (size_t at = 0; at < job.size();) {
-        const uint32_t command = job[at++];
+    for (size_t at = 0; at < script.size();) {
+        const uint32_t command = script[at++];
         const uint64_t end = machine.cycles + limit;
         if (command == SEND) {
-            const uint32_t count = job[at++];
-            machine.to_send.assign(job.begin() + at, job.begin() + at + count);
+            const uint32_t count = script[at++];
+            machine.to_send.assign(script.begin() + at, script.begin() + at + count);
             at += count;
             while (!machine.to_send.empty()) {
                 machine.tick();

@@ -13,7 +13,7 @@ BUILDS = Path("configs")
 
 def made_for(network: Network) -> list[Path]:
     """The builds of `configs/` whose weight format is the network's, those of fewest PEs first."""
-    formats = {network.points[name].fmt for name in used_points(network)}
+    formats = {network.point_sets[name].fmt for name in used_points(network)}
     builds = [(path, load_config(path)) for path in sorted(BUILDS.glob("*.toml"))]
     fitting = [(config.rows * config.cols, path) for path, config in builds if {config.fmt} == formats]
     return [path for _, path in sorted(fitting)]

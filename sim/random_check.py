@@ -15,11 +15,11 @@ from golden.network import Network
 from golden.random_network import random_inputs, random_network
 from mapper.compiler import compile_network
 from sim.compare import equal, same_tensor
-from sim.fast import Job, build_machine, run
+from sim.fast import HostScript, build_machine, run
 from sim.inference import Inference
 from sim.probe import probed, read_layers
 from sim.random_program import random_frame
-from sim.runner import Result
+from sim.runner import BenchResult
 
 Tensors = Mapping[str, NDArray[np.int64]]
 #: A further opinion: every layer's output (B, C, H, W) of a network on inputs; in `tests/`, PyTorch's integer mode.
@@ -29,7 +29,7 @@ INPUTS = 3
 
 def check_networks(
     config: ArrayConfig, count: int, seed: int, *, reference: Reference | None = None, program: Path | None = None
-) -> Iterator[Result]:
+) -> Iterator[BenchResult]:
     """Runs random networks through one build, without reset between their inferences; yields a result each.
 
     Parameters
@@ -57,7 +57,7 @@ def check_network(
     *,
     reference: Reference | None = None,
     program: Path | None = None,
-) -> Result:
+) -> BenchResult:
     """Runs one network on random inputs and compares every layer."""
     program = program or build_machine(config)
     started = time.monotonic()
@@ -67,10 +67,10 @@ def check_network(
     except (AssertionError, ValueError, RuntimeError) as error:
         message = f"{type(error).__name__}: {error}"
     seconds = round(time.monotonic() - started, 3)
-    return Result("networks", f"{config.name} {network.name}", not message, cycles, seconds, message)
+    return BenchResult("networks", f"{config.name} {network.name}", not message, cycles, seconds, message)
 
 
-def check_reference(network: Network, seed: int, reference: Reference) -> Result:
+def check_reference(network: Network, seed: int, reference: Reference) -> BenchResult:
     """Compares golden's layers with a further opinion's; no hardware runs."""
     started, message = time.monotonic(), ""
     inputs = random_inputs(seed, network, INPUTS)
@@ -79,7 +79,7 @@ def check_reference(network: Network, seed: int, reference: Reference) -> Result
     except AssertionError as error:
         message = f"AssertionError: {error}"
     seconds = round(time.monotonic() - started, 3)
-    return Result("networks", f"reference of {network.name}", not message, 0, seconds, message)
+    return BenchResult("networks", f"reference of {network.name}", not message, 0, seconds, message)
 
 
 def _check(config: ArrayConfig, program: Path, network: Network, seed: int, reference: Reference | None) -> int:
@@ -90,12 +90,12 @@ def _check(config: ArrayConfig, program: Path, network: Network, seed: int, refe
     expected = layers.run(network, inputs)
     if reference is not None:
         _compare("reference", reference(network, inputs), expected)
-    job = Job()
+    script = HostScript()
     for variant in (image, probe):
-        job.send(variant.beats)
+        script.send(variant.beats)
         for x in inputs:
-            job.send(input_frame(variant, x)).run()
-    results = [r for r in run(program, job, pause=seed % 3 * 60, seed=seed) if isinstance(r, Inference)]
+            script.send(input_frame(variant, x)).run()
+    results = [r for r in run(program, script, pause=seed % 3 * 60, seed=seed) if isinstance(r, Inference)]
     machine.write(image.beats)
     for n, (x, plain, full) in enumerate(zip(inputs, results[:INPUTS], results[INPUTS:], strict=True)):
         wanted = {name: tensor[n] for name, tensor in expected.items()}
@@ -120,7 +120,7 @@ def _compare(what: str, got: Tensors, expected: Tensors, made: str | None = None
         same_tensor(np.asarray(tensor), expected[name], f"{what}, layer {name}", inputs=made)
 
 
-def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path | None = None) -> Iterator[Result]:
+def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path | None = None) -> Iterator[BenchResult]:
     """Runs random programs (`sim.random_program`) through one build; yields a result each."""
     program, machine = program or build_machine(config), Machine(config)
     for number in range(seed, seed + count):
@@ -128,7 +128,7 @@ def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path 
         beats = random_frame(config, number)
         machine.write(beats)
         expected = machine.run()
-        result = run(program, Job().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
+        result = run(program, HostScript().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
         assert isinstance(result, Inference)
         message = ""
         try:
@@ -136,7 +136,7 @@ def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path 
         except AssertionError as error:
             message = f"AssertionError: {error}"
         seconds = round(time.monotonic() - started, 3)
-        yield Result("programs", f"{config.name} program_{number}", not message, result.cycles, seconds, message)
+        yield BenchResult("programs", f"{config.name} program_{number}", not message, result.cycles, seconds, message)
 
 
 def _compare_programs(got: Inference, expected: Run) -> None:

@@ -33,7 +33,7 @@ VERILATOR_ARGS = (
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchResult:
     """What one test of a bench came to.
 
     Parameters
@@ -137,7 +137,7 @@ def run(
     tests: str = "",
     seed: int = 1,
     plusargs: Sequence[str] = (),
-) -> list[Result]:
+) -> list[BenchResult]:
     """Runs a bench's cocotb tests in the simulator.
 
     Parameters
@@ -183,7 +183,7 @@ def run(
         )
     found = _read(results, name) if results.is_file() else []
     if not found:
-        return [Result(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tail(log)}")]
+        return [BenchResult(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tail(log)}")]
     recorded = next((str(path) for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)), "")
     return [replace(result, waves=recorded) for result in found]
 
@@ -210,7 +210,7 @@ def _alive(process: int) -> bool:
     return True
 
 
-def report(results: list[Result], path: Path = OUTPUT / "report.json", **facts: object) -> None:
+def report(results: list[BenchResult], path: Path = OUTPUT / "report.json", **facts: object) -> None:
     """Writes results and facts (simulator, configuration) as JSON."""
     table = {**facts, "passed": all(result.passed for result in results), "benches": [asdict(r) for r in results]}
     write_text(path, json.dumps(table, indent=2) + "\n")
@@ -233,7 +233,7 @@ def _runner(simulator: str) -> Runner:
     return get_runner(simulator)
 
 
-def _read(path: Path, bench: str) -> list[Result]:
+def _read(path: Path, bench: str) -> list[BenchResult]:
     results = []
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         if case.find("skipped") is not None:
@@ -242,7 +242,7 @@ def _read(path: Path, bench: str) -> list[Result]:
         facts = {item.get("name"): item.get("value", "") for item in case.iter("property")}
         message = "\n".join(filter(None, (part.get("message") or part.text for part in wrong))) or "failed"
         results.append(
-            Result(
+            BenchResult(
                 bench,
                 case.get("name", "?"),
                 not wrong,

@@ -15,7 +15,7 @@ from support.console import run_command
 from support.files import write_text
 from synth.cache import Cache
 from synth.fpga import TECHNOLOGIES
-from synth.measure import ASIC, COMPONENTS, Job, measure_all
+from synth.measure import ASIC, COMPONENTS, Measurement, measure_all
 from synth.report import groups, picture, table
 
 
@@ -42,10 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if missing:
                 console.print(f"no clock rates: {', '.join(missing)} not installed")
         configs = [load_config(path) for path in options.config]
-        jobs = [Job(c, component, t) for c in configs for t in technologies for component in options.component]
+        measurements = [
+            Measurement(c, component, t) for c in configs for t in technologies for component in options.component
+        ]
         cache = Cache(options.out / "cache")
         rows = measure_all(
-            jobs,
+            measurements,
             cache,
             liberty=options.liberty,
             route=not options.no_route,

@@ -36,7 +36,7 @@ _HAVE_COLUMNS = ("array", "top")
 
 
 @dataclass(frozen=True)
-class Job:
+class Measurement:
     """One component of a build in one technology."""
 
     config: ArrayConfig
@@ -53,12 +53,14 @@ class Job:
         return emit(self.config) if self.component == "top" else emit_component(self.component, self.config)
 
 
-def measure(job: Job, cache: Cache, *, liberty: Path | None = None, route: bool = True) -> dict[str, Any]:
+def measure(
+    measurement: Measurement, cache: Cache, *, liberty: Path | None = None, route: bool = True
+) -> dict[str, Any]:
     """A row of the report.
 
     Parameters
     ----------
-    job
+    measurement
         What to measure.
     cache
         Where results are kept.
@@ -68,21 +70,21 @@ def measure(job: Job, cache: Cache, *, liberty: Path | None = None, route: bool 
         Whether to place and route on FPGAs; without, there is no clock rate.
     """
     row: dict[str, Any] = {
-        "configuration": job.config.name,
-        "build": f"{job.config.build_hash:08x}",
-        "component": job.component,
-        "technology": job.technology,
+        "configuration": measurement.config.name,
+        "build": f"{measurement.config.build_hash:08x}",
+        "component": measurement.component,
+        "technology": measurement.technology,
     }
-    if job.technology == ASIC:
+    if measurement.technology == ASIC:
         assert liberty is not None
-        return row | _standard_cells(job, liberty, cache)
-    technology = TECHNOLOGIES[job.technology]
+        return row | _standard_cells(measurement, liberty, cache)
+    technology = TECHNOLOGIES[measurement.technology]
     if technology is ECP5:
-        technology = {"array": ECP5_TREES, "top": ECP5_MACHINE}.get(job.component, ECP5)
+        technology = {"array": ECP5_TREES, "top": ECP5_MACHINE}.get(measurement.component, ECP5)
     if route and technology.installed:
-        result = place_and_route(technology, job.verilog(), job.top, cache)
+        result = place_and_route(technology, measurement.verilog(), measurement.top, cache)
     else:
-        result = _counted_only(synthesise(technology, job.verilog(), job.top, cache), route)
+        result = _counted_only(synthesise(technology, measurement.verilog(), measurement.top, cache), route)
     return row | {
         "cells": sum(result.cells.values()),
         "luts": result.luts,
@@ -101,18 +103,18 @@ def _counted_only(result: FpgaResult, route: bool) -> FpgaResult:
     return FpgaResult(**result.as_dict() | {"reason": "nextpnr is not installed" if route else "not routed"})
 
 
-def _standard_cells(job: Job, liberty: Path, cache: Cache) -> dict[str, Any]:
+def _standard_cells(measurement: Measurement, liberty: Path, cache: Cache) -> dict[str, Any]:
     """The smallest netlist that reaches `TARGET_DELAY`, or the quickest if none does.
 
     PEs select with AND-OR gates, which are smaller here, whatever the build says: the products are the same.
     """
-    keep = (f"{job.top}_column",) if job.component in _HAVE_COLUMNS else ()
+    keep = (f"{measurement.top}_column",) if measurement.component in _HAVE_COLUMNS else ()
     library = read_liberty(liberty.resolve())
-    verilog = replace(job, config=replace(job.config, select="and_or")).verilog()
-    effort = "high" if job.component == "array" else "normal"
+    verilog = replace(measurement, config=replace(measurement.config, select="and_or")).verilog()
+    effort = "high" if measurement.component == "array" else "normal"
 
     def mapped(way: str) -> tuple[AsicArea, dict[str, Any]]:
-        area = asic_area(verilog, job.top, liberty, adders=[way], keep=keep, effort=effort, cache=cache)
+        area = asic_area(verilog, measurement.top, liberty, adders=[way], keep=keep, effort=effort, cache=cache)
         return area, critical_path(area, liberty, cache)
 
     found = [mapped(way) for way in ("cells", "chains of cells", "gates")]
@@ -137,7 +139,7 @@ def _standard_cells(job: Job, liberty: Path, cache: Cache) -> dict[str, Any]:
 
 
 def measure_all(
-    jobs: list[Job],
+    measurements: list[Measurement],
     cache: Cache,
     *,
     liberty: Path | None = None,
@@ -145,12 +147,12 @@ def measure_all(
     workers: int = 1,
     say: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> list[dict[str, Any]]:
-    """Rows of all jobs, in their order; `say` is called with each as soon as it is there."""
+    """Rows of all measurements, in their order; `say` is called with each as soon as it is there."""
 
-    def one(job: Job) -> dict[str, Any]:
-        row = measure(job, cache, liberty=liberty, route=route)
+    def one(measurement: Measurement) -> dict[str, Any]:
+        row = measure(measurement, cache, liberty=liberty, route=route)
         say(row)
         return row
 
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, jobs))
+        return list(pool.map(one, measurements))

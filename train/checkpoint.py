@@ -21,7 +21,7 @@ _HEADER = {"version": int, "facts": dict, "place": dict, "optimizers": list, "qu
 
 
 @dataclass
-class Place:
+class LoopState:
     """Where a training stands.
 
     Parameters
@@ -46,7 +46,7 @@ def save_state(
     model: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     generator: torch.Generator,
-    place: Place,
+    reached: LoopState,
     facts: dict[str, Any],
 ) -> None:
     """Write the state; an interrupted write leaves the older file.
@@ -72,11 +72,11 @@ def save_state(
                 else:
                     scalars[f"{index}.{key}"] = value
         groups.append({"groups": table["param_groups"], "scalars": scalars})
-    tensors["start"] = place.start
+    tensors["start"] = reached.start
     tensors["generator"], tensors["global_generator"] = generator.get_state(), torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["cuda_generator"] = torch.cuda.get_rng_state()
-    header = {"version": STATE_VERSION, "facts": facts, "place": _numbers(place), "optimizers": groups}
+    header = {"version": STATE_VERSION, "facts": facts, "place": _numbers(reached), "optimizers": groups}
     header |= {"quantizers": _attributes(model), "trained": [p.requires_grad for p in model.parameters()]}
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
@@ -91,7 +91,7 @@ def load_state(
     optimizers: list[torch.optim.Optimizer],
     generator: torch.Generator,
     facts: dict[str, Any],
-) -> Place:
+) -> LoopState:
     """Bring model, optimizers and generators to the state in a file.
 
     Raises
@@ -127,7 +127,7 @@ def load_state(
     torch.set_rng_state(tensors["global_generator"])
     if "cuda_generator" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda_generator"])
-    return Place(**header["place"], start=tensors["start"])
+    return LoopState(**header["place"], start=tensors["start"])
 
 
 def read_epoch(file: Path) -> int:
@@ -158,8 +158,8 @@ def _open(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def _numbers(place: Place) -> dict[str, Any]:
-    return {key: value for key, value in vars(place).items() if not isinstance(value, Tensor)}
+def _numbers(reached: LoopState) -> dict[str, Any]:
+    return {key: value for key, value in vars(reached).items() if not isinstance(value, Tensor)}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:

@@ -24,7 +24,7 @@ from train.layers import QuantModel
 from train.loop import FitOptions, accuracy
 from train.models import build_model, load_weights
 from train.pipelines import FLOAT_BY_DATA, apply, train_float
-from train.recipe import Recipe, TrainRule, load_recipe
+from train.recipe import Recipe, TrainSettings, load_recipe
 from train.report import Report, both, json_lines, tensorboard
 from train.runs import METRICS, load_run, quantized_run, save_run
 from train.snap import snap
@@ -134,9 +134,9 @@ def _recipe(options: argparse.Namespace, method: str) -> Recipe:
     return recipe
 
 
-def _settings(options: argparse.Namespace, settings: TrainRule) -> TrainRule:
+def _settings(options: argparse.Namespace, settings: TrainSettings) -> TrainSettings:
     """Settings with those of the command line."""
-    given = {spec.name: getattr(options, spec.name, None) for spec in fields(TrainRule)}
+    given = {spec.name: getattr(options, spec.name, None) for spec in fields(TrainSettings)}
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
 
 

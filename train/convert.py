@@ -28,7 +28,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     input
         Shape and format of the input.
     training
-        To be trained: with batch norms where the recipe keeps them (`TrainRule.batch_norm`), until `QuantModel.fold`.
+        To be trained: with batch norms where the recipe keeps them (`TrainSettings.batch_norm`), until
+        `QuantModel.fold`.
 
     Raises
     ------

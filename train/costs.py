@@ -1,4 +1,4 @@
-"""What two-word log quantization (paper 000) costs: operations, storage, and the array's own words, bits and cycles."""
+"""What two-word log quantization [STLQ] costs: operations, storage, and the array's own words, bits and cycles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ def fix_ops(ends: int, others: int, weight_bits: int, act_bits: int, *, levels: 
     levels
         One of `FACTORS`.
 
-    Source: fitted to table 3 of Li et al., Additive Powers-of-Two Quantization, ICLR 2020 (ResNet-18), whose figures it
-    gives to 1 M. Paper 000 takes the measure over and does not say how a second word counts: no rule is known that
-    gives both of its figures, so there is none here. What second words cost on the array, `word_costs` says.
+    Source: fitted to table 3 of [APoT] (ResNet-18), whose figures it gives to 1 M. [STLQ] takes the measure over and
+    does not say how a second word counts: no rule is known that gives both of its figures, so there is none here. What
+    second words cost on the array, `word_costs` says.
     """
     if levels not in FACTORS:
         raise ValueError(f"Levels must be one of {tuple(FACTORS)}, not {levels!r}")
@@ -41,7 +41,7 @@ def fix_ops(ends: int, others: int, weight_bits: int, act_bits: int, *, levels: 
 
 
 def paper_storage(convolutions: int, linear: int, bits: int, ratio: float) -> float:
-    """Bits of all weights by the rule behind paper 000, table 4: ``n * (N + 1) * (1 + R) + 8 * n_linear``.
+    """Bits of all weights by the rule behind [STLQ], table 4: ``n * (N + 1) * (1 + R) + 8 * n_linear``.
 
     Parameters
     ----------
@@ -75,8 +75,10 @@ def first_words(network: Network) -> Network:
 
 
 def _single(layer: Layer) -> Layer:
-    term = layer.terms[0]
-    return replace(layer, terms=(replace(term, codes=term.codes[:1], shifts=term.shifts[:1]), *layer.terms[1:]))
+    branch = layer.branches[0]
+    return replace(
+        layer, branches=(replace(branch, codes=branch.codes[:1], shifts=branch.shifts[:1]), *layer.branches[1:])
+    )
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def word_costs(network: Network, image: Image, single: Image) -> dict[str, WordC
     wanted = two_word_layers(network)
     return {
         layer.name: WordCost(
-            layer.terms[0].codes[0].size, _scheduled(network, layer, image.config),
+            layer.branches[0].codes[0].size, _scheduled(network, layer, image.config),
             before[layer.name], cycles[layer.name] - before[layer.name],
         )
         for layer in network.layers if layer.name in wanted
@@ -156,10 +158,10 @@ def image_bits(image: Image) -> dict[str, int]:
 
 def _scheduled(network: Network, layer: Layer, config: ArrayConfig) -> int:
     """Weights in tiles whose second words are not all zero."""
-    term = layer.terms[0]
-    values = np.array(network.points[term.points].values)
+    branch = layer.branches[0]
+    values = np.array(network.point_sets[branch.point_set].values)
     found = 0
-    for codes in term.codes[1:]:
+    for codes in branch.codes[1:]:
         busy = values[codes] != 0
         for row in range(0, busy.shape[0], config.cols):
             for column in range(0, busy.shape[1], config.rows):

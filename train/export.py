@@ -10,13 +10,13 @@ from golden.catalog import digit_points
 from golden.config import ArrayConfig
 from golden.digits import digit_codes
 from golden.formats import PointSet
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 from golden.rounding import scale_multiplier
 from train.compare import check_finite
 from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
 from train.quantizers import ActivationQuantizer, CodedWeights
 from train.quantizers.units import UnitGrid
-from train.residual import addend_term, fraction_bits
+from train.residual import addend_branch, fraction_bits
 
 
 def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object] | None = None) -> Network:
@@ -85,7 +85,7 @@ class _Exporter:
     def __init__(self, model: QuantModel, config: ArrayConfig):
         self.model, self.config = model, config
         self.formats = tensor_formats(model)
-        self.points: dict[str, PointSet] = {}
+        self.point_sets: dict[str, PointSet] = {}
         self.report: dict[str, dict[str, object]] = {}
         self.words = self.weights = 0
 
@@ -96,7 +96,7 @@ class _Exporter:
         meta["recipe"] = self.model.recipe
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
-        return Network(self.model.name, self.formats[INPUT], layers, self.points, meta)
+        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)
 
     def _layer(self, layer: QuantLayer) -> Layer:
         self.report[layer.name] = {}
@@ -115,14 +115,14 @@ class _Exporter:
         """Name of the set in the network; equal sets share one, and another set of that name is never meant."""
         if points == digit_points(self.config.fmt):
             name = "digits"
-        for known, there in self.points.items():
+        for known, there in self.point_sets.items():
             if there == points:
                 return known
         unique, number = name, 1
-        while unique in self.points or (unique == "digits" and points != digit_points(self.config.fmt)):
+        while unique in self.point_sets or (unique == "digits" and points != digit_points(self.config.fmt)):
             number += 1
             unique = f"{name}_{number}"
-        self.points[unique] = points
+        self.point_sets[unique] = points
         return unique
 
     def _digits(self) -> str:
@@ -134,18 +134,18 @@ class _Exporter:
         coded = quantizer.encode(weight, config.fmt)
         self._count(layer, coded)
         unit = self._unit(layer, coded)
-        bits, terms = self._addends(layer, coded, unit) if layer.skips else (self._fine_bits(layer, coded, unit), [])
+        bits, branches = self._addends(layer, coded, unit) if layer.skips else (self._fine_bits(layer, coded, unit), [])
         unit = unit * 2.0**-bits
-        term = Term(
+        branch = Branch(
             layer.source, self._points(coded.points, layer.name), coded.codes,
             tuple(shift + bits for shift in coded.shifts), layer.stride, layer.padding, layer.dilation, layer.groups,
         )  # fmt: skip
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
-        return self._requantised(layer, (term, *terms), unit, bias)
+        return self._requantised(layer, (branch, *branches), unit, bias)
 
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
-        integers = Term(layer.source, "", coded.codes, coded.shifts, groups=layer.groups).weights(coded.points)
+        integers = Branch(layer.source, "", coded.codes, coded.shifts, groups=layer.groups).weights(coded.points)
         unit = coded.scale * self.formats[layer.source].scale
         return np.where(integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
 
@@ -155,26 +155,26 @@ class _Exporter:
         most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, []))
         return max(0, min(wanted, most))
 
-    def _addends(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> tuple[int, list[Term]]:
-        """Fraction bits of the accumulator, and a term for each skip."""
+    def _addends(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> tuple[int, list[Branch]]:
+        """Fraction bits of the accumulator, and a branch for each skip."""
         skips, config = layer.skips, self.config
         ratios = [(self.formats[s.source].scale / unit[self._span(s)], self.formats[s.source]) for s in skips]
         most = min(config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, ratios))
         bits = fraction_bits(ratios, shift=config.fmt.digit_shift, most=most)
-        return bits, self._terms(layer, skips, [ratio for ratio, _ in ratios], bits)
+        return bits, self._branches(layer, skips, [ratio for ratio, _ in ratios], bits)
 
-    def _terms(
+    def _branches(
         self, layer: QuantLayer, skips: tuple[Skip, ...], ratios: list[NDArray[np.float64]], bits: int
-    ) -> list[Term]:
-        """A term for each addend, its constants rounded with `bits` fraction bits."""
-        terms, worst = [], 0.0
+    ) -> list[Branch]:
+        """A branch for each addend, its constants rounded with `bits` fraction bits."""
+        branches, worst = [], 0.0
         for skip, ratio in zip(skips, ratios, strict=True):
             wanted = ratio * 2.0 ** (bits - self.config.fmt.digit_shift)
             factors = np.rint(wanted)
             worst = max(worst, float((np.abs(factors - wanted) / wanted).max()))
-            terms.append(addend_term(self.config, skip, factors.astype(np.int64), self._digits()))
+            branches.append(addend_branch(self.config, skip, factors.astype(np.int64), self._digits()))
         self.report[layer.name]["residual_error"] = worst
-        return terms
+        return branches
 
     def _span(self, skip: Skip) -> slice:
         return slice(skip.channel, skip.channel + self.formats[skip.source].shape[0])
@@ -188,8 +188,8 @@ class _Exporter:
     ) -> int:
         """Fraction bits for which the worst case still fits the accumulator."""
         source = self.formats[layer.source]
-        term = Term(layer.source, "", coded.codes, coded.shifts, groups=layer.groups)
-        worst = np.abs(term.weights(coded.points)).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
+        branch = Branch(layer.source, "", coded.codes, coded.shifts, groups=layer.groups)
+        worst = np.abs(branch.weights(coded.points)).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
         worst = worst + np.abs(layer.bias.detach().double().numpy() / unit)
         for skip, (ratio, tensor) in zip(layer.skips, ratios, strict=True):
             worst[self._span(skip)] += ratio * max(-tensor.low, tensor.high)
@@ -204,23 +204,23 @@ class _Exporter:
         shift = self.config.fmt.digit_shift
         bits = fraction_bits(list(zip(ratios, tensors, strict=True)), shift=shift, most=room)
         unit = np.full(layer.shape[0], base * 2.0**-bits)
-        terms = self._terms(layer, layer.skips, ratios, bits)
-        return self._requantised(layer, tuple(terms), unit, np.zeros(layer.shape[0], dtype=np.int64))
+        branches = self._branches(layer, layer.skips, ratios, bits)
+        return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
 
     def _pool(self, layer: PoolLayer) -> Layer:
         channels, fmt = layer.shape[0], self.config.fmt
         source = self.formats[layer.source]
         ones = np.ones((channels, 1, *layer.kernel), dtype=np.int64)
         codes, shifts = digit_codes(ones, digit_points(fmt))
-        term = Term(
+        branch = Branch(
             layer.source, self._digits(), codes, shifts, layer.stride, layer.padding, layer.dilation, groups=channels
         )  # fmt: skip
         size = 1 if layer.kind == "maxpool" else layer.kernel[0] * layer.kernel[1]
         unit = np.full(channels, source.scale / size / (1 << fmt.digit_shift))
-        return self._requantised(layer, (term,), unit, np.zeros(channels, dtype=np.int64))
+        return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))
 
     def _requantised(
-        self, layer: QuantLayer, terms: tuple[Term, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
+        self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
     ) -> Layer:
         output = self.formats[layer.name]
         ratios = unit / output.scale
@@ -230,7 +230,7 @@ class _Exporter:
         return Layer(
             name=layer.name,
             kind=layer.kind,
-            terms=terms,
+            branches=branches,
             output=output,
             bias=bias,
             multiplier=np.array([m for m, _ in pairs], dtype=np.int64),

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from golden.network import INPUT, Layer, Network, Term
+from golden.network import INPUT, Branch, Layer, Network
 from train.data.checks import check_shape
 
 #: Float32 and float64 hold every integer up to this exactly.
@@ -59,23 +59,23 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
 
 
 def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Tensor:
-    """Sum (or maximum) of a layer's terms, without bias; int64."""
+    """Sum (or maximum) of a layer's branches, without bias; int64."""
     if layer.maximum:
-        return _maximum(network, layer.terms[0], tensors)
-    batch = len(tensors[layer.terms[0].source])
+        return _maximum(network, layer.branches[0], tensors)
+    batch = len(tensors[layer.branches[0].source])
     total = torch.zeros(batch, *layer.output.shape, dtype=torch.int64)
-    for term in layer.terms:
-        x, weights = tensors[term.source], _weights(network, term)
-        source = network.tensors[term.source]
+    for branch in layer.branches:
+        x, weights = tensors[branch.source], _weights(network, branch)
+        source = network.tensors[branch.source]
         bound = max(-source.low, source.high) * int(weights.abs().flatten(1).sum(1).max())
         if bound >= EXACT:
             raise ValueError(f"Layer {layer.name!r}: sums must stay below {EXACT}, not reach {bound}")
         # Single precision is several times as fast, and exact where no partial sum can exceed what it holds.
         kind = torch.float32 if bound < EXACT_SINGLE else torch.float64
         part = F.conv2d(
-            x.to(kind), weights.to(kind), None, term.stride, term.padding, term.dilation, groups=term.groups
+            x.to(kind), weights.to(kind), None, branch.stride, branch.padding, branch.dilation, groups=branch.groups
         )
-        total[:, term.channel : term.channel + term.out_channels] += part.long()
+        total[:, branch.channel : branch.channel + branch.out_channels] += part.long()
     return total
 
 
@@ -88,24 +88,24 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
     return rounded if right.min() > 0 else torch.where(right > 0, rounded, value)
 
 
-def _weights(network: Network, term: Term) -> Tensor:
-    values = torch.tensor(network.points[term.points].values, dtype=torch.int64)
-    words = values[torch.as_tensor(term.codes.astype("int64"))]
+def _weights(network: Network, branch: Branch) -> Tensor:
+    values = torch.tensor(network.point_sets[branch.point_set].values, dtype=torch.int64)
+    words = values[torch.as_tensor(branch.codes.astype("int64"))]
     return sum(
-        (word << shift for word, shift in zip(words, term.shifts, strict=True)), start=torch.zeros_like(words[0])
+        (word << shift for word, shift in zip(words, branch.shifts, strict=True)), start=torch.zeros_like(words[0])
     )
 
 
-def _maximum(network: Network, term: Term, tensors: dict[str, Tensor]) -> Tensor:
-    x = tensors[term.source] * int(_weights(network, term).flatten()[0])
-    (top, left), (high, wide) = term.padding, term.kernel
+def _maximum(network: Network, branch: Branch, tensors: dict[str, Tensor]) -> Tensor:
+    x = tensors[branch.source] * int(_weights(network, branch).flatten()[0])
+    (top, left), (high, wide) = branch.padding, branch.kernel
     lowest = torch.iinfo(torch.int64).min // 4
     x = F.pad(x, (left, left, top, top), value=lowest)
-    rows, columns = term.output_size(*tensors[term.source].shape[2:])
+    rows, columns = branch.output_size(*tensors[branch.source].shape[2:])
     best = torch.full((*x.shape[:2], rows, columns), lowest, dtype=torch.int64)
     for i in range(high):
         for j in range(wide):
-            y0, x0 = i * term.dilation[0], j * term.dilation[1]
-            view = x[:, :, y0 : y0 + (rows - 1) * term.stride[0] + 1 : term.stride[0]]
-            best = torch.maximum(best, view[..., x0 : x0 + (columns - 1) * term.stride[1] + 1 : term.stride[1]])
+            y0, x0 = i * branch.dilation[0], j * branch.dilation[1]
+            view = x[:, :, y0 : y0 + (rows - 1) * branch.stride[0] + 1 : branch.stride[0]]
+            best = torch.maximum(best, view[..., x0 : x0 + (columns - 1) * branch.stride[1] + 1 : branch.stride[1]])
     return best

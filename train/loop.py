@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from train.checkpoint import Place, load_state, save_state
+from train.checkpoint import LoopState, load_state, save_state
 from train.data import DataSet, Images, InputFormat, check_images
 from train.distributed import ALONE, World, shared_norms
 from train.hooks import Trained, require_gradients, settle
 from train.layers import QuantModel
-from train.recipe import TrainRule
+from train.recipe import TrainSettings
 from train.report import Report, json_lines
 from train.schedule import rate
 
@@ -61,7 +61,7 @@ class FitOptions:
 def fit(
     model: nn.Module,
     data: DataSet,
-    settings: TrainRule,
+    settings: TrainSettings,
     *,
     teacher: nn.Module | None = None,
     report: Report | None = None,
@@ -72,8 +72,8 @@ def fit(
     """Train in place; deterministic for a seed, a machine and a number of threads, interrupted or not.
 
     A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
-    in the last part of the training (`TrainRule.settle`) they are gone and the scales stand still. With a teacher, a
-    part `TrainRule.distill` of the loss is the cross-entropy to its soft labels.
+    in the last part of the training (`TrainSettings.settle`) they are gone and the scales stand still. With a teacher,
+    a part `TrainSettings.distill` of the loss is the cross-entropy to its soft labels.
     """
     options = options or FitOptions()
     model.to(options.device)
@@ -92,7 +92,7 @@ class Training:
         self,
         model: nn.Module,
         data: DataSet,
-        settings: TrainRule,
+        settings: TrainSettings,
         teacher: nn.Module | None = None,
         options: FitOptions | None = None,
     ):
@@ -112,33 +112,33 @@ class Training:
         self.optimizers = _optimizers(model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.facts = options.facts | {"settings": asdict(settings), "processes": options.world.size}
-        self.place = Place()
+        self.reached = LoopState()
         if self.quantized:
             self.quantized.begin()
         if options.resume and options.state:
-            self.place = load_state(options.state, model, self.optimizers, self.generator, self.facts)
+            self.reached = load_state(options.state, model, self.optimizers, self.generator, self.facts)
         self.forward = torch.compile(model, backend=options.compile) if options.compile else model
 
     def run(self, report: Report | None, progress: Progress | None, title: str) -> None:
-        settings, place, world = self.settings, self.place, self.options.world
-        done = place.epoch * self.steps + place.step
+        settings, reached, world = self.settings, self.reached, self.options.world
+        done = reached.epoch * self.steps + reached.step
         task = progress.add_task(title, total=settings.epochs * self.steps, completed=done) if progress else None
         settled = settings.epochs - round(settings.settle * settings.epochs)
-        while place.epoch < settings.epochs:
+        while reached.epoch < settings.epochs:
             self.model.train()
-            if self.quantized and place.epoch == settled and not place.step:
+            if self.quantized and reached.epoch == settled and not reached.step:
                 settle(self.quantized)
             order = self._order()
-            while place.step < self.steps:
-                loss, right = self.step(order[place.step * self.batch : (place.step + 1) * self.batch])
-                place.step, place.loss, place.right = place.step + 1, place.loss + loss, place.right + right
-                if self.options.every and place.step % self.options.every == 0 and place.step < self.steps:
+            while reached.step < self.steps:
+                loss, right = self.step(order[reached.step * self.batch : (reached.step + 1) * self.batch])
+                reached.step, reached.loss, reached.right = reached.step + 1, reached.loss + loss, reached.right + right
+                if self.options.every and reached.step % self.options.every == 0 and reached.step < self.steps:
                     self._save()
                 if progress and task is not None:
                     progress.advance(task)
-            place.epoch, place.step = place.epoch + 1, 0
-            sums = world.add(torch.tensor([place.loss / world.size, place.right], dtype=torch.float64))
-            place.loss = place.right = 0.0
+            reached.epoch, reached.step = reached.epoch + 1, 0
+            sums = world.add(torch.tensor([reached.loss / world.size, reached.right], dtype=torch.float64))
+            reached.loss = reached.right = 0.0
             if report:
                 report(self._metrics(*(sums / self.steps).tolist()))
             self._save()
@@ -148,22 +148,22 @@ class Training:
     def _order(self) -> Tensor:
         """Order of the images in this epoch; of the one that was interrupted, if it was."""
         now = self.generator.get_state()
-        if self.place.step:
-            self.generator.set_state(self.place.start)
-        self.place.start = self.generator.get_state()
+        if self.reached.step:
+            self.generator.set_state(self.reached.start)
+        self.reached.start = self.generator.get_state()
         order = torch.randperm(len(self.data.train_x), generator=self.generator)
-        if self.place.step:
+        if self.reached.step:
             self.generator.set_state(now)
         return order
 
     def step(self, batch: Tensor) -> tuple[float, int]:
         """One step; loss, and images labelled rightly, of this process's part of the batch."""
         settings, world, device = self.settings, self.options.world, self.options.device
-        number, steps = self.place.epoch * self.steps + self.place.step, settings.epochs * self.steps
+        number, steps = self.reached.epoch * self.steps + self.reached.step, settings.epochs * self.steps
         for group in self.optimizers[0].param_groups:
             group["lr"] = rate(settings, number, steps, settings.epochs)
         if self.quantized:
-            self.quantized.on_step(number, steps, self.place.epoch)
+            self.quantized.on_step(number, steps, self.reached.epoch)
         images = self.data.train_x[batch[self.part]]
         if self.augment:
             images = self.augment(images, self.generator, count=self.batch, part=self.part)
@@ -186,14 +186,14 @@ class Training:
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
     def _metrics(self, loss: float, right: float) -> dict[str, float]:
-        metrics = {"epoch": self.place.epoch, "loss": loss, "train_accuracy": right / self.batch}
-        if self.options.evaluate and self.place.epoch % self.options.evaluate == 0:
+        metrics = {"epoch": self.reached.epoch, "loss": loss, "train_accuracy": right / self.batch}
+        if self.options.evaluate and self.reached.epoch % self.options.evaluate == 0:
             metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y, input=self.data.input)
         return metrics | (self.quantized.metrics() if self.quantized else {})
 
     def _save(self) -> None:
         if self.options.state and self.options.world.first:
-            save_state(self.options.state, self.model, self.optimizers, self.generator, self.place, self.facts)
+            save_state(self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts)
 
 
 @torch.no_grad()
@@ -232,7 +232,7 @@ def _statistics(model: QuantModel) -> list[Tensor]:
     return tensors
 
 
-def _optimizers(model: nn.Module, settings: TrainRule) -> list[torch.optim.Optimizer]:
+def _optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
     """Weights and biases first; then what quantizers train, decayed or not; then training aids."""
     trained = Trained(model)
     if isinstance(model, QuantModel):

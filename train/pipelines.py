@@ -16,23 +16,25 @@ from train.layers import QuantModel
 from train.loop import FitOptions, Report, accuracy, fit
 from train.models import build_model
 from train.ptq import correct_bias, quantize
-from train.recipe import Recipe, TrainRule, load_recipe
+from train.recipe import Recipe, TrainSettings, load_recipe
 from train.snap import snap
 
 #: Float training of the demo's network.
-FLOAT = TrainRule(epochs=100, batch=64, lr=1e-2, weight_decay=1e-3, settle=0.0)
+FLOAT = TrainSettings(epochs=100, batch=64, lr=1e-2, weight_decay=1e-3, settle=0.0)
 #: Float training by data set, where nothing else is asked for.
 FLOAT_BY_DATA = {
     "digits": FLOAT,
-    "mnist": TrainRule(epochs=20, batch=128, lr=2e-3, weight_decay=1e-4),
-    "fashion_mnist": TrainRule(epochs=20, batch=128, lr=2e-3, weight_decay=1e-4),
-    "cifar10": TrainRule(epochs=200, batch=128, lr=0.1, weight_decay=1e-4, optimizer="sgd", schedule="step", warmup=1),
-    "cifar100": TrainRule(epochs=200, batch=128, lr=0.1, weight_decay=5e-4, optimizer="sgd", warmup=1),
-    "imagenet": TrainRule(epochs=90, batch=256, lr=0.1, weight_decay=1e-4, optimizer="sgd", warmup=5),
+    "mnist": TrainSettings(epochs=20, batch=128, lr=2e-3, weight_decay=1e-4),
+    "fashion_mnist": TrainSettings(epochs=20, batch=128, lr=2e-3, weight_decay=1e-4),
+    "cifar10": TrainSettings(
+        epochs=200, batch=128, lr=0.1, weight_decay=1e-4, optimizer="sgd", schedule="step", warmup=1
+    ),
+    "cifar100": TrainSettings(epochs=200, batch=128, lr=0.1, weight_decay=5e-4, optimizer="sgd", warmup=1),
+    "imagenet": TrainSettings(epochs=90, batch=256, lr=0.1, weight_decay=1e-4, optimizer="sgd", warmup=5),
 }
 #: Images that calibration looks at in quantization-aware training.
 CALIBRATION = 512
-#: `TrainRule.settle` of a training in which scales stand still in every epoch.
+#: `TrainSettings.settle` of a training in which scales stand still in every epoch.
 FROM_THE_START = 1 - 1e-9
 
 
@@ -59,7 +61,7 @@ class Quantized:
 def train_float(
     model: nn.Module,
     data: DataSet,
-    settings: TrainRule = FLOAT,
+    settings: TrainSettings = FLOAT,
     *,
     report: Report | None = None,
     progress: Progress | None = None,
@@ -71,7 +73,7 @@ def train_float(
 
 
 def float_model(
-    data: DataSet, name: str = "demo", settings: TrainRule = FLOAT, *, progress: Progress | None = None
+    data: DataSet, name: str = "demo", settings: TrainSettings = FLOAT, *, progress: Progress | None = None
 ) -> tuple[nn.Module, float]:
     """New trained network of that name, and its accuracy on the held-out images."""
     torch.manual_seed(settings.seed)
@@ -79,12 +81,12 @@ def float_model(
     return model, train_float(model, data, settings, progress=progress)
 
 
-def trainings(rule: TrainRule) -> list[tuple[int, TrainRule]]:
-    """Least bits and settings of each training of a recipe, in order (`TrainRule.stages`, `TrainRule.again`)."""
-    found = [(bits, rule) for bits in (*rule.stages, 0)]
-    if rule.again:
-        found.append((0, replace(rule, settle=FROM_THE_START)))
-    return [(bits, replace(settings, seed=rule.seed + stage)) for stage, (bits, settings) in enumerate(found)]
+def trainings(settings: TrainSettings) -> list[tuple[int, TrainSettings]]:
+    """Least bits and settings of each training of a recipe, in order (`stages` and `again` of its settings)."""
+    found = [(bits, settings) for bits in (*settings.stages, 0)]
+    if settings.again:
+        found.append((0, replace(settings, settle=FROM_THE_START)))
+    return [(bits, replace(each, seed=settings.seed + stage)) for stage, (bits, each) in enumerate(found)]
 
 
 def train_quantized(

@@ -13,7 +13,7 @@ from train.convert import calibrate, calibrate_weights
 from train.data import check_images
 from train.data.augment import Augment
 from train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
-from train.recipe import PostRule
+from train.recipe import PostSettings
 from train.reconstruct import learn_block
 
 #: Pull of the fitted gain towards 1, as a part of the output's energy.
@@ -22,7 +22,7 @@ RIDGE = 1e-3
 BATCH = 128
 
 
-def quantize(model: QuantModel, images: Tensor, settings: PostRule) -> Tensors:
+def quantize(model: QuantModel, images: Tensor, settings: PostSettings) -> Tensors:
     """Calibrate a converted model on training images, and reconstruct it block by block.
 
     Returns
@@ -77,7 +77,7 @@ def blocks(model: QuantModel, unit: str) -> list[list[QuantLayer]]:
     return groups
 
 
-def reconstruct(model: QuantModel, images: Tensor, settings: PostRule) -> None:
+def reconstruct(model: QuantModel, images: Tensor, settings: PostSettings) -> None:
     """Calibrate a block, reconstruct it, go on to the next."""
     generator = torch.Generator().manual_seed(settings.seed)
     augment = Augment(shift=settings.shift, flip=settings.flip)
@@ -104,7 +104,7 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostRule) -> None:
     model.calibrated = True
 
 
-def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: PostRule) -> None:
+def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: PostSettings) -> None:
     """Weights, then gain and bias, then the output's scale; `sums` are the float layer's."""
     if isinstance(layer, ConvLayer):
         if settings.weighted and layer.weight_quantizer.weighted:

@@ -107,7 +107,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class TrainRule:
+class TrainSettings:
     """Settings of quantization-aware training.
 
     Parameters
@@ -127,7 +127,7 @@ class TrainRule:
     augment
         Crop and flip training images, where the data set says how.
     penalty
-        Lambda of the quantizers' own losses (paper 000: of ``sum(v**2)``).
+        Lambda of the quantizers' own losses ([STLQ]: of ``sum(v**2)``).
     v_lr
         Learning rate (plain SGD) of auxiliary values.
     distill
@@ -136,10 +136,10 @@ class TrainRule:
         Part of the training, at its end, in which auxiliary values are gone and scales stand still.
     stages
         Bits of trainings before the final one, falling: quantizers that can change their bits and end with fewer begin
-        with these. Weights keep their step from stage to stage (paper 002 section 4.1), activations their clipping
+        with these. Weights keep their step from stage to stage ([Sigma] section 4.1), activations their clipping
         level. Each stage has all epochs.
     again
-        Train once more in the end, scales standing still from the start (paper 002 section 4.2).
+        Train once more in the end, scales standing still from the start ([Sigma] section 4.2).
     batch_norm
         ``fold``: before training. ``keep``: it normalises by the statistics of the batches until training ends, and
         weights are quantized before it (`train.norm`).
@@ -192,7 +192,7 @@ class TrainRule:
 
 
 @dataclass(frozen=True)
-class PostRule:
+class PostSettings:
     """Settings of post-training quantization.
 
     Parameters
@@ -218,8 +218,7 @@ class PostRule:
     decide
         Weight of the penalty of undecided choices.
     drop
-        Part of the activations, at random, that are left unquantized while rounding is learned (Wei et al., QDrop,
-        ICLR 2022).
+        Part of the activations, at random, that are left unquantized while rounding is learned [QDrop].
     """
 
     images: int = 512
@@ -295,8 +294,8 @@ class Recipe:
     method: str
     rules: tuple[Rule, ...]
     source: str = ""
-    train: TrainRule = TrainRule()
-    ptq: PostRule = PostRule()
+    train: TrainSettings = TrainSettings()
+    ptq: PostSettings = PostSettings()
 
     def __post_init__(self) -> None:
         for key in ("name", "source"):
@@ -344,10 +343,10 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
         _check(layer, ("match", "weight", "activation"), ("match",), "layer.")
         rules.append(Rule(layer["match"], _weight(layer.get("weight")), _activation(layer.get("activation"))))
     settings: dict[str, Any] = {}
-    for key, rule in (("train", TrainRule), ("ptq", PostRule)):
+    for key, kind in (("train", TrainSettings), ("ptq", PostSettings)):
         if key in table:
-            _check(table[key], tuple(spec.name for spec in fields(rule)), (), f"{key}.")
-            settings[key] = rule(**table[key])
+            _check(table[key], tuple(spec.name for spec in fields(kind)), (), f"{key}.")
+            settings[key] = kind(**table[key])
     return Recipe(table["name"], table["method"], tuple(rules), table.get("source", ""), **settings)
 
 

@@ -1,10 +1,9 @@
 """Learned rounding: the weights of a block of layers are chosen so that its output is nearest to the float block's.
 
-Two ways. ``choose``: each weight takes one of the two points next to it; a soft choice is trained and made hard by
-and by (Nagel et al., AdaRound, ICML 2020), per block (Li et al., BRECQ, ICLR 2021), with the layer's own points as
-the grid. ``straight``: the weights move, with a straight-through gradient, and may cross several points (paper 003's
-published code has an elementwise multiplier instead). Both train biases and a gain a channel with them, and
-activation scales where asked.
+Two ways. ``choose``: each weight takes one of the two points next to it; a soft choice is trained and made hard by and
+by [AdaRound], per block [BRECQ], with the layer's own points as the grid. ``straight``: the weights move, with a
+straight-through gradient, and may cross several points (the code of [SubsetQ] has an elementwise multiplier instead).
+Both train biases and a gain a channel with them, and activation scales where asked.
 """
 
 import math
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from train.layers import ConvLayer, QuantLayer, Tensors
 from train.quantizers import ActivationQuantizer, WeightQuantizer
 from train.quantizers.base import per_channel
-from train.recipe import PostRule
+from train.recipe import PostSettings
 
 #: Stretch of the sigmoid that makes choices (AdaRound's zeta and gamma), so that 0 and 1 are reached.
 ZETA, GAMMA = 1.1, -0.1
@@ -91,7 +90,7 @@ class _Learner:
             return cls(layer, quantizer, soft)
         return cls(layer, quantizer, stretch=nn.Parameter(torch.zeros(len(layer.bias))))
 
-    def groups(self, settings: PostRule, spread: float) -> list[dict[str, object]]:
+    def groups(self, settings: PostSettings, spread: float) -> list[dict[str, object]]:
         """Parameters with their rates; `spread` is that of the block's output."""
         groups: list[dict[str, object]] = [{"params": [self.layer.bias], "lr": settings.scale_lr * spread}]
         if self.soft is not None:
@@ -125,7 +124,7 @@ class _Learner:
 
 
 def learn_block(
-    layers: list[QuantLayer], tensors: Tensors, floats: Tensors, settings: PostRule, generator: torch.Generator
+    layers: list[QuantLayer], tensors: Tensors, floats: Tensors, settings: PostSettings, generator: torch.Generator
 ) -> None:
     """Reconstruct a block of layers.
 
@@ -198,7 +197,7 @@ def _sharpness(step: int, steps: int) -> float:
     return SHARP[1] + (SHARP[0] - SHARP[1]) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _learned_scales(layers: list[QuantLayer], settings: PostRule) -> list[nn.Parameter]:
+def _learned_scales(layers: list[QuantLayer], settings: PostSettings) -> list[nn.Parameter]:
     """Scales of the activations within the block, which are trained where a rate is given."""
     if not settings.act_lr:
         return []

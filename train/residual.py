@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from golden.catalog import digit_points
 from golden.config import ArrayConfig
 from golden.digits import digit_codes
-from golden.network import Tensor, Term
+from golden.network import Branch, Tensor
 from train.layers import Skip
 
 #: An addend's constant may be off by this part of an LSB of the addend at its full scale.
 TOLERANCE = 0.25
 
 
-def addend_term(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], points: str) -> Term:
-    """Depthwise term that adds ``factors[c] << fmt.digit_shift`` times each value of the skip.
+def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], points: str) -> Branch:
+    """Depthwise branch that adds ``factors[c] << fmt.digit_shift`` times each value of the skip.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ def addend_term(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], poi
     codes, shifts = digit_codes(factors.reshape(-1, 1, 1, 1), digit_points(config.fmt))
     zero = digit_points(config.fmt).encode(0)
     kept = [n for n in range(len(codes)) if (codes[n] != zero).any()] or [0]
-    return Term(
+    return Branch(
         source=skip.source,
-        points=points,
+        point_set=points,
         codes=np.ascontiguousarray(codes[kept]),
         shifts=tuple(shifts[n] for n in kept),
         stride=skip.stride,

@@ -2,10 +2,10 @@
 
 import math
 
-from train.recipe import TrainRule
+from train.recipe import TrainSettings
 
 
-def rate(settings: TrainRule, step: int, steps: int, epochs: int) -> float:
+def rate(settings: TrainSettings, step: int, steps: int, epochs: int) -> float:
     """Learning rate of a step.
 
     Parameters

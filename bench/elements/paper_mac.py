@@ -1,4 +1,4 @@
-"""The multiply-accumulate unit that paper 003 draws, in an array of the same size: every unit has its accumulator."""
+"""The multiply-accumulate unit that [SubsetQ] draws, in an array of the same size: every unit has its accumulator."""
 
 from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
@@ -31,7 +31,7 @@ class PaperMacColumn(wiring.Component):
     totals : Out(array of unsigned(acc_width), one a row)
         The accumulators.
 
-    Source: paper 003 figure 4.
+    Source: [SubsetQ] figure 4.
     """
 
     def __init__(self, config: ArrayConfig, acc_width: int = 24):

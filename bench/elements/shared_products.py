@@ -25,7 +25,7 @@ class PickElement(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "operand": In(unsigned(config.fmt.points * config.product_bits)),
+                "operand": In(unsigned(config.fmt.point_count * config.product_bits)),
                 "word": In(code_layout(config)),
                 "product": Out(unsigned(config.product_bits)),
             }
@@ -35,7 +35,7 @@ class PickElement(wiring.Component):
         m = Module()
         bits = self.config.product_bits
         picked: Value = Const(0)
-        for index in range(self.config.fmt.points):
+        for index in range(self.config.fmt.point_count):
             chosen = (self.word.index == index).replicate(bits)
             picked = picked | self.operand[index * bits : (index + 1) * bits] & chosen
         m.d.comb += self.product.eq(picked ^ self.word.sign.replicate(bits))
@@ -60,9 +60,9 @@ class RowProducts(wiring.Component):
         fmt = config.fmt
         super().__init__(
             {
-                "points": In(data.ArrayLayout(fields_layout(fmt.row_fields), fmt.points)),
+                "points": In(data.ArrayLayout(fields_layout(fmt.row_fields), fmt.point_count)),
                 "operands": In(operands_layout(config)),
-                "products": Out(data.ArrayLayout(unsigned(fmt.points * config.product_bits), config.rows)),
+                "products": Out(data.ArrayLayout(unsigned(fmt.point_count * config.product_bits), config.rows)),
             }
         )
 
@@ -71,7 +71,7 @@ class RowProducts(wiring.Component):
         fmt = self.config.fmt
         for row in range(self.config.rows):
             products = []
-            for index in range(fmt.points):
+            for index in range(fmt.point_count):
                 product = Signal(self.config.product_bits, name=f"product{row}_{index}")
                 terms = [
                     Array(0 if shift is None else self.operands[row].shift_left(shift) for shift in menu)[

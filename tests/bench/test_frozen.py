@@ -59,7 +59,7 @@ def test_weights_become_the_formats_levels():
         matrix = frozen.quantize(weights, fmt)
         assert matrix.shape == (27, 4)
         assert set(np.abs(matrix).ravel().tolist()) <= set(fmt.universal_set)
-        assert len(set(np.abs(matrix).ravel().tolist())) <= fmt.points
+        assert len(set(np.abs(matrix).ravel().tolist())) <= fmt.point_count
         # The scale a channel is one number, and the matrix is near the weights.
         flat = weights.reshape(4, -1).T
         scales = (flat * matrix).sum(axis=0) / (matrix**2).sum(axis=0)

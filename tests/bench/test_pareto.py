@@ -13,10 +13,10 @@ ROW = {
 }
 
 
-def test_points_take_their_own_cycles_or_those_of_one_word_a_weight():
+def test_candidates_take_their_own_cycles_or_those_of_one_word_a_weight():
     rows = [ROW, {**ROW, "network": "small_vgg_mnist"}, {**ROW, "recipe": "c", "cycles": None}]
     rows.append({**ROW, "recipe": "sq_b", "build": "subset_16x16", "cycles": None})
-    found = pareto.points(rows, AREAS, {"subset_16x16": 500, "log_16x16": 7})
+    found = pareto.candidates(rows, AREAS, {"subset_16x16": 500, "log_16x16": 7})
     assert [(point["recipe"], point["cycles"], point["area"]) for point in found] == [
         ("a", 1000, 512),
         ("sq_b", 500, 1024),

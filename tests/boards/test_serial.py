@@ -10,13 +10,13 @@ from amaranth.sim import Simulator
 
 from boards.host import Board
 from boards.machine import SerialMachine
-from boards.uart import Receiver, Sender, check_divisor
+from boards.uart import Receiver, Transmitter, check_divisor
 from golden import layers
 from golden.catalog import log_points
 from golden.config import MACHINE_VERSION, ArrayConfig
 from golden.image import input_frame, read_output
 from golden.isa import ID_VALUE
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 from mapper.compiler import compile_network
 
 DIVISOR = 4
@@ -45,7 +45,7 @@ def small_network() -> Network:
         return Layer(
             name,
             kind="conv2d",
-            terms=(Term(source, "natural", codes, (0,), padding=(pad, pad)),),
+            branches=(Branch(source, "natural", codes, (0,), padding=(pad, pad)),),
             output=Tensor((channels, 4, 4), 8, False, 1.0),
             bias=rng.integers(-99, 99, channels),
             multiplier=np.full(channels, 3),
@@ -189,18 +189,18 @@ def test_registers_answer_errors_and_frames_theirs():
 
 @pytest.mark.parametrize("divisor", [4, 5, 12])
 def test_line_carries_every_byte_at_rates_a_little_off(divisor):
-    sender, receiver = Sender(divisor), Receiver(divisor)
+    transmitter, receiver = Transmitter(divisor), Receiver(divisor)
     m = Module()
-    m.submodules += [sender, receiver]
-    m.d.comb += receiver.rx.eq(sender.tx)
+    m.submodules += [transmitter, receiver]
+    m.d.comb += receiver.rx.eq(transmitter.tx)
     got = []
 
     async def send(ctx):
         for byte in range(256):
-            ctx.set(sender.i.payload, byte)
-            ctx.set(sender.i.valid, 1)
-            await ctx.tick().until(sender.i.ready)
-        ctx.set(sender.i.valid, 0)
+            ctx.set(transmitter.i.payload, byte)
+            ctx.set(transmitter.i.valid, 1)
+            await ctx.tick().until(transmitter.i.ready)
+        ctx.set(transmitter.i.valid, 0)
         await ctx.tick().repeat(12 * divisor)
 
     async def receive(ctx):

@@ -59,7 +59,7 @@ def test_rows_of_every_level_build_it(name):
     """The subset decoder is proven for any rows; these are the rows that stand for the levels."""
     fmt = formats()[name].fmt
     for level in fmt.universal_set:
-        row = PointSet(fmt, (level,) * fmt.points).rows[0] if fmt.spare is None else fmt.picks[level]
+        row = PointSet(fmt, (level,) * fmt.point_count).rows[0] if fmt.spare is None else fmt.picks[level]
         shifts = [menu[pick] for menu, pick in zip(fmt.menus, row, strict=True)]
         assert sum(1 << shift for shift in shifts if shift is not None) == level
 
@@ -70,7 +70,7 @@ def test_the_proven_constant_of_a_product_is_the_compilers(name):
     config = BUILDS[name]
     levels = log_points(config.fmt) if config.pe == "log" else PointSet(config.fmt, config.fmt.universal_set[:8])
     positive = [config.product_max - level * config.operand_max for level in levels.levels]
-    expected = positive + [config.product_max] * config.fmt.points
+    expected = positive + [config.product_max] * config.fmt.point_count
     assert product_bases(config, np.array(levels.values)).tolist() == expected
 
 

@@ -3,13 +3,15 @@
 import pytest
 
 from formal.properties import PROPERTIES
-from formal.runner import jobs, run
+from formal.runner import obligations, run
 
-SHORT = jobs([checker for checker in PROPERTIES if checker.short], short=True)
+SHORT = obligations([checker for checker in PROPERTIES if checker.short], short=True)
 
 
-@pytest.mark.parametrize("job", SHORT, ids=lambda job: f"{job.checker.__name__} {job.formats[0]}")
-def test_proven_and_able_to_fail(job, tmp_path):
-    for result in run(job, tmp_path):
+@pytest.mark.parametrize(
+    "obligation", SHORT, ids=lambda obligation: f"{obligation.checker.__name__} {obligation.formats[0]}"
+)
+def test_proven_and_able_to_fail(obligation, tmp_path):
+    for result in run(obligation, tmp_path):
         assert (result.status, result.seeded_fault_caught, result.message) == ("proven", True, "")
         assert result.faults > 0

@@ -11,7 +11,7 @@ from formal.checker import Checker
 from formal.faults import Fault
 from formal.properties import PROPERTIES
 from formal.prover import prepare, prove, refute
-from formal.runner import Job, jobs, run
+from formal.runner import Obligation, obligations, run
 from golden.config import load_config
 from hdl import emit
 
@@ -122,7 +122,7 @@ def test_a_fault_that_survives_is_an_error(tmp_path):
     class Harmless(Registered):
         faults = (Fault("operands", "operands = Signal(", "operands  = Signal(", "zero"),)
 
-    (result,) = run(Job(Harmless, CONFIG, ("log_4x4",)), tmp_path)
+    (result,) = run(Obligation(Harmless, CONFIG, ("log_4x4",)), tmp_path)
     assert (result.status, result.seeded_fault_caught, result.good) == ("proven", False, False)
     assert result.message == "faults not caught: zero"
 
@@ -131,7 +131,7 @@ def test_a_fault_whose_place_is_gone_is_an_error(tmp_path):
     class Gone(Registered):
         faults = (Fault("operands", "no such text", "", "zero"),)
 
-    (result,) = run(Job(Gone, CONFIG, ("log_4x4",)), tmp_path)
+    (result,) = run(Obligation(Gone, CONFIG, ("log_4x4",)), tmp_path)
     assert result.message == "Fault's text must be in hdl/operands.py once, not 0 times: 'no such text'"
     assert not result.good
 
@@ -146,12 +146,12 @@ def test_a_fault_reaches_components_inside():
 def test_every_shipped_build_is_covered():
     for checker in PROPERTIES:
         expected = {name for name, config in builds.shipped().items() if checker.applies(config)}
-        found = {name for job in jobs([checker]) for name in job.formats}
+        found = {name for obligation in obligations([checker]) for name in obligation.formats}
         assert expected and expected <= found, checker
 
 
 def test_every_format_is_covered():
-    names = {name for job in jobs([_checker("Product")]) for name in job.formats}
+    names = {name for obligation in obligations([_checker("Product")]) for name in obligation.formats}
     assert len(builds.formats()) == 8 + 15
     assert {*builds.formats(), *(f"{name}, and_or" for name in builds.formats())} <= names
 

@@ -19,8 +19,8 @@ def output(network, layer, sources):
     result = [[[0] * width for _ in range(height)] for _ in range(channels)]
     for m, i, j in product(range(channels), range(height), range(width)):
         products = []
-        for term in layer.terms:
-            products += term_products(network, term, m - term.channel, i, j, sources[term.source])
+        for branch in layer.branches:
+            products += branch_products(network, branch, m - branch.channel, i, j, sources[branch.source])
         acc = int(layer.bias[m]) + (max(products) if layer.maximum else sum(products))
         # Fraction rounds half to even.
         y = round(Fraction(acc * int(layer.multiplier[m]), 1 << int(layer.right[m])))
@@ -28,21 +28,22 @@ def output(network, layer, sources):
     return result
 
 
-def term_products(network, term, m, i, j, source):
+def branch_products(network, branch, m, i, j, source):
     """Weight times activation of every position of a window, those outside the map left out."""
-    if not 0 <= m < term.codes.shape[1]:
+    if not 0 <= m < branch.codes.shape[1]:
         return []
-    points = network.points[term.points]
+    points = network.point_sets[branch.point_set]
     height, width = len(source[0]), len(source[0][0])
-    _, outputs, inputs, kernel_y, kernel_x = term.codes.shape
-    group = m // (outputs // term.groups)
+    _, outputs, inputs, kernel_y, kernel_x = branch.codes.shape
+    group = m // (outputs // branch.groups)
     products = []
     for n, ky, kx in product(range(inputs), range(kernel_y), range(kernel_x)):
-        y = i * term.stride[0] - term.padding[0] + ky * term.dilation[0]
-        x = j * term.stride[1] - term.padding[1] + kx * term.dilation[1]
+        y = i * branch.stride[0] - branch.padding[0] + ky * branch.dilation[0]
+        x = j * branch.stride[1] - branch.padding[1] + kx * branch.dilation[1]
         if 0 <= y < height and 0 <= x < width:
             weight = sum(
-                points.values[int(term.codes[word, m, n, ky, kx])] << shift for word, shift in enumerate(term.shifts)
+                points.values[int(branch.codes[word, m, n, ky, kx])] << shift
+                for word, shift in enumerate(branch.shifts)
             )
             products.append(weight * source[group * inputs + n][y][x])
     return products

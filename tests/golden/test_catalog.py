@@ -9,19 +9,19 @@ from golden import catalog
 from golden.digits import digit_codes
 from golden.formats import PointSet
 
-#: Paper 002 section 2.2: {0, +-1} at 2 bits, {0, +-1, +-2, +-4} at 3, 15 levels up to 64 at 4.
+#: [Sigma] section 2.2: {0, +-1} at 2 bits, {0, +-1, +-2, +-4} at 3, 15 levels up to 64 at 4.
 SYMMETRIC = {
     2: (0, 1, 0, -1),
     3: (0, 1, 2, 4, 0, -1, -2, -4),
     4: (0, 1, 2, 4, 8, 16, 32, 64, 0, -1, -2, -4, -8, -16, -32, -64),
 }
-#: Paper 000: positive U/2 to U/2**(M-1), negative one further, in units of the smallest.
+#: [STLQ]: positive U/2 to U/2**(M-1), negative one further, in units of the smallest.
 ASYMMETRIC = {
     2: (0, 2, -1, -2),
     3: (0, 2, 4, 8, -1, -2, -4, -8),
     4: (0, 2, 4, 8, 16, 32, 64, 128, -1, -2, -4, -8, -16, -32, -64, -128),
 }
-#: Paper 003 table 1, sums in units of the smallest term; 12, 16, 17, 23 and 15 of them.
+#: [SubsetQ] table 1, sums in units of the smallest term; 12, 16, 17, 23 and 15 of them.
 UNIVERSAL = {
     1: (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 16),
     2: (0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48),

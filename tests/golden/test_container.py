@@ -50,10 +50,10 @@ def test_a_network_comes_back_exactly(tmp_path, config, seed):
     )
     container.save(network, tmp_path / "net")
     back = container.load(tmp_path / "net")
-    assert (back.name, back.input, back.points, back.meta) == (
+    assert (back.name, back.input, back.point_sets, back.meta) == (
         network.name,
         network.input,
-        network.points,
+        network.point_sets,
         network.meta,
     )
     assert len(back.layers) == len(network.layers)
@@ -63,9 +63,9 @@ def test_a_network_comes_back_exactly(tmp_path, config, seed):
         for key in ("bias", "multiplier", "right"):
             assert getattr(theirs, key).dtype == np.int64
             np.testing.assert_array_equal(getattr(ours, key), getattr(theirs, key))
-        assert len(ours.terms) == len(theirs.terms)
-        for one, other in zip(ours.terms, theirs.terms, strict=True):
-            for key in ("source", "points", "shifts", "stride", "padding", "dilation", "groups", "channel"):
+        assert len(ours.branches) == len(theirs.branches)
+        for one, other in zip(ours.branches, theirs.branches, strict=True):
+            for key in ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel"):
                 assert getattr(one, key) == getattr(other, key)
             np.testing.assert_array_equal(one.codes, other.codes)
     x = random_inputs(seed, network, 2)
@@ -83,7 +83,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
 def test_saving_replaces_a_network_and_leaves_nothing_else(saved):
     other = random_network(1, CONFIGS[1])
     container.save(other, saved)
-    assert container.load(saved).points == other.points
+    assert container.load(saved).point_sets == other.point_sets
     assert os.listdir(saved.parent) == ["net"]
     assert sorted(os.listdir(saved)) == ["network.json", "tensors.safetensors"]
 

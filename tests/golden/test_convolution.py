@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from golden.convolution import TermKernel
-from golden.network import INPUT, Term
+from golden.convolution import BranchKernel
+from golden.network import INPUT, Branch
 
 TYPES = (np.float32, np.float64, np.int64)
 
@@ -12,7 +12,7 @@ TYPES = (np.float32, np.float64, np.int64)
 def kernel(weights, dtype, **geometry):
     weights = np.asarray(weights, dtype=np.int64)
     codes = np.zeros((1, *weights.shape), dtype=np.uint8)
-    return TermKernel(Term(INPUT, "any", codes, (0,), **geometry), weights, dtype=dtype)
+    return BranchKernel(Branch(INPUT, "any", codes, (0,), **geometry), weights, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -50,7 +50,7 @@ def test_the_first_pick_in_menu_order_builds_a_level():
 
 
 def test_widths_by_hand():
-    assert (FMT.code_bits, FMT.points) == (3, 4)
+    assert (FMT.code_bits, FMT.point_count) == (3, 4)
     assert FMT.code_fields == {"index": 2, "sign": 1}
     assert FMT.row_fields == {"term0": 2, "term1": 1}
 

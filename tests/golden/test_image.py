@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from golden.config import ArrayConfig
-from golden.image import Image, ImageLayer, Place, input_frame, pack_tensor, read_output, unpack_tensor
+from golden.image import Image, ImageLayer, PlacedTensor, input_frame, pack_tensor, read_output, unpack_tensor
 from golden.isa import Opcode, Section, encode
 from golden.network import Tensor
 
 CONFIG = ArrayConfig(name="tiny", pe="log", rows=2, cols=2, word_bits=3, act_bits=5)
-INPUT = Place(Tensor((3, 1, 2), 4, True, 0.5), 6)
-OUTPUT = Place(Tensor((3, 1, 2), 5, False, 0.25), 2)
+INPUT = PlacedTensor(Tensor((3, 1, 2), 4, True, 0.5), 6)
+OUTPUT = PlacedTensor(Tensor((3, 1, 2), 5, False, 0.25), 2)
 SPENT = {"array": 1, "fetch": 2, "load": 3, "requantiser": 4}
 
 

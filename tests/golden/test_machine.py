@@ -5,7 +5,7 @@ import pytest
 
 from golden.config import ArrayConfig
 from golden.frame import FrameError, frame
-from golden.image import Place, pack_tensor
+from golden.image import PlacedTensor, pack_tensor
 from golden.isa import Error, Opcode, Section, channel_fields, encode, pack
 from golden.machine import Machine, MachineError
 from golden.network import Tensor
@@ -75,7 +75,7 @@ def loaded(config, program, weights, channels, x=None, points=()):
 
 
 def result(machine, shape, address=16, signed=False):
-    return machine.read(Place(Tensor(shape, 8, signed, 1.0), address)).tolist()
+    return machine.read(PlacedTensor(Tensor(shape, 8, signed, 1.0), address)).tolist()
 
 
 WEIGHTS = [column(LOG, TWO, MINUS_ONE), column(LOG, ZERO, FOUR)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from golden import catalog
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 
 POINTS = {"p": catalog.log_points(catalog.log_format(3))}
 MAP = Tensor((2, 4, 5), 4, False, 0.5)
@@ -15,10 +15,10 @@ def codes(*shape):
     return np.ones(shape, dtype=np.uint8)
 
 
-TERM = Term(INPUT, "p", codes(1, 3, 2, 3, 3), (0,), padding=(1, 1))
+BRANCH = Branch(INPUT, "p", codes(1, 3, 2, 3, 3), (0,), padding=(1, 1))
 ONES = np.ones(3, dtype=np.int64)
-LAYER = Layer("a", "conv2d", (TERM,), Tensor((3, 4, 5), 8, True, 1.0), 0 * ONES, ONES, ONES, -128, 127)
-POOL = Term(INPUT, "p", codes(1, 2, 1, 2, 2), (0,), stride=(2, 2), groups=2)
+LAYER = Layer("a", "conv2d", (BRANCH,), Tensor((3, 4, 5), 8, True, 1.0), 0 * ONES, ONES, ONES, -128, 127)
+POOL = Branch(INPUT, "p", codes(1, 2, 1, 2, 2), (0,), stride=(2, 2), groups=2)
 POOLED = Layer(
     "m", "maxpool", (POOL,), Tensor((2, 2, 2), 4, False, 1.0), 0 * ONES[:2], ONES[:2], ONES[:2], 0, 15, maximum=True
 )
@@ -51,32 +51,33 @@ def test_impossible_tensors_are_refused(arguments, message):
     refuses(lambda: Tensor(*arguments), message)
 
 
-def test_impossible_terms_are_refused():
+def test_impossible_branches_are_refused():
     refuses(
-        lambda: replace(TERM, codes=TERM.codes.astype(np.int64)), "Codes must be uint8 of 5 dimensions, not int64 of 5"
+        lambda: replace(BRANCH, codes=BRANCH.codes.astype(np.int64)),
+        "Codes must be uint8 of 5 dimensions, not int64 of 5",
     )
-    refuses(lambda: replace(TERM, codes=TERM.codes[0]), "Codes must be uint8 of 5 dimensions, not uint8 of 4")
-    refuses(lambda: replace(TERM, codes=codes(1, 3, 2, 0, 3)), "Codes must not be empty, not (1, 3, 2, 0, 3)")
-    refuses(lambda: replace(TERM, shifts=(0, 1)), "Shifts must be 1 numbers, 0 or more, not (0, 1)")
-    refuses(lambda: replace(TERM, shifts=(-1,)), "Shifts must be 1 numbers, 0 or more, not (-1,)")
+    refuses(lambda: replace(BRANCH, codes=BRANCH.codes[0]), "Codes must be uint8 of 5 dimensions, not uint8 of 4")
+    refuses(lambda: replace(BRANCH, codes=codes(1, 3, 2, 0, 3)), "Codes must not be empty, not (1, 3, 2, 0, 3)")
+    refuses(lambda: replace(BRANCH, shifts=(0, 1)), "Shifts must be 1 numbers, 0 or more, not (0, 1)")
+    refuses(lambda: replace(BRANCH, shifts=(-1,)), "Shifts must be 1 numbers, 0 or more, not (-1,)")
     rule = "Stride and dilation must be 1 or more and padding 0 or more"
-    refuses(lambda: replace(TERM, stride=(0, 1)), f"{rule}, not (0, 1), (1, 1), (1, 1)")
-    refuses(lambda: replace(TERM, dilation=(1, 0)), f"{rule}, not (1, 1), (1, 0), (1, 1)")
-    refuses(lambda: replace(TERM, padding=(1, -1)), f"{rule}, not (1, 1), (1, 1), (1, -1)")
-    refuses(lambda: replace(TERM, groups=2), "Groups must divide 3 output channels, not 2")
+    refuses(lambda: replace(BRANCH, stride=(0, 1)), f"{rule}, not (0, 1), (1, 1), (1, 1)")
+    refuses(lambda: replace(BRANCH, dilation=(1, 0)), f"{rule}, not (1, 1), (1, 0), (1, 1)")
+    refuses(lambda: replace(BRANCH, padding=(1, -1)), f"{rule}, not (1, 1), (1, 1), (1, -1)")
+    refuses(lambda: replace(BRANCH, groups=2), "Groups must divide 3 output channels, not 2")
 
 
-def test_shapes_of_a_term_by_hand():
-    term = Term(INPUT, "p", codes(2, 6, 2, 3, 5), (0, 1), (2, 3), (1, 0), (2, 1), groups=3)
-    assert (term.out_channels, term.in_channels, term.kernel) == (6, 6, (3, 5))
-    assert term.output_size(9, 12) == (4, 3)  # (9 + 2 - 4 - 1)/2 + 1 and (12 - 4 - 1)/3 + 1
-    assert term.output_size(10, 13) == (4, 3)
+def test_shapes_of_a_branch_by_hand():
+    branch = Branch(INPUT, "p", codes(2, 6, 2, 3, 5), (0, 1), (2, 3), (1, 0), (2, 1), groups=3)
+    assert (branch.out_channels, branch.in_channels, branch.kernel) == (6, 6, (3, 5))
+    assert branch.output_size(9, 12) == (4, 3)  # (9 + 2 - 4 - 1)/2 + 1 and (12 - 4 - 1)/3 + 1
+    assert branch.output_size(10, 13) == (4, 3)
 
 
 def test_weights_add_shifted_words():
-    term = replace(TERM, codes=np.array([0, 3, 5, 1, 7, 6], dtype=np.uint8).reshape(2, 3, 1, 1, 1), shifts=(2, 0))
+    branch = replace(BRANCH, codes=np.array([0, 3, 5, 1, 7, 6], dtype=np.uint8).reshape(2, 3, 1, 1, 1), shifts=(2, 0))
     # Codes 0, 3, 5: 0, 4, -1, shifted by 2; codes 1, 7, 6: 1, -4, -2.
-    assert term.weights(POINTS["p"]).ravel().tolist() == [1, 12, -6]
+    assert branch.weights(POINTS["p"]).ravel().tolist() == [1, 12, -6]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_weights_add_shifted_words():
             {"kind": "pool"},
             "kind must be one of ('conv2d', 'linear', 'maxpool', 'avgpool', 'add'), not 'pool'",
         ),
-        ({"terms": ()}, "layer must have at least one term, not ()"),
+        ({"branches": ()}, "layer must have at least one branch, not ()"),
         ({"bias": ONES[:2]}, "bias must be int64 of shape (3,), not int64 of (2,)"),
         ({"right": ONES.astype(np.int32)}, "right must be int64 of shape (3,), not int32 of (3,)"),
         ({"multiplier": -ONES}, "multiplier must not be negative and right must be 0 to 62"),
@@ -95,9 +96,9 @@ def test_weights_add_shifted_words():
         ({"low": -129}, "clip bounds must be within -128 and 127, not -129, 127"),
         ({"high": 128}, "clip bounds must be within -128 and 127, not -128, 128"),
         ({"low": 5, "high": 4}, "clip bounds must be within -128 and 127, not 5, 4"),
-        ({"terms": (replace(TERM, channel=1),)}, "term must end within 3 channels, not at 4"),
-        ({"terms": (replace(TERM, channel=-1),)}, "term must end within 3 channels, not at 2"),
-        ({"maximum": True}, "maximum must have one depthwise term of one word and one code"),
+        ({"branches": (replace(BRANCH, channel=1),)}, "branch must end within 3 channels, not at 4"),
+        ({"branches": (replace(BRANCH, channel=-1),)}, "branch must end within 3 channels, not at 2"),
+        ({"maximum": True}, "maximum must have one depthwise branch of one word and one code"),
     ],
 )
 def test_impossible_layers_are_refused(change, message):
@@ -105,17 +106,18 @@ def test_impossible_layers_are_refused(change, message):
 
 
 @pytest.mark.parametrize(
-    "terms",
+    "branches",
     [
         (POOL, POOL),
         (replace(POOL, codes=np.array([1, 1, 1, 2, 1, 1, 1, 1], dtype=np.uint8).reshape(1, 2, 1, 2, 2)),),
         (replace(POOL, codes=codes(2, 2, 1, 2, 2), shifts=(0, 1)),),
     ],
-    ids=["two terms", "two codes", "two words"],
+    ids=["two branches", "two codes", "two words"],
 )
-def test_impossible_maxima_are_refused(terms):
+def test_impossible_maxima_are_refused(branches):
     refuses(
-        lambda: replace(POOLED, terms=terms), "Layer 'm': maximum must have one depthwise term of one word and one code"
+        lambda: replace(POOLED, branches=branches),
+        "Layer 'm': maximum must have one depthwise branch of one word and one code",
     )
 
 
@@ -127,22 +129,25 @@ def test_impossible_networks_are_refused():
     refuses(network, "Network 'n' must have at least one layer, not ()")
     refuses(lambda: network(LAYER, LAYER), "Layer 'a': name must be used once")
     refuses(lambda: network(replace(LAYER, name=INPUT)), "Layer 'input': name must be used once")
-    term = replace(TERM, source="b")
-    refuses(lambda: network(replace(LAYER, terms=(term,))), "Layer 'a': source must be one of ('input',), not 'b'")
+    branch = replace(BRANCH, source="b")
+    refuses(lambda: network(replace(LAYER, branches=(branch,))), "Layer 'a': source must be one of ('input',), not 'b'")
     refuses(lambda: network(LAYER, points={"q": POINTS["p"]}), "Layer 'a': point set must be one of ('q',), not 'p'")
-    term = replace(TERM, source="a")
+    branch = replace(BRANCH, source="a")
     refuses(
-        lambda: network(LAYER, replace(LAYER, name="b", terms=(term,))), "Layer 'b': term must take 3 channels, not 2"
+        lambda: network(LAYER, replace(LAYER, name="b", branches=(branch,))),
+        "Layer 'b': branch must take 3 channels, not 2",
     )
-    term = replace(TERM, padding=(1, 0))
-    refuses(lambda: network(replace(LAYER, terms=(term,))), "Layer 'a': term must give (4, 5) positions, not (4, 3)")
-    term = replace(TERM, codes=8 * TERM.codes)
-    refuses(lambda: network(replace(LAYER, terms=(term,))), "Layer 'a': code must be below 8, not 8")
+    branch = replace(BRANCH, padding=(1, 0))
+    refuses(
+        lambda: network(replace(LAYER, branches=(branch,))), "Layer 'a': branch must give (4, 5) positions, not (4, 3)"
+    )
+    branch = replace(BRANCH, codes=8 * BRANCH.codes)
+    refuses(lambda: network(replace(LAYER, branches=(branch,))), "Layer 'a': code must be below 8, not 8")
 
 
 def test_a_maximum_over_padding_alone_is_refused():
-    term = replace(POOL, codes=codes(1, 2, 1, 1, 1), padding=(0, 1))
-    layer = replace(POOLED, terms=(term,), output=Tensor((2, 2, 4), 4, False, 1.0))
+    branch = replace(POOL, codes=codes(1, 2, 1, 1, 1), padding=(0, 1))
+    layer = replace(POOLED, branches=(branch,), output=Tensor((2, 2, 4), 4, False, 1.0))
     refuses(lambda: network(layer), "Layer 'm': padding must leave every window an input, not (0, 1)")
 
 
@@ -160,8 +165,8 @@ def test_a_maximum_over_padding_alone_is_refused():
     ],
 )
 def test_windows_touch_by_hand(kernel, stride, padding, dilation, size, touches):
-    tall = Term(INPUT, "p", codes(1, 1, 1, kernel, 1), (0,), (stride, 1), (padding, 0), (dilation, 1))
-    wide = Term(INPUT, "p", codes(1, 1, 1, 1, kernel), (0,), (1, stride), (0, padding), (1, dilation))
+    tall = Branch(INPUT, "p", codes(1, 1, 1, kernel, 1), (0,), (stride, 1), (padding, 0), (dilation, 1))
+    wide = Branch(INPUT, "p", codes(1, 1, 1, 1, kernel), (0,), (1, stride), (0, padding), (1, dilation))
     assert tall.windows_touch(size, 1) == wide.windows_touch(1, size) == touches
 
 

@@ -30,17 +30,17 @@ CONFIGS = [
 def same(one, other):
     """Whether two networks are the same in everything."""
     fields = ("name", "kind", "output", "low", "high", "maximum")
-    term_fields = ("source", "points", "shifts", "stride", "padding", "dilation", "groups", "channel")
+    branch_fields = ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel")
     return (
-        (one.name, one.input, one.points) == (other.name, other.input, other.points)
+        (one.name, one.input, one.point_sets) == (other.name, other.input, other.point_sets)
         and len(one.layers) == len(other.layers)
         and all(
             all(getattr(a, key) == getattr(b, key) for key in fields)
             and all(np.array_equal(getattr(a, key), getattr(b, key)) for key in ("bias", "multiplier", "right"))
-            and len(a.terms) == len(b.terms)
+            and len(a.branches) == len(b.branches)
             and all(
-                all(getattr(s, key) == getattr(t, key) for key in term_fields) and np.array_equal(s.codes, t.codes)
-                for s, t in zip(a.terms, b.terms, strict=True)
+                all(getattr(s, key) == getattr(t, key) for key in branch_fields) and np.array_equal(s.codes, t.codes)
+                for s, t in zip(a.branches, b.branches, strict=True)
             )
             for a, b in zip(one.layers, other.layers, strict=True)
         )
@@ -63,8 +63,8 @@ def test_networks_stay_within_the_build(config):
     for seed in range(12):
         network = random_network(seed, config, layers=3)
         assert len(network.layers) == 3
-        assert len(network.points) <= config.sets
-        assert all(points.fmt == config.fmt for points in network.points.values())
+        assert len(network.point_sets) <= config.sets
+        assert all(points.fmt == config.fmt for points in network.point_sets.values())
         for tensor in network.tensors.values():
             assert tensor.bits <= config.act_bits
             assert max(tensor.shape[1:]) <= config.max_side
@@ -75,11 +75,11 @@ def test_networks_stay_within_the_build(config):
                 assert len(digits) <= config.digits
                 assert all(shift <= config.digit_span for _, shift in digits)
             assert layer.right.max() <= min(62, config.scaled_bits)
-            for term in layer.terms:
-                assert max(term.shifts) <= config.max_pass_shift
-                _, height, width = network.tensors[term.source].shape
-                assert height + 2 * term.padding[0] <= config.max_side
-                assert width + 2 * term.padding[1] <= config.max_side
+            for branch in layer.branches:
+                assert max(branch.shifts) <= config.max_pass_shift
+                _, height, width = network.tensors[branch.source].shape
+                assert height + 2 * branch.padding[0] <= config.max_side
+                assert width + 2 * branch.padding[1] <= config.max_side
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
@@ -128,17 +128,17 @@ def occurrences(config, *, seeds):
     found = Counter()
     for seed in range(seeds):
         network = random_network(seed, config)
-        found["point sets"] += len(network.points)
+        found["point sets"] += len(network.point_sets)
         for layer in network.layers:
             found.update(what for what, does in layer_features(config, network, layer).items() if does)
             found[layer.kind] += 1
-            for term in layer.terms:
-                found.update(what for what, does in term_features(config, network, layer, term).items() if does)
-                for k in term.kernel:
+            for branch in layer.branches:
+                found.update(what for what, does in branch_features(config, network, layer, branch).items() if does)
+                for k in branch.kernel:
                     found[f"kernel side {k}"] += 1
-                for k in term.stride:
+                for k in branch.stride:
                     found[f"stride {k}"] += 1
-                found[f"input of {network.tensors[term.source].bits} bits"] += 1
+                found[f"input of {network.tensors[branch.source].bits} bits"] += 1
     return found
 
 
@@ -146,7 +146,7 @@ def layer_features(config, network, layer):
     shape = layer.output.shape
     digits = [len(csd(multiplier)) for multiplier in layer.multiplier.tolist()]
     return {
-        "two sources": len({term.source for term in layer.terms}) > 1,
+        "two sources": len({branch.source for branch in layer.branches}) > 1,
         "more positions than the accumulator": shape[1] * shape[2] > config.acc_depth,
         "ragged output": shape[0] % config.cols and shape[0] > config.cols,
         "no right shift": (layer.right == 0).any(),
@@ -159,34 +159,34 @@ def layer_features(config, network, layer):
     }
 
 
-def term_features(config, network, layer, term):
-    source, points = network.tensors[term.source], network.points[term.points]
-    identity = len(layer.terms) > 1 and term.groups == term.in_channels and term.kernel == (1, 1)
-    values = np.array(points.values)[term.codes]
+def branch_features(config, network, layer, branch):
+    source, points = network.tensors[branch.source], network.point_sets[branch.point_set]
+    identity = len(layer.branches) > 1 and branch.groups == branch.in_channels and branch.kernel == (1, 1)
+    values = np.array(points.values)[branch.codes]
     second = values[1] if len(values) == 2 else None
     blocks = [] if second is None else tile_zeros(config, second)
     return {
-        "oblong kernel": term.kernel[0] != term.kernel[1],
-        "padding": max(term.padding) > 0,
-        "dilation": max(term.dilation) > 1,
-        "grouped": 1 < term.groups < term.in_channels,
-        "depthwise": 1 < term.groups == term.in_channels and layer.kind == "conv2d" and not identity,
+        "oblong kernel": branch.kernel[0] != branch.kernel[1],
+        "padding": max(branch.padding) > 0,
+        "dilation": max(branch.dilation) > 1,
+        "grouped": 1 < branch.groups < branch.in_channels,
+        "depthwise": 1 < branch.groups == branch.in_channels and layer.kind == "conv2d" and not identity,
         "ragged input": source.shape[0] % config.rows and source.shape[0] > config.rows,
         "signed input": source.signed,
         "unsigned input": not source.signed,
-        "signed maximum with padding": layer.maximum and source.signed and max(term.padding) > 0,
+        "signed maximum with padding": layer.maximum and source.signed and max(branch.padding) > 0,
         "negative maximum": layer.maximum and values.flat[0] < 0,
-        "one word": len(term.shifts) == 1,
-        "two words": len(term.shifts) == 2,
-        "three words": len(term.shifts) >= 3,
-        "own shift of the second word": len(term.shifts) == 2 and term.shifts[1] < term.shifts[0],
+        "one word": len(branch.shifts) == 1,
+        "two words": len(branch.shifts) == 2,
+        "three words": len(branch.shifts) >= 3,
+        "own shift of the second word": len(branch.shifts) == 2 and branch.shifts[1] < branch.shifts[0],
         "empty second tile": any(blocks) and not all(blocks),
         "full second tile": bool(blocks) and not any(blocks),
         "residual": identity and layer.kind == "conv2d",
-        "strided residual": identity and max(term.stride) > 1,
-        "residual at a channel": identity and term.channel > 0,
+        "strided residual": identity and max(branch.stride) > 1,
+        "residual at a channel": identity and branch.channel > 0,
         "set without zero": not points.has_zero,
-        "grouped without zero": term.groups > 1 and not points.has_zero,
+        "grouped without zero": branch.groups > 1 and not points.has_zero,
     }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from golden import catalog
 from golden.config import ArrayConfig
 from golden.formats import PointSet, WeightFormat
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 
 
 def build(rng: np.random.Generator) -> ArrayConfig:
@@ -38,15 +38,15 @@ def point_sets(rng: np.random.Generator, fmt: WeightFormat) -> dict[str, PointSe
     if len(fmt.menus) == 1:
         return {"natural": catalog.log_points(fmt)}
     positive = [level for level in fmt.universal_set if level]
-    some = rng.choice(positive, fmt.points, replace=len(positive) < fmt.points).tolist()
-    other = rng.choice(positive, fmt.points, replace=True).tolist()
+    some = rng.choice(positive, fmt.point_count, replace=len(positive) < fmt.point_count).tolist()
+    other = rng.choice(positive, fmt.point_count, replace=True).tolist()
     return {
         "dense": PointSet(fmt, tuple(some)),
         "zero": PointSet(fmt, (*other[:-1], 0)),
     }
 
 
-def term(
+def branch(
     rng: np.random.Generator,
     points: dict[str, PointSet],
     source: tuple[str, Tensor],
@@ -55,29 +55,31 @@ def term(
     groups: int = 1,
     kernel: tuple[int, int] = (1, 1),
     **geometry,
-) -> Term:
-    """A term of one to three words, some tiles of the later ones empty where the set allows it."""
+) -> Branch:
+    """A branch of one to three words, some tiles of the later ones empty where the set allows it."""
     name = sorted(points)[rng.integers(len(points))]
     words = int(rng.integers(1, 4))
     shape = (words, out_channels, source[1].shape[0] // groups, *kernel)
-    codes = rng.integers(0, 2 * points[name].fmt.points, shape).astype(np.uint8)
+    codes = rng.integers(0, 2 * points[name].fmt.point_count, shape).astype(np.uint8)
     if points[name].has_zero:
         for word in range(1, words):
             codes[word, :, :: int(rng.integers(1, 3))] = points[name].encode(0)
     shifts = tuple(int(shift) for shift in rng.integers(0, 4, words))
-    return Term(source[0], name, codes, shifts, groups=groups, **geometry)
+    return Branch(source[0], name, codes, shifts, groups=groups, **geometry)
 
 
-def layer(rng: np.random.Generator, name: str, kind: str, terms: list[Term], size, *, maximum: bool = False) -> Layer:
-    """A layer around its terms, with a scale that spreads its results."""
-    channels = max(one.channel + one.out_channels for one in terms) if size is None else size[0]
+def layer(
+    rng: np.random.Generator, name: str, kind: str, branches: list[Branch], size, *, maximum: bool = False
+) -> Layer:
+    """A layer around its branches, with a scale that spreads its results."""
+    channels = max(one.channel + one.out_channels for one in branches) if size is None else size[0]
     signed = bool(rng.integers(2))
     output = Tensor(size or (channels, 1, 1), int(rng.integers(3, 9)), signed, 1.0)
     low = int(rng.integers(output.low, output.low // 2 + 1))
     return Layer(
         name,
         kind,
-        tuple(terms),
+        tuple(branches),
         output,
         bias=rng.integers(-500, 500, channels),
         multiplier=2 ** rng.integers(0, 6, channels),
@@ -117,35 +119,35 @@ def _layer(rng, name, kind, points, source, tensors) -> Layer:
         ),
     }
     if kind == "linear":
-        one = term(rng, points, (source, tensor), int(rng.integers(1, 12)), kernel=(height, width))
+        one = branch(rng, points, (source, tensor), int(rng.integers(1, 12)), kernel=(height, width))
         return layer(rng, name, kind, [one], None)
     if kind == "maxpool":
         geometry["dilation"] = (1, 1)
-        one = term(rng, points, (source, tensor), channels, groups=channels, kernel=kernel, **geometry)
+        one = branch(rng, points, (source, tensor), channels, groups=channels, kernel=kernel, **geometry)
         codes = np.full((1, *one.codes.shape[1:]), one.codes.flat[0], dtype=np.uint8)
-        one = Term(source, one.points, codes, one.shifts[:1], groups=channels, **geometry)
+        one = Branch(source, one.point_set, codes, one.shifts[:1], groups=channels, **geometry)
         return layer(rng, name, kind, [one], (channels, *one.output_size(height, width)), maximum=True)
     if kind == "add":
         peers = [key for key, other in tensors.items() if other.shape[1:] == tensor.shape[1:]]
         other = peers[rng.integers(len(peers))]
         extra = int(rng.integers(0, 4))
         size = max(channels, tensors[other].shape[0]) + extra
-        terms = [
-            Term(
+        branches = [
+            Branch(
                 key,
-                one.points,
+                one.point_set,
                 one.codes,
                 one.shifts,
                 groups=one.groups,
                 channel=int(rng.integers(0, size - one.out_channels + 1)),
             )
             for key in (source, other)
-            for one in [term(rng, points, (key, tensors[key]), tensors[key].shape[0], groups=tensors[key].shape[0])]
+            for one in [branch(rng, points, (key, tensors[key]), tensors[key].shape[0], groups=tensors[key].shape[0])]
         ]
-        return layer(rng, name, kind, terms, (size, height, width))
+        return layer(rng, name, kind, branches, (size, height, width))
     groups = {"conv2d": 1, "depthwise": channels}.get(kind) or int(
         rng.choice([g for g in range(1, channels + 1) if channels % g == 0])
     )
     out_channels = groups * int(rng.integers(1, 4 if groups > 1 else 18))
-    one = term(rng, points, (source, tensor), out_channels, groups=groups, kernel=kernel, **geometry)
+    one = branch(rng, points, (source, tensor), out_channels, groups=groups, kernel=kernel, **geometry)
     return layer(rng, name, "conv2d", [one], (out_channels, *one.output_size(height, width)))

@@ -5,7 +5,7 @@ import numpy as np
 from golden import catalog
 from golden.config import ArrayConfig
 from golden.formats import PointSet
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 
 
 def build(**changes) -> ArrayConfig:
@@ -17,11 +17,11 @@ NATURAL = catalog.log_points(build().fmt)
 DENSE = PointSet(build(pe="subset").fmt, (1, 2, 8, 32))
 
 
-def term(codes, source=INPUT, points="natural", shifts=(0,), **geometry) -> Term:
-    return Term(source, points, np.asarray(codes, dtype=np.uint8), shifts, **geometry)
+def branch(codes, source=INPUT, points="natural", shifts=(0,), **geometry) -> Branch:
+    return Branch(source, points, np.asarray(codes, dtype=np.uint8), shifts, **geometry)
 
 
-def layer(name, terms, shape, **changes) -> Layer:
+def layer(name, branches, shape, **changes) -> Layer:
     channels = shape[0]
     values = {
         "kind": "conv2d",
@@ -32,7 +32,7 @@ def layer(name, terms, shape, **changes) -> Layer:
         "low": 0,
         "high": 255,
     }
-    return Layer(name, terms=tuple(terms), **values | changes)
+    return Layer(name, branches=tuple(branches), **values | changes)
 
 
 def network(layers, shape=(4, 4, 4), points=None, **tensor) -> Network:
@@ -42,5 +42,5 @@ def network(layers, shape=(4, 4, 4), points=None, **tensor) -> Network:
 
 def pointwise(channels=4, size=(4, 4), inputs=4, code=1, **changes) -> Network:
     """One 1x1 convolution whose codes are all the same."""
-    one = layer("conv", [term(np.full((1, channels, inputs, 1, 1), code))], (channels, *size), **changes)
+    one = layer("conv", [branch(np.full((1, channels, inputs, 1, 1), code))], (channels, *size), **changes)
     return network([one], (inputs, *size))

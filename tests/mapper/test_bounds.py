@@ -4,7 +4,7 @@ import pytest
 from golden import layers
 from mapper.bounds import accumulator_bits, source_range
 from tests.mapper import networks
-from tests.mapper.small import build, layer, network, pointwise, term
+from tests.mapper.small import branch, build, layer, network, pointwise
 
 
 def test_range_of_a_source_is_its_clip():
@@ -30,25 +30,25 @@ def test_sums_by_hand(code, inputs, bias, bits):
     assert accumulator_bits(build(), net, net.layers[0]) == bits
 
 
-def test_terms_add_up_where_they_meet():
-    terms = [term(np.ones((1, 4, 4, 1, 1)), shifts=(2,)), term(np.full((1, 1, 4, 1, 1), 5), channel=2)]
-    net = network([layer("conv", terms, (4, 4, 4))])
+def test_branches_add_up_where_they_meet():
+    branches = [branch(np.ones((1, 4, 4, 1, 1)), shifts=(2,)), branch(np.full((1, 1, 4, 1, 1), 5), channel=2)]
+    net = network([layer("conv", branches, (4, 4, 4))])
     assert accumulator_bits(build(), net, net.layers[0]) == 13  # 4080, and -1020 beside it
-    signed = network([layer("conv", terms, (4, 4, 4))], signed=True)
+    signed = network([layer("conv", branches, (4, 4, 4))], signed=True)
     assert accumulator_bits(build(), signed, signed.layers[0]) == 13  # -4 * 128 * 4 - 4 * 127 = -2556
 
 
 def test_negative_weights_of_signed_activations_reach_high():
-    net = network([layer("conv", [term(np.full((1, 4, 4, 1, 1), 7))], (4, 4, 4))], signed=True)
+    net = network([layer("conv", [branch(np.full((1, 4, 4, 1, 1), 7))], (4, 4, 4))], signed=True)
     assert accumulator_bits(build(), net, net.layers[0]) == 13  # -4 * -128 * 4 = 2048; the least is -2032
 
 
 def test_what_a_maximum_compares_counts_too():
     # Whole column sums: up to 4 * 1023 each.
     for shift, bits in ((0, 13), (1, 14), (2, 15)):
-        pool = layer("pool", [term(np.full((1, 4, 1, 2, 2), 7), groups=4, shifts=(shift,))], (4, 3, 3), maximum=True)
+        pool = layer("pool", [branch(np.full((1, 4, 1, 2, 2), 7), groups=4, shifts=(shift,))], (4, 3, 3), maximum=True)
         assert accumulator_bits(build(), network([pool]), pool) == bits
-    pool = layer("pool", [term(np.ones((1, 4, 1, 2, 2)), groups=4)], (4, 3, 3), maximum=True)
+    pool = layer("pool", [branch(np.ones((1, 4, 1, 2, 2)), groups=4)], (4, 3, 3), maximum=True)
     assert accumulator_bits(build(), network([pool], signed=True), pool) == 13
 
 

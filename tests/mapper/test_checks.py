@@ -6,7 +6,7 @@ import pytest
 from golden import catalog
 from golden.formats import PointSet
 from mapper import FitError, compile_network
-from tests.mapper.small import DENSE, NATURAL, build, layer, network, pointwise, term
+from tests.mapper.small import DENSE, NATURAL, branch, build, layer, network, pointwise
 
 FMT4 = build(word_bits=4).fmt
 SUBSET_FMT = build(pe="subset").fmt
@@ -14,20 +14,20 @@ SUBSET_FMT = build(pe="subset").fmt
 
 def far(**geometry):
     """A 1x1 convolution with some geometry on a 16x16 map."""
-    one = term(np.ones((1, 4, 4, 1, 1)), **geometry)
+    one = branch(np.ones((1, 4, 4, 1, 1)), **geometry)
     return network([layer("conv", [one], (4, *one.output_size(16, 16)))], (4, 16, 16))
 
 
 def subset(*names):
     sets = {name: PointSet(SUBSET_FMT, (0, 1, 2, level)) for name, level in zip(names, (4, 8, 16), strict=False)}
-    layers = [layer(name, [term(np.ones((1, 4, 4, 1, 1)), points=name)], (4, 4, 4)) for name in names]
+    layers = [layer(name, [branch(np.ones((1, 4, 4, 1, 1)), points=name)], (4, 4, 4)) for name in names]
     return network(layers, points=sets)
 
 
 CASES = {
     "input bits": (pointwise(), {"act_bits": 6}, "Input: act_bits must be at least 8, not 6"),
     "output bits": (
-        network([layer("conv", [term(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))], bits=6),
+        network([layer("conv", [branch(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))], bits=6),
         {"act_bits": 6},
         "Layer 'conv': act_bits must be at least 8, not 6",
     ),
@@ -39,7 +39,7 @@ CASES = {
     ),
     "stride": (far(stride=(1, 16)), {}, "Layer 'conv': stride must be at most 15, not 16"),
     "shift": (
-        network([layer("conv", [term(np.ones((1, 4, 4, 1, 1)), shifts=(9,))], (4, 4, 4))]),
+        network([layer("conv", [branch(np.ones((1, 4, 4, 1, 1)), shifts=(9,))], (4, 4, 4))]),
         {"max_pass_shift": 8},
         "Layer 'conv': max_pass_shift must be at least 9, not 8",
     ),
@@ -121,7 +121,7 @@ def test_a_long_program_falls_back_to_the_fewest_chunks():
 
 def test_words_for_another_format_are_refused():
     points = catalog.log_points(FMT4)
-    net = network([layer("conv", [term(np.ones((1, 4, 4, 1, 1)), points="p")], (4, 4, 4))], points={"p": points})
+    net = network([layer("conv", [branch(np.ones((1, 4, 4, 1, 1)), points="p")], (4, 4, 4))], points={"p": points})
     with pytest.raises(ValueError) as caught:
         compile_network(net, build())
     assert str(caught.value) == f"Point set 'p' must be of the build's format, {build().fmt!r}, not {FMT4!r}"
@@ -129,15 +129,15 @@ def test_words_for_another_format_are_refused():
 
 def test_a_log_pe_has_one_point_set():
     points = PointSet(NATURAL.fmt, (0, 1, 2, 2))
-    net = network([layer("conv", [term(np.ones((1, 4, 4, 1, 1)), points="p")], (4, 4, 4))], points={"p": points})
+    net = network([layer("conv", [branch(np.ones((1, 4, 4, 1, 1)), points="p")], (4, 4, 4))], points={"p": points})
     with pytest.raises(ValueError) as caught:
         compile_network(net, build())
     assert str(caught.value) == "Point set 'p' must be (0, 1, 2, 4) on a log PE, not (0, 1, 2, 2)"
 
 
 def test_sets_that_nothing_uses_and_equal_sets_take_no_place():
-    one = layer("conv", [term(np.ones((1, 4, 4, 1, 1)), points="b")], (4, 4, 4))
-    two = layer("next", [term(np.ones((1, 4, 4, 1, 1)), points="c", source="conv")], (4, 4, 4))
+    one = layer("conv", [branch(np.ones((1, 4, 4, 1, 1)), points="b")], (4, 4, 4))
+    two = layer("next", [branch(np.ones((1, 4, 4, 1, 1)), points="c", source="conv")], (4, 4, 4))
     other = PointSet(SUBSET_FMT, (0, 1, 2, 4))
     net = network([one, two], points={"a": other, "b": DENSE, "c": PointSet(SUBSET_FMT, DENSE.levels)})
     image = compile_network(net, build(pe="subset", point_sets=1))

@@ -11,7 +11,7 @@ from golden.random_network import random_inputs, random_network
 from mapper import compile_network
 from mapper.compiler import useful_macs
 from tests.mapper import networks
-from tests.mapper.small import build, layer, network, term
+from tests.mapper.small import branch, build, layer, network
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -51,8 +51,8 @@ def test_every_build_of_configs_runs_random_networks(path):
 
 
 def test_layers_know_their_lines_of_the_program():
-    first = layer("first", [term(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
-    second = layer("second", [term(np.ones((1, 8, 4, 1, 1)), source="first")], (8, 4, 4))
+    first = layer("first", [branch(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
+    second = layer("second", [branch(np.ones((1, 8, 4, 1, 1)), source="first")], (8, 4, 4))
     image = compile_network(network([first, second]), build())
     opcodes = [opcode for opcode, _ in image.instructions]
     assert opcodes == [
@@ -64,17 +64,21 @@ def test_layers_know_their_lines_of_the_program():
 
 
 @pytest.mark.parametrize(
-    ("kind", "terms", "expected"),
+    ("kind", "branches", "expected"),
     [
-        ("conv2d", [term(np.ones((1, 8, 4, 3, 3)), padding=(1, 1))], 8 * 4 * 9 * 16),
-        ("conv2d", [term(np.ones((2, 8, 4, 1, 1)), shifts=(0, 3))], 8 * 4 * 16),
-        ("linear", [term(np.ones((1, 8, 4, 1, 1)))], 8 * 4 * 16),
-        ("add", [term(np.ones((1, 8, 4, 1, 1)))], 0),
-        ("conv2d", [term(np.ones((1, 8, 1, 1, 1)), groups=8), term(np.ones((1, 8, 1, 1, 1)), groups=8)], 8 * 16),
-        ("conv2d", [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 8, 1, 1, 1)), groups=8)], 8 * 4 * 16),
-        ("conv2d", [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 8, 4, 1, 1)))], 2 * 8 * 4 * 16),
-        ("conv2d", [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 8, 1, 3, 1)), groups=8)], 8 * 4 * 16 + 8 * 3 * 16),
+        ("conv2d", [branch(np.ones((1, 8, 4, 3, 3)), padding=(1, 1))], 8 * 4 * 9 * 16),
+        ("conv2d", [branch(np.ones((2, 8, 4, 1, 1)), shifts=(0, 3))], 8 * 4 * 16),
+        ("linear", [branch(np.ones((1, 8, 4, 1, 1)))], 8 * 4 * 16),
+        ("add", [branch(np.ones((1, 8, 4, 1, 1)))], 0),
+        ("conv2d", [branch(np.ones((1, 8, 1, 1, 1)), groups=8), branch(np.ones((1, 8, 1, 1, 1)), groups=8)], 8 * 16),
+        ("conv2d", [branch(np.ones((1, 8, 4, 1, 1))), branch(np.ones((1, 8, 1, 1, 1)), groups=8)], 8 * 4 * 16),
+        ("conv2d", [branch(np.ones((1, 8, 4, 1, 1))), branch(np.ones((1, 8, 4, 1, 1)))], 2 * 8 * 4 * 16),
+        (
+            "conv2d",
+            [branch(np.ones((1, 8, 4, 1, 1))), branch(np.ones((1, 8, 1, 3, 1)), groups=8)],
+            8 * 4 * 16 + 8 * 3 * 16,
+        ),
     ],
 )
-def test_macs_are_those_that_a_user_counts(kind, terms, expected):
-    assert useful_macs(layer("one", terms, (8, 4, 4), kind=kind)) == expected
+def test_macs_are_those_that_a_user_counts(kind, branches, expected):
+    assert useful_macs(layer("one", branches, (8, 4, 4), kind=kind)) == expected

@@ -2,7 +2,7 @@ import numpy as np
 
 from golden.network import INPUT
 from mapper.memory import allocate, feature_lines, lifetimes, tensor_lines
-from tests.mapper.small import build, layer, network, term
+from tests.mapper.small import branch, build, layer, network
 
 EYE = [[[[[1]] if n == m else [[0]] for m in range(4)] for n in range(4)]]
 
@@ -10,7 +10,7 @@ EYE = [[[[[1]] if n == m else [[0]] for m in range(4)] for n in range(4)]]
 def chain(*sources):
     """Layers of one 4x4x4 tensor each, named by their number, with these sources."""
     layers = [
-        layer(f"l{n}", [term(EYE, source=source) for source in names], (4, 4, 4)) for n, names in enumerate(sources)
+        layer(f"l{n}", [branch(EYE, source=source) for source in names], (4, 4, 4)) for n, names in enumerate(sources)
     ]
     return network(layers)
 
@@ -43,8 +43,8 @@ def test_a_residual_keeps_its_source():
 
 
 def test_the_largest_tensors_take_the_lowest_addresses():
-    small = layer("a", [term([[[[[1]]] * 4]])], (1, 4, 4))
-    large = layer("b", [term(np.ones((1, 12, 1, 1, 1)), source="a")], (12, 4, 4))
+    small = layer("a", [branch([[[[[1]]] * 4]])], (1, 4, 4))
+    large = layer("b", [branch(np.ones((1, 12, 1, 1, 1)), source="a")], (12, 4, 4))
     net = network([small, large])
     # 48, 16 and 16 lines; the input is dead when `b` is written, `a` is not.
     assert allocate(build(), net) == {"b": 0, INPUT: 0, "a": 48}

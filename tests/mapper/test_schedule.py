@@ -6,7 +6,7 @@ from golden.machine import execute
 from golden.timing import timing
 from mapper import compile_network
 from tests.mapper import networks
-from tests.mapper.small import DENSE, build, layer, network, pointwise, term
+from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
 
 
 def names(image):
@@ -25,9 +25,9 @@ def test_one_window_serves_the_tiles_of_a_chunk():
 
 
 def test_a_tile_begins_with_the_window_that_the_one_before_ended_with():
-    small = layer("small", [term(np.ones((1, 4, 4, 1, 1)), stride=(2, 2))], (4, 2, 2))
-    terms = [term(np.ones((1, 8, 4, 1, 1)), stride=(2, 2)), term(np.ones((1, 8, 4, 1, 1)), source="small")]
-    image = compile_network(network([small, layer("both", terms, (8, 2, 2))]), build())
+    small = layer("small", [branch(np.ones((1, 4, 4, 1, 1)), stride=(2, 2))], (4, 2, 2))
+    branches = [branch(np.ones((1, 8, 4, 1, 1)), stride=(2, 2)), branch(np.ones((1, 8, 4, 1, 1)), source="small")]
+    image = compile_network(network([small, layer("both", branches, (8, 2, 2))]), build())
     steps = [operands["step_x"] for opcode, operands in image.instructions if opcode is Opcode.WINDOW]
     assert steps == [2, 1, 2]
     assert names(image) == [
@@ -48,7 +48,7 @@ def test_columns_that_no_weight_reaches_are_cleared():
     codes = np.zeros((1, 8, 4, 1, 1))
     codes[0, :2] = 1
     bias = np.arange(8)
-    net = network([layer("conv", [term(codes[:, :2])], (8, 4, 4), bias=bias)])
+    net = network([layer("conv", [branch(codes[:, :2])], (8, 4, 4), bias=bias)])
     image = compile_network(net, build())
     assert [(one["first"], one["row_mask"], one["col_mask"]) for one in passes(image)] == [
         (1, 0b1111, 0b0011),
@@ -59,22 +59,22 @@ def test_columns_that_no_weight_reaches_are_cleared():
     assert result.output[:, 0, 0].tolist() == [12, 13, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_term_that_meets_fresh_and_started_columns_is_split():
-    terms = [term(np.ones((1, 3, 4, 1, 1)), channel=0), term(np.ones((1, 3, 4, 1, 1)), channel=1)]
-    image = compile_network(network([layer("conv", terms, (4, 4, 4))]), build())
+def test_a_branch_that_meets_fresh_and_started_columns_is_split():
+    branches = [branch(np.ones((1, 3, 4, 1, 1)), channel=0), branch(np.ones((1, 3, 4, 1, 1)), channel=1)]
+    image = compile_network(network([layer("conv", branches, (4, 4, 4))]), build())
     assert [(one["first"], one["col_mask"]) for one in passes(image)][:3] == [(1, 0b0111), (1, 0b1000), (0, 0b0110)]
     assert execute(image, np.ones((4, 4, 4), dtype=int)).output[:, 0, 0].tolist() == [4, 8, 8, 4]
 
 
-def test_wide_terms_start_the_columns_of_narrow_ones():
-    terms = [term(np.ones((1, 2, 4, 1, 1)), channel=1), term(np.ones((1, 4, 4, 1, 1)))]
-    image = compile_network(network([layer("conv", terms, (4, 4, 4))]), build())
+def test_wide_branches_start_the_columns_of_narrow_ones():
+    branches = [branch(np.ones((1, 2, 4, 1, 1)), channel=1), branch(np.ones((1, 4, 4, 1, 1)))]
+    image = compile_network(network([layer("conv", branches, (4, 4, 4))]), build())
     assert [(one["first"], one["col_mask"]) for one in passes(image)][:2] == [(1, 0b1111), (0, 0b0110)]
 
 
 def test_groups_without_a_zero_each_start_their_columns():
     codes = np.arange(8).reshape(1, 4, 2, 1, 1)
-    net = network([layer("grouped", [term(codes, groups=2, points="d")], (4, 4, 4))], points={"d": DENSE})
+    net = network([layer("grouped", [branch(codes, groups=2, points="d")], (4, 4, 4))], points={"d": DENSE})
     image = compile_network(net, build(pe="subset"))
     assert [(one["first"], one["row_mask"], one["col_mask"]) for one in passes(image)] == [
         (1, 0b0011, 0b0011),
@@ -83,16 +83,16 @@ def test_groups_without_a_zero_each_start_their_columns():
 
 
 def test_a_layer_waits_for_what_was_written_last_and_only_for_that():
-    first = layer("first", [term(np.ones((1, 8, 4, 1, 1)))], (8, 4, 4))
-    second = layer("second", [term(np.ones((1, 4, 8, 1, 1)), source="first")], (4, 4, 4))
+    first = layer("first", [branch(np.ones((1, 8, 4, 1, 1)))], (8, 4, 4))
+    second = layer("second", [branch(np.ones((1, 4, 8, 1, 1)), source="first")], (4, 4, 4))
     image = compile_network(network([first, second]), build(acc_depth=16))
     # The second layer reads channels 0 to 3, done long ago, before channels 4 to 7.
     assert [one["wait"] for one in passes(image)] == [0, 0, 0, 1]
 
 
 def test_padding_beside_a_line_that_is_being_written_is_no_reason_to_wait():
-    first = layer("first", [term(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
-    second = layer("second", [term(np.ones((1, 4, 4, 1, 3)), source="first", padding=(0, 1))], (4, 4, 4))
+    first = layer("first", [branch(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
+    second = layer("second", [branch(np.ones((1, 4, 4, 1, 3)), source="first", padding=(0, 1))], (4, 4, 4))
     image = compile_network(network([first, second]), build(acc_depth=8))
     # Rows 2 and 3 of `first` may still be written when rows 0 and 1 of `second` begin; column 4 of row 1 is padding.
     assert [one["wait"] for one in passes(image)] == [0] * 8

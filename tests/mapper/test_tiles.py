@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mapper.tiles import output_tiles
-from tests.mapper.small import DENSE, build, layer, network, pointwise, term
+from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
 
 
 def passes(net, config, number=0):
@@ -24,7 +24,7 @@ def test_words_of_zeros_are_not_scheduled():
     codes[0] = 1
     codes[1, 5, 2] = 5
     codes[1, 6, 1] = 2
-    net = network([layer("conv", [term(codes, shifts=(0, 3))], (8, 4, 4))])
+    net = network([layer("conv", [branch(codes, shifts=(0, 3))], (8, 4, 4))])
     tiles = list(output_tiles(build(), net, net.layers[0]))
     assert [[one.shift for one in tile.passes] for tile in tiles] == [[0], [0, 3]]
     # A product of +1 holds 768 besides, one of 0 or -1 1023, one of +2 513; shifted with its word.
@@ -35,7 +35,7 @@ def test_words_of_zeros_are_not_scheduled():
 
 
 def test_tiles_off_the_diagonal_of_a_depthwise_layer_are_not_scheduled():
-    net = network([layer("dw", [term(np.ones((1, 8, 1, 1, 1)), groups=8)], (8, 4, 4))], (8, 4, 4))
+    net = network([layer("dw", [branch(np.ones((1, 8, 1, 1, 1)), groups=8)], (8, 4, 4))], (8, 4, 4))
     found = passes(net, build())
     assert [(one.group, one.block) for one in found] == [
         (0, (0o1, 0o10, 0o100, 0o1000)),
@@ -47,19 +47,19 @@ def test_tiles_off_the_diagonal_of_a_depthwise_layer_are_not_scheduled():
 
 def test_groups_of_a_set_without_zero_take_turns_by_masks():
     codes = np.zeros((1, 4, 2, 1, 1))
-    net = network([layer("grouped", [term(codes, groups=2, points="dense")], (4, 4, 4))], points={"dense": DENSE})
+    net = network([layer("grouped", [branch(codes, groups=2, points="dense")], (4, 4, 4))], points={"dense": DENSE})
     found = passes(net, build(pe="subset"))
     assert [(one.row_mask, one.col_mask) for one in found] == [(0b0011, 0b0011), (0b1100, 0b1100)]
 
 
 def test_kernel_positions_that_see_only_padding_are_not_scheduled():
-    net = network([layer("conv", [term(np.ones((1, 4, 4, 3, 3)), padding=(1, 1))], (4, 1, 2))], (4, 1, 2))
+    net = network([layer("conv", [branch(np.ones((1, 4, 4, 3, 3)), padding=(1, 1))], (4, 1, 2))], (4, 1, 2))
     assert [one.tap for one in passes(net, build())] == [(1, 0), (1, 1), (1, 2)]
 
 
 def test_a_maximum_starts_only_columns_that_have_an_input():
     codes = np.ones((1, 8, 1, 2, 1))
-    pool = layer("pool", [term(codes, groups=8, stride=(2, 1))], (8, 2, 4), kind="maxpool", maximum=True)
+    pool = layer("pool", [branch(codes, groups=8, stride=(2, 1))], (8, 2, 4), kind="maxpool", maximum=True)
     net = network([pool], (8, 4, 4))
     found = passes(net, build(cols=8))
     assert [(one.group, one.tap, one.col_mask) for one in found] == [
@@ -72,14 +72,14 @@ def test_a_maximum_starts_only_columns_that_have_an_input():
 
 def test_the_correction_of_a_maximum_counts_once():
     codes = np.full((1, 4, 1, 2, 1), 5)
-    pool = layer("pool", [term(codes, groups=4, shifts=(2,))], (4, 3, 4), kind="maxpool", maximum=True)
+    pool = layer("pool", [branch(codes, groups=4, shifts=(2,))], (4, 3, 4), kind="maxpool", maximum=True)
     (tile,) = output_tiles(build(), network([pool]), pool)
     assert tile.correction.tolist() == [-4 * 1023 << 2] * 4
 
 
 @pytest.mark.parametrize("channel", [0, 1, 4])
-def test_a_term_for_some_channels_loads_up_to_its_last_column(channel):
-    terms = [term(np.ones((1, 8, 4, 1, 1))), term(np.ones((1, 3, 4, 1, 1)), channel=channel)]
-    found = passes(network([layer("conv", terms, (8, 4, 4))]), build(cols=8))
+def test_a_branch_for_some_channels_loads_up_to_its_last_column(channel):
+    branches = [branch(np.ones((1, 8, 4, 1, 1))), branch(np.ones((1, 3, 4, 1, 1)), channel=channel)]
+    found = passes(network([layer("conv", branches, (8, 4, 4))]), build(cols=8))
     assert found[1].col_mask == 0b111 << channel
     assert len(found[1].block) == 3 + channel

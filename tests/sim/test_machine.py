@@ -128,9 +128,9 @@ def test_the_host_reports_what_the_machine_reports(log_config):
     network = random_network(5, log_config, layers=1)
     image, x = compile_network(network, log_config), random_inputs(1, network, 1)[0]
     illegal = [isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": 99})]
-    job = fast.Job().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
-    job.send(image.beats).send(input_frame(image, x)).run()
-    started, magic, loaded, again, after_reset, *rest = fast.run(program, job)
+    script = fast.HostScript().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
+    script.send(image.beats).send(input_frame(image, x)).run()
+    started, magic, loaded, again, after_reset, *rest = fast.run(program, script)
     assert isinstance(started, fast.Inference) and started.error is Error.NOT_LOADED
     assert (magic, loaded, again) == (Error.MAGIC, Error.NONE, Error.MAGIC)
     assert isinstance(after_reset, fast.Inference) and after_reset.error is Error.NOT_LOADED
@@ -143,12 +143,12 @@ def test_a_machine_that_takes_too_long_is_an_error(log_config):
     window = dict.fromkeys(isa.window_fields(log_config), 1) | {"width": 8, "height": 8}
     tile = dict.fromkeys(isa.pass_fields(log_config), 0)
     lines = [encode(log_config, Opcode.WINDOW, **window), *[encode(log_config, Opcode.PASS, **tile)] * 60]
-    job = fast.Job().send(frame(log_config, [(Section.PROGRAM, 0, [*lines, Opcode.END])])).run()
+    script = fast.HostScript().send(frame(log_config, [(Section.PROGRAM, 0, [*lines, Opcode.END])])).run()
     program = fast.build_machine(log_config)
-    message = r"^Machine must do the job, not this: inference was not done within the cycle limit$"
+    message = r"^Machine must follow the script, not this: inference was not done within the cycle limit$"
     with pytest.raises(fast.MachineError, match=message):
-        fast.run(program, job, limit=3000)
-    assert fast.run(program, job, limit=5000)[1].passes == 60
+        fast.run(program, script, limit=3000)
+    assert fast.run(program, script, limit=5000)[1].passes == 60
 
 
 def test_a_probed_image_sends_every_layer(config):

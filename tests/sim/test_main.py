@@ -42,7 +42,7 @@ def test_a_network_of_the_users_runs(report, tmp_path):
 
 
 def test_a_failure_is_exit_code_1(report, monkeypatch):
-    monkeypatch.setattr(runner, "run", lambda *a, **k: [runner.Result("host", "x", False, 1, 0.1, "why")])
+    monkeypatch.setattr(runner, "run", lambda *a, **k: [runner.BenchResult("host", "x", False, 1, 0.1, "why")])
     assert main(["host", "--config", "configs/log_4x4.toml"]) == 1
     assert json.loads(report.read_text())["passed"] is False
 
@@ -106,7 +106,7 @@ def test_a_network_that_does_not_fit_is_exit_code_2(no_simulator, tmp_path, caps
 
 def test_without_a_build_the_networks_own_is_taken(report, tmp_path, capsys, monkeypatch):
     seen = []
-    done = runner.Result("networks", "x", True, 1, 0.1)
+    done = runner.BenchResult("networks", "x", True, 1, 0.1)
     monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
     assert main(save(tmp_path, "configs/subset_4x4.toml")) == 0
     assert seen == ["subset_4x4"]
@@ -122,14 +122,14 @@ def test_a_network_of_the_users_leaves_waves(report, tmp_path):
 
 def test_a_failure_says_what_repeats_it(report, monkeypatch, capsys):
     monkeypatch.setattr(runner, "build", lambda *a, **k: None)
-    monkeypatch.setattr(runner, "run", lambda *a, **k: [runner.Result("host", "x", False, 1, 0.1, "why")])
+    monkeypatch.setattr(runner, "run", lambda *a, **k: [runner.BenchResult("host", "x", False, 1, 0.1, "why")])
     assert main(["host", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
     repeat = "python -m sim host --networks 3 --config configs/log_4x4.toml --seed 7"
     assert f"why\nseed 7; to repeat: {repeat}\n" in capsys.readouterr().out
 
 
 def test_a_random_network_that_fails_is_repeated_by_itself(report, monkeypatch, capsys):
-    results = [runner.Result("networks", "x", n == 0, 1, 0.1, "why") for n in range(2)]
+    results = [runner.BenchResult("networks", "x", n == 0, 1, 0.1, "why") for n in range(2)]
     monkeypatch.setattr(command, "check_networks", lambda *a, **k: iter(results))
     monkeypatch.setattr(command, "check_programs", lambda *a, **k: iter(()))
     assert main(["--random", "2", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1

@@ -1,6 +1,7 @@
 """The 156 point sets published for ResNet-50 run bit-exactly: every code of each, on the model and on the hardware.
 
-Source: sogh5/SubsetQ, QPS_data/resnet50 (MIT). The data is not part of the project: `TWOFOLD_DATA` names its folder.
+Source: the code of [SubsetQ], QPS_data/resnet50 (MIT). The data is not part of the project: `TWOFOLD_DATA` names its
+folder.
 """
 
 import json
@@ -15,7 +16,7 @@ from golden import catalog, layers
 from golden.config import load_config
 from golden.formats import PointSet
 from golden.machine import Machine, infer
-from golden.network import INPUT, Layer, Network, Tensor, Term
+from golden.network import INPUT, Branch, Layer, Network, Tensor
 from golden.random_network import random_inputs
 from mapper.compiler import compile_network
 from sim.fast import run_images
@@ -47,9 +48,9 @@ def network_of(sets):
     output = Tensor((LANES, 2, 2), 8, True, 1.0)
     built = []
     for name, points in sets.items():
-        codes = np.resize(np.arange(2 * points.fmt.points, dtype=np.uint8), (1, LANES, LANES, 1, 1))
-        term = Term(INPUT, name, codes, (0,))
-        built.append(Layer(name, "conv2d", (term,), output, 0 * one, one, 0 * one, output.low, output.high))
+        codes = np.resize(np.arange(2 * points.fmt.point_count, dtype=np.uint8), (1, LANES, LANES, 1, 1))
+        branch = Branch(INPUT, name, codes, (0,))
+        built.append(Layer(name, "conv2d", (branch,), output, 0 * one, one, 0 * one, output.low, output.high))
     return Network("published", Tensor((LANES, 2, 2), 8, True, 1.0), tuple(built), sets)
 
 

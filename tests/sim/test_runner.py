@@ -114,9 +114,11 @@ def test_waveforms_are_written(bench, simulator):
 
 def test_the_report_says_whether_all_passed(tmp_path):
     path = tmp_path / "report.json"
-    runner.report([runner.Result("a", "b", True, 3, 0.5)], path, simulator="x")
+    runner.report([runner.BenchResult("a", "b", True, 3, 0.5)], path, simulator="x")
     assert json.loads(path.read_text())["passed"] is True
-    runner.report([runner.Result("a", "b", True, 3, 0.5), runner.Result("a", "c", False, 4, 0.5, "why")], path)
+    runner.report(
+        [runner.BenchResult("a", "b", True, 3, 0.5), runner.BenchResult("a", "c", False, 4, 0.5, "why")], path
+    )
     table = json.loads(path.read_text())
     assert table["passed"] is False
     assert table["benches"][1] == {

@@ -10,15 +10,15 @@ from synth import yosys
 from synth.__main__ import main
 from synth.cache import Cache
 from synth.fpga import TECHNOLOGIES, place_and_route, readable
-from synth.measure import ASIC, COMPONENTS, Job, measure, measure_all
+from synth.measure import ASIC, COMPONENTS, Measurement, measure, measure_all
 
 LIBRARY = Path("tests/synth/small.lib")
 SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, feature_depth=64, weight_depth=64)
 
 
 def test_every_component_of_the_machine_can_be_measured(tmp_path):
-    jobs = [Job(SMALL, component, "ecp5") for component in COMPONENTS]
-    rows = {row["component"]: row for row in measure_all(jobs, Cache(tmp_path), route=False, workers=2)}
+    measurements = [Measurement(SMALL, component, "ecp5") for component in COMPONENTS]
+    rows = {row["component"]: row for row in measure_all(measurements, Cache(tmp_path), route=False, workers=2)}
     assert tuple(rows) == COMPONENTS
     assert all(
         row["multipliers"] == 0 and row["fmax"] is None and row["reason"] == "not routed" for row in rows.values()
@@ -41,7 +41,7 @@ def test_nothing_unchanged_is_made_again(tmp_path, monkeypatch):
 
     def run(component, config=SMALL, technology="ecp5"):
         before = len(calls)
-        row = measure(Job(config, component, technology), Cache(tmp_path), liberty=LIBRARY, route=False)
+        row = measure(Measurement(config, component, technology), Cache(tmp_path), liberty=LIBRARY, route=False)
         return row, len(calls) - before
 
     first, made = run("pe")
@@ -101,7 +101,7 @@ def test_cells_are_named_by_their_signal(name, signal):
 def test_place_and_route(technology, tmp_path):
     if not technology.installed:
         pytest.skip(f"{technology.package} is not installed")
-    job = Job(load_config("configs/log_4x4.toml"), "sender", technology.name)
-    result = place_and_route(technology, job.verilog(), job.top, Cache(tmp_path))
+    measurement = Measurement(load_config("configs/log_4x4.toml"), "sender", technology.name)
+    result = place_and_route(technology, measurement.verilog(), measurement.top, Cache(tmp_path))
     assert 50 < result.fmax < 1000
     assert result.path["logic"] + result.path["routing"] == pytest.approx(1000 / result.fmax, rel=0.02)

@@ -6,10 +6,10 @@ import pytest
 
 from golden.config import ArrayConfig, load_config
 from hdl.emit import emit, top_name
-from synth.area import synthesise, word_multipliers
 from synth.cache import Cache
 from synth.fpga import TECHNOLOGIES
 from synth.fpga import synthesise as map_to
+from synth.multipliers import mapped_multipliers, word_multipliers
 from synth.yosys import count_multipliers, read_statistics, run_yosys
 
 SHIPPED = sorted([*Path("configs").glob("*.toml"), *Path("boards").glob("*.toml")])
@@ -56,7 +56,7 @@ def test_a_small_machine_mapped_to_cells_has_none(name, tmp_path):
 @pytest.mark.parametrize("pe", ["log", "subset"])
 def test_synthesis_up_to_dsp_mapping_finds_none(pe, tmp_path):
     config = ArrayConfig(name=f"{pe}_4x4", pe=pe, rows=4, cols=4, word_bits=3)
-    result = synthesise(config, tmp_path)
+    result = mapped_multipliers(config, tmp_path)
     assert result.multipliers == 0
     assert sum(result.cells.values()) > 100
 

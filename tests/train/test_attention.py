@@ -1,4 +1,4 @@
-"""Paper 004 by hand: start, normalisation and gradients of attention, temperatures, penalty, and what is left."""
+"""[DQA] by hand: start, normalisation and gradients of attention, temperatures, penalty, and what is left."""
 
 import math
 import re

@@ -87,14 +87,14 @@ def network(config):
 def test_words_and_cycles_of_second_words(network, config):
     assert two_word_layers(network) == ("2",)
     single = first_words(network)
-    assert [len(layer.terms[0].codes) for layer in single.layers] == [1, 1]
-    assert [len(layer.terms[0].codes) for layer in network.layers] == [1, 2]
+    assert [len(layer.branches[0].codes) for layer in single.layers] == [1, 1]
+    assert [len(layer.branches[0].codes) for layer in network.layers] == [1, 2]
     image, plain = compile_network(network, config), compile_network(single, config)
     costs = word_costs(network, image, plain)
     (cost,) = costs.values()
     # 36 tiles: 18 of 8 x 8 weights, 18 of 8 x 4; the chosen 18 by the quantizer's own account.
-    term = network.layers[1].terms[0]
-    busy = np.array(network.points[term.points].values)[term.codes[1]] != 0
+    branch = network.layers[1].branches[0]
+    busy = np.array(network.point_sets[branch.point_set].values)[branch.codes[1]] != 0
     wide, narrow = (
         sum(int(part.any(axis=(0, 1)).sum()) for part in (busy[:8, lanes], busy[8:, lanes]))
         for lanes in (slice(0, 8), slice(8, 12))

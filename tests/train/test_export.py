@@ -186,11 +186,11 @@ def test_integer_mode_equals_golden_and_the_quantized_model(name, weights, bits)
             y = torch.round(fake({name: real.float() for name, real in reals.items()}) / layer.output.scale).long()
         gap = (y - ours[layer.name]).abs()
         # A residual's constant is off by up to TOLERANCE LSBs at full scale, so by half of that on average.
-        limit = TOLERANCE / 2 if len(layer.terms) > 1 else 0.05
+        limit = TOLERANCE / 2 if len(layer.branches) > 1 else 0.05
         assert gap.max() <= 1 and gap.double().mean() < limit, layer.name
     assert max(facts["multiplier_error"] for facts in network.meta["layers"].values()) < 1e-6
     assert all(layer.right.max() <= config.scaled_bits for layer in network.layers)
-    assert all(max(term.shifts) <= config.max_pass_shift for layer in network.layers for term in layer.terms)
+    assert all(max(branch.shifts) <= config.max_pass_shift for layer in network.layers for branch in layer.branches)
 
 
 def test_fusion():

@@ -14,7 +14,7 @@ from train.data.base import pixel_format
 from train.export import export
 from train.loop import accuracy, fit, predict
 from train.ptq import quantize
-from train.recipe import PostRule, TrainRule, parse_recipe
+from train.recipe import PostSettings, TrainSettings, parse_recipe
 from train.snap import snap
 
 FORM = InputFormat((3, 8, 6), scale=1 / 256)
@@ -54,11 +54,13 @@ def test_wrong_images_are_refused_everywhere(name):
     labels = torch.zeros(len(images), dtype=torch.int64)
     for attempt in (
         lambda: calibrate(quantized, images),
-        lambda: quantize(quantized, images, PostRule(reconstruct=False)),
-        lambda: quantize(quantized, images, PostRule(reconstruct=True, steps=0)),
-        lambda: fit(network(), data(images), TrainRule(epochs=1, batch=2)),
-        lambda: fit(quantized, data(images), TrainRule(epochs=1, batch=2)),
-        lambda: fit(quantized, replace(data(images), input=replace(FORM, scale=None)), TrainRule(epochs=1, batch=2)),
+        lambda: quantize(quantized, images, PostSettings(reconstruct=False)),
+        lambda: quantize(quantized, images, PostSettings(reconstruct=True, steps=0)),
+        lambda: fit(network(), data(images), TrainSettings(epochs=1, batch=2)),
+        lambda: fit(quantized, data(images), TrainSettings(epochs=1, batch=2)),
+        lambda: fit(
+            quantized, replace(data(images), input=replace(FORM, scale=None)), TrainSettings(epochs=1, batch=2)
+        ),
         lambda: predict(quantized, images),
         lambda: data(GOOD).integers(images),
         lambda: accuracy(network(), images, labels, input=FORM),

@@ -19,13 +19,13 @@ from train.loop import FitOptions
 from train.models import build_model
 from train.norm import LEAST_GAIN, gains
 from train.pipelines import train_quantized
-from train.recipe import TrainRule, load_recipe
+from train.recipe import TrainSettings, load_recipe
 from train.snap import snap
 
 POWERS = ("po2_gradient", "po2_msqe")
 SHAPE = (3, 6, 6)
 FORM = InputFormat(SHAPE, bits=8, signed=False, scale=1 / 100)
-KEEP = TrainRule(epochs=2, batch=64, lr=0.01, batch_norm="keep", settle=0.0)
+KEEP = TrainSettings(epochs=2, batch=64, lr=0.01, batch_norm="keep", settle=0.0)
 
 
 class Small(nn.Module):

@@ -15,7 +15,7 @@ from train.export import export
 from train.hooks import AID_LR, QuantTraining
 from train.loop import fit
 from train.quantizers import QUANTIZERS, WeightQuantizer, build_quantizer
-from train.recipe import TrainRule, load_recipe, parse_recipe
+from train.recipe import TrainSettings, load_recipe, parse_recipe
 from train.snap import snap
 
 FORM = InputFormat((3, 6, 6), 8, True, 1 / 64)
@@ -44,7 +44,7 @@ def calibrated(name="lsq_w3a3"):
 
 def test_the_same_steps_give_what_fit_gives():
     x, y = images()
-    rule = TrainRule(
+    rule = TrainSettings(
         epochs=3, batch=16, lr=1e-3, weight_decay=1e-3, settle=1 / 3, schedule="constant", penalty=1.0, v_lr=AID_LR
     )
     ours, own = calibrated("stlq_w3a3_r10_cifar"), calibrated("stlq_w3a3_r10_cifar")

@@ -1,4 +1,4 @@
-"""Paper 001: the golden vectors of the authors' own tests (google/qkeras), and power-of-two scales end to end."""
+"""[PO2]: the golden vectors of the authors' own tests [QKeras], and power-of-two scales end to end."""
 
 import math
 import re

@@ -20,11 +20,11 @@ from train.models import build_model
 from train.ptq import blocks, correct_bias, float_means, float_sums, quantize, second_moments
 from train.quantizers import SubsetQuantizer, UniformQuantizer
 from train.quantizers.search import search_points
-from train.recipe import PostRule, load_recipe, parse_recipe
+from train.recipe import PostSettings, load_recipe, parse_recipe
 from train.reconstruct import SoftChoice
 
 FORMAT = InputFormat((1, 8, 8), bits=8, signed=False, scale=1 / 16)
-BLOCK = PostRule(images=64, unit="block", rounding="choose", steps=60, batch=32, lr=0.05, scale_lr=0.005)
+BLOCK = PostSettings(images=64, unit="block", rounding="choose", steps=60, batch=32, lr=0.05, scale_lr=0.005)
 
 
 def recipe(bits=2, act=8):
@@ -102,8 +102,8 @@ def test_second_moments_are_what_the_weights_see():
 
 def test_the_search_may_be_weighted(model, images):
     plain, weighted = (convert(model, recipe(3), FORMAT) for _ in range(2))
-    quantize(plain, images, PostRule(images=64))
-    quantize(weighted, images, PostRule(images=64, weighted=True))
+    quantize(plain, images, PostSettings(images=64))
+    quantize(weighted, images, PostSettings(images=64, weighted=True))
     layer, other = plain.conv_layers[1], weighted.conv_layers[1]
     weight = other.float_weight.detach().numpy()
     importance = second_moments(other, weighted.trace(images)["stem.0"]).numpy()
@@ -143,7 +143,7 @@ def test_grids():
 @pytest.mark.parametrize("rounding, rate", [("choose", 0.05), ("straight", 0.005)])
 def test_learned_rounding_is_better_than_the_nearest_point(model, images, rounding, rate):
     before, after = (convert(model, recipe(), FORMAT) for _ in range(2))
-    quantize(before, images, PostRule(images=64))
+    quantize(before, images, PostSettings(images=64))
     quantize(after, images, replace(BLOCK, rounding=rounding, lr=rate, steps=150))
     assert block_error(model, after, images) < 0.9 * block_error(model, before, images)
 
@@ -206,7 +206,7 @@ def test_the_same_seed_gives_the_same_model(model, images):
 
 def test_float_means_and_bias_correction(model, images):
     converted = convert(model, recipe(), FORMAT)
-    means = quantize(converted, images, PostRule(images=64, reconstruct=False))
+    means = quantize(converted, images, PostSettings(images=64, reconstruct=False))
     reference = convert(model, recipe(), FORMAT)
     assert all(torch.equal(means[name], mean) for name, mean in float_means(reference, images).items())
     reference.enable(False)
@@ -222,7 +222,7 @@ def test_float_means_and_bias_correction(model, images):
 def test_float_sums_leave_the_quantizer_on(model, images):
     converted = convert(model, recipe(), FORMAT)
     layer = converted.conv_layers[0]
-    quantize(converted, images, PostRule(images=64))
+    quantize(converted, images, PostSettings(images=64))
     sums = float_sums(layer, {INPUT: images})
     assert layer.weight_quantizer.enabled and not torch.equal(sums, layer.compute({INPUT: images}))
 
@@ -233,10 +233,10 @@ def test_narrow_words_run_on_a_wider_array(model, images, bits):
     converted = convert(model, recipe(bits), FORMAT)
     quantize(converted, images, replace(BLOCK, steps=5))
     network = export(converted, config)
-    assert {points.fmt for points in network.points.values()} == {config.fmt}
+    assert {points.fmt for points in network.point_sets.values()} == {config.fmt}
     layer = network.layers[1]
     quantizer = converted.conv_layers[1].weight_quantizer
-    values = layer.terms[0].weights(network.points[layer.terms[0].points])
+    values = layer.branches[0].weights(network.point_sets[layer.branches[0].point_set])
     integers = quantizer.integers(converted.conv_layers[1].float_weight / quantizer.scale.view(-1, 1, 1, 1))
     assert np.array_equal(values, integers.detach().numpy())
     x = torch.round(images * 16).long()
@@ -278,7 +278,7 @@ def test_recipes_of_the_paper(name):
 )
 def test_settings_that_are_refused(changes, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        PostRule(**changes)
+        PostSettings(**changes)
 
 
 def test_the_penalty_decides_choices(model, images, monkeypatch):

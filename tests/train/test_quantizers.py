@@ -19,7 +19,7 @@ SMALL = WeightFormat(menus=((2, 1, None), (0, None)), index_bits=1)  # universal
 def brute_force(rows, fmt):
     """Least error over subsets and a fine grid of scales, by the definition."""
     best = np.inf
-    for subset in combinations(fmt.universal_set, fmt.points):
+    for subset in combinations(fmt.universal_set, fmt.point_count):
         points, total = np.array(subset, dtype=float), 0.0
         for row in rows:
             scales = np.abs(row).max() / points[-1] * np.geomspace(0.1, 8, 4000)

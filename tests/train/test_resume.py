@@ -18,19 +18,19 @@ from safetensors.torch import load_file
 from torch import nn
 
 from train.__main__ import main
-from train.checkpoint import STATE, Place, load_state, read_epoch, save_state
+from train.checkpoint import STATE, LoopState, load_state, read_epoch, save_state
 from train.convert import calibrate, convert
 from train.data import Augment, DataSet, load_data
 from train.distributed import World
 from train.loop import FitOptions, Training, accuracy, fit
 from train.models import build_model
-from train.recipe import TrainRule, load_recipe
+from train.recipe import TrainSettings, load_recipe
 from train.report import both, json_lines, read_lines
 from train.schedule import rate
 
 ROOT = Path(__file__).parents[2]
 QAT = [path for path in sorted((ROOT / "recipes").glob("*.toml")) if load_recipe(path).method == "qat"]
-BASE = TrainRule(epochs=10, lr=1.0)
+BASE = TrainSettings(epochs=10, lr=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_resumed_float_training_ends_with_the_same_bits(tmp_path, few, optimizer
         torch.manual_seed(7)
         return model
 
-    settings = TrainRule(epochs=4, batch=32, lr=0.01, optimizer=optimizer, warmup=1)
+    settings = TrainSettings(epochs=4, batch=32, lr=0.01, optimizer=optimizer, warmup=1)
     whole = train(few, build, settings)
     assert same(whole, resumed(tmp_path, few, build, settings, stop=3, every=every))
     assert read_epoch(tmp_path / STATE) == 4
@@ -151,7 +151,7 @@ def test_states_that_do_not_fit(tmp_path, few, capsys):
     file = tmp_path / STATE
     with pytest.raises(FileNotFoundError, match=rf"^Training must have a file '{STATE}' to resume from, not so "):
         load_state(file, model, [optimizer], generator, {})
-    save_state(file, model, [optimizer], generator, Place(epoch=2), {"lr": 1})
+    save_state(file, model, [optimizer], generator, LoopState(epoch=2), {"lr": 1})
     assert read_epoch(file) == 2
     with pytest.raises(ValueError, match=r"state\.safetensors: lr must be that of the interrupted run, 1, not 2$"):
         load_state(file, model, [optimizer], generator, {"lr": 2})
@@ -174,7 +174,7 @@ from train.data import Augment, DataSet, InputFormat, load_data
 from train.distributed import world
 from train.loop import FitOptions, fit
 from train.models import build_model
-from train.recipe import TrainRule, load_recipe
+from train.recipe import TrainSettings, load_recipe
 from safetensors.torch import save_file
 torch.set_num_threads(1)
 whole = load_data("digits")
@@ -185,7 +185,7 @@ with world("cpu") as here:
     options = FitOptions(world=here)
     torch.manual_seed(0)
     model = build_model("demo").double()
-    fit(model, data, TrainRule(epochs=2, batch=32, lr=0.05, optimizer="sgd"), options=options)
+    fit(model, data, TrainSettings(epochs=2, batch=32, lr=0.05, optimizer="sgd"), options=options)
     recipe = load_recipe("recipes/stlq_w3a4_r10.toml")
     quantized = convert(model.float(), recipe, whole.input, training=True)
     calibrate(quantized, whole.train_x[:64])
@@ -284,7 +284,7 @@ def test_an_epoch_of_a_few_steps(few, steps, wanted, monkeypatch):
         return result
 
     monkeypatch.setattr(Training, "step", watched)
-    train(few, lambda: build_model("demo"), TrainRule(epochs=2, batch=32, steps=steps))
+    train(few, lambda: build_model("demo"), TrainSettings(epochs=2, batch=32, steps=steps))
     assert len(seen) == 2 * wanted
     assert len(set(seen)) == len(seen)
     assert all(a > b for a, b in pairwise(rates)) and rates[-1] < 0.1 * rates[0]
@@ -294,7 +294,7 @@ def test_an_epoch_of_a_few_steps(few, steps, wanted, monkeypatch):
 
 
 def test_bfloat16_and_compiled_learn_too(few):
-    settings = TrainRule(epochs=12, batch=32, lr=0.02)
+    settings = TrainSettings(epochs=12, batch=32, lr=0.02)
     still = replace(few, augment=Augment())
     plain, reached = train(still, lambda: build_model("demo"), settings), {}
     for name, options in {"bf16": FitOptions(bf16=True), "compiled": FitOptions(compile="eager")}.items():
@@ -311,7 +311,7 @@ def test_bfloat16_and_compiled_learn_too(few):
 def test_reports(tmp_path, few):
     lines = []
     options = FitOptions(evaluate=2)
-    fit(build_model("demo"), few, TrainRule(epochs=3, batch=64), options=options,
+    fit(build_model("demo"), few, TrainSettings(epochs=3, batch=64), options=options,
         report=both(json_lines(tmp_path / "m.jsonl"), lines.append))  # fmt: skip
     assert read_lines(tmp_path / "m.jsonl") == lines
     assert ["accuracy" in line for line in lines] == [False, True, False]

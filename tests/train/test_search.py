@@ -36,7 +36,7 @@ def exhaustive(rows, weights, fmt):
     rows = np.abs(rows)
     return min(
         sum(best_of_every_assignment(w, h, np.array(subset, dtype=float)) for w, h in zip(rows, weights, strict=True))
-        for subset in combinations(fmt.universal_set, fmt.points)
+        for subset in combinations(fmt.universal_set, fmt.point_count)
         if subset[-1] > 0
     )
 
@@ -121,8 +121,8 @@ def test_four_bits_are_the_global_optimum_of_all_6390_subsets():
 @pytest.mark.parametrize("bits, every, distinct", [(2, 105, 47), (3, 1365, 1125), (4, 6435, 6390)])
 def test_subsets_that_differ_in_scale_only_count_once(bits, every, distinct):
     fmt = catalog.subset_format(bits)
-    assert len(list(combinations(fmt.universal_set, fmt.points))) == every
-    assert len(distinct_subsets(fmt.universal_set, fmt.points)) == distinct
+    assert len(list(combinations(fmt.universal_set, fmt.point_count))) == every
+    assert len(distinct_subsets(fmt.universal_set, fmt.point_count)) == distinct
 
 
 def test_the_smallest_of_equal_subsets():

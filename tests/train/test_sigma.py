@@ -1,4 +1,4 @@
-"""Paper 002: levels, standard deviations, gradients, weight decay, re-scaling and the second phase, by hand."""
+"""[Sigma]: levels, standard deviations, gradients, weight decay, re-scaling and the second phase, by hand."""
 
 import math
 import re

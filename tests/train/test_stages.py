@@ -16,7 +16,7 @@ from train.loop import FitOptions, _optimizers
 from train.models import build_model
 from train.pipelines import apply, train_quantized, trainings
 from train.quantizers import build_activation
-from train.recipe import TrainRule, parse_recipe
+from train.recipe import TrainSettings, parse_recipe
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ STAGED = {"epochs": 2, "lr": 0.01, "optimizer": "sgd", "weight_decay": 1e-4, "st
 
 
 def test_plan():
-    rule = TrainRule(**STAGED, seed=7)
+    rule = TrainSettings(**STAGED, seed=7)
     plan = trainings(rule)
     assert [bits for bits, _ in plan] == [4, 3, 0, 0]
     assert [settings.seed for _, settings in plan] == [7, 8, 9, 10]
     assert [settings.epochs - round(settings.settle * settings.epochs) for _, settings in plan] == [2, 2, 2, 0]
-    assert trainings(TrainRule()) == [(0, TrainRule())]
+    assert trainings(TrainSettings()) == [(0, TrainSettings())]
 
 
 def test_stages_step_down_and_the_last_training_leaves_scales_alone(few):
@@ -229,4 +229,4 @@ def test_attention_cools_down_to_one_quantizer_in_training(few):
 def test_stages_fall(stages):
     message = f"train.stages must be falling numbers of 2 to 8 bits, not {tuple(stages)!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        TrainRule(stages=stages)
+        TrainSettings(stages=stages)

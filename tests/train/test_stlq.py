@@ -9,7 +9,7 @@ from golden import catalog
 from train.quantizers import STLQuantizer
 from train.quantizers.units import UnitGrid, auxiliary, select
 
-# Paper 000, figure 4, R = 30 %.
+# [STLQ], figure 4, R = 30 %.
 EXAMPLE = [[0.85, 0.30, 0.53], [0.80, 0.37, 0.29], [0.40, 0.15, 0.70]]
 FIRST = [[1, 0.25, 0.5], [1, 0.25, 0.25], [0.5, 0.25, 0.5]]
 RESIDUAL = [[-0.15, 0.05, 0.03], [-0.20, 0.12, 0.04], [-0.10, -0.10, 0.20]]

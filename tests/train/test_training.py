@@ -23,14 +23,14 @@ from train.models import MODELS, build_model
 from train.pipelines import apply, float_model
 from train.ptq import correct_bias, fit_channels, float_means, float_sums
 from train.quantizers import QUANTIZERS
-from train.recipe import PostRule, TrainRule, load_recipe, parse_recipe
+from train.recipe import PostSettings, TrainSettings, load_recipe, parse_recipe
 from train.reconstruct import learn_block
 from train.runs import load_run, save_run
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 RECIPE_8 = {"name": "w8", "method": "ptq", "layer": [{"match": "*", "weight": {"quantizer": "uniform", "bits": 8}}]}
-SHORT = TrainRule(epochs=8, batch=64, lr=1e-2, weight_decay=1e-3)
+SHORT = TrainSettings(epochs=8, batch=64, lr=1e-2, weight_decay=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_post_training(digits, trained, name, build, allowed):
     logits = integer.run(network, digits.test_integers)["linear"].flatten(1)
     assert abs(float((logits.argmax(1) == digits.test_y).double().mean()) - result.accuracy) < 0.004
     for layer in (1, 2):
-        points = network.points[network.layers[layer].terms[0].points]
+        points = network.point_sets[network.layers[layer].branches[0].point_set]
         assert points == result.model.conv_layers[layer].weight_quantizer.points
 
 
@@ -210,7 +210,7 @@ def test_reconstruction_lowers_the_error_of_each_layer(digits, trained, rounding
         if layer.name.startswith("block"):
             target = layer.activate(wanted[layer.name])
             start = output_error(layer, tensors, target)
-            settings = PostRule(steps=100, rounding=rounding, lr=lr)
+            settings = PostSettings(steps=100, rounding=rounding, lr=lr)
             floats = tensors | {layer.name: target}
             learn_block([layer], tensors, floats, settings, torch.Generator().manual_seed(0))
             assert output_error(layer, tensors, target) < part * start, layer.name
@@ -265,7 +265,7 @@ def test_sgd_learns_too(digits):
     torch.manual_seed(0)
     model = build_model("demo")
     small = DataSet("some", digits.train_x[:320], digits.train_y[:320], digits.test_x, digits.test_y, digits.input, 10)
-    fit(model, small, TrainRule(epochs=10, lr=0.1, optimizer="sgd"))
+    fit(model, small, TrainSettings(epochs=10, lr=0.1, optimizer="sgd"))
     assert accuracy(model, small.train_x, small.train_y) > 0.9
 
 

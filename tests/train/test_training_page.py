@@ -14,7 +14,7 @@ from train.__main__ import _parser
 from train.data import DATA, load_data
 from train.models import MODELS, build_model
 from train.quantizers import ACTIVATIONS, QUANTIZERS
-from train.recipe import ROLES, ActivationRule, PostRule, Rule, TrainRule, load_recipe
+from train.recipe import ROLES, ActivationRule, PostSettings, Rule, TrainSettings, load_recipe
 
 PAGE = Path("docs/training.md").read_text(encoding="utf-8")
 WORDS = set(re.findall(r"`\"?@?([\w*]+)\"?`", PAGE))
@@ -46,8 +46,8 @@ def test_every_recipe_is_in_the_table_under_its_method():
 @pytest.mark.parametrize(
     "wanted",
     [
-        [spec.name for spec in fields(TrainRule)],
-        [spec.name for spec in fields(PostRule)],
+        [spec.name for spec in fields(TrainSettings)],
+        [spec.name for spec in fields(PostSettings)],
         [spec.name for spec in fields(Rule)],
         [role.removeprefix("@") for role in ROLES],
         list(QUANTIZERS),
@@ -65,7 +65,7 @@ def test_every_key_of_an_activation_is_there():
     assert [spec.name for spec in fields(ActivationRule) if spec.name != "options" and spec.name not in line] == []
 
 
-@pytest.mark.parametrize("rule", [TrainRule, PostRule])
+@pytest.mark.parametrize("rule", [TrainSettings, PostSettings])
 def test_defaults_are_those_of_the_code(rule):
     table: dict[str, str] = {}
     for keys, values in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*?) \|", PAGE, re.MULTILINE):
@@ -75,7 +75,7 @@ def test_defaults_are_those_of_the_code(rule):
             table |= dict(zip(names, given, strict=True))
     written = {}
     for spec in fields(rule):
-        if spec.name in ("seed", "batch", "lr") and rule is TrainRule:
+        if spec.name in ("seed", "batch", "lr") and rule is TrainSettings:
             continue  # the second table has these names, too
         written[spec.name] = table[spec.name].strip("`").strip('"')
     expected = {spec.name: getattr(rule(), spec.name) for spec in fields(rule) if spec.name in written}

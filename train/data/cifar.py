@@ -21,7 +21,7 @@ _KEYS = ("train_x", "train_y", "test_x", "test_y")
 
 
 def cifar10(path: Path) -> DataSet:
-    """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 images of 32x32.
+    """CIFAR-10 [CIFAR]: 50,000 and 10,000 images of 32x32.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def cifar10(path: Path) -> DataSet:
 
 
 def cifar100(path: Path) -> DataSet:
-    """CIFAR-100, fine labels; `path` as for `cifar10` (``cifar100.npz``, ``cifar-100-python``)."""
+    """CIFAR-100 [CIFAR], fine labels; `path` as for `cifar10` (``cifar100.npz``, ``cifar-100-python``)."""
     arrays = _read(path, "cifar100.npz", _BATCHES_100, "fine_labels")
     return _data_set("cifar100", path, arrays, 100, CIFAR100_MEAN, CIFAR100_STD)
 

@@ -1,4 +1,4 @@
-"""Images in folders, as ImageNet is kept: ``train/<class>/*.JPEG`` and ``val/<class>/*.JPEG``."""
+"""Images in folders, as ImageNet [ImageNet] is kept: ``train/<class>/*.JPEG`` and ``val/<class>/*.JPEG``."""
 
 from pathlib import Path
 from typing import Any

@@ -13,12 +13,12 @@ from train.data.base import DataSet, InputFormat, PixelImages
 
 
 def mnist(path: Path) -> DataSet:
-    """MNIST (LeCun et al.), 60,000 and 10,000 images of 28x28; pixels are 8-bit integers of scale 1/255."""
+    """MNIST [MNIST]: 60,000 and 10,000 images of 28x28; pixels are 8-bit integers of scale 1/255."""
     return _load("mnist", path)
 
 
 def fashion_mnist(path: Path) -> DataSet:
-    """Fashion-MNIST (Xiao et al. 2017), in the form of MNIST."""
+    """Fashion-MNIST [Fashion], in the form of MNIST."""
     return _load("fashion_mnist", path)
 
 

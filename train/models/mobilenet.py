@@ -1,6 +1,6 @@
 """MobileNetV1 and MobileNetV2 (the keys of torchvision's).
 
-Sources: Howard et al., MobileNets, 2017, table 1; Sandler et al., MobileNetV2, CVPR 2018, table 2.
+Sources: [MobileNet], table 1; [MobileNetV2], table 2.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """ResNet-18, with the keys of torchvision's.
 
-Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1.
+Source: [ResNet], table 1.
 """
 
 import torch

@@ -2,7 +2,7 @@
 
 State dicts have the keys of Y. Idelbayev's pytorch_resnet_cifar10, whose trained weights load (`train.models.weights`).
 
-Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.
+Source: [ResNet], section 4.2.
 """
 
 import torch

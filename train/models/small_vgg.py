@@ -1,6 +1,6 @@
 """SmallVGG: the plain network of six convolutions that quantization papers use on CIFAR-10.
 
-Source: Zhang et al., LQ-Nets, ECCV 2018, section 5 (VGG-Small).
+Source: [LQ-Nets], section 5 (VGG-Small).
 """
 
 import torch

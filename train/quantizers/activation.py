@@ -48,7 +48,7 @@ class ActivationQuantizer(nn.Module):
     scale
         Fixed real value of one LSB; ``None`` calibrates.
 
-    Source: Esser et al., Learned Step Size Quantization, ICLR 2020.
+    Source: [LSQ].
     """
 
     #: Whether weight decay acts on what is trained.
@@ -152,7 +152,7 @@ class ActivationQuantizer(nn.Module):
         """To be called before each training step, numbered from 0, of `steps` in all."""
 
     def penalty(self) -> Tensor | None:
-        """Term of the training loss, if the method has one."""
+        """Part of the training loss, if the method has one."""
         return None
 
     def metrics(self) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""``2**bits`` evenly spaced levels over a range (paper 004, appendix): min-max and SAWB.
+"""``2**bits`` evenly spaced levels over a range ([DQA], appendix): min-max and SAWB.
 
 The levels are no multiples of their step in general, as 0 need not be one. On the array a weight is an integer, so the
 offset is a fraction with few bits: integers are ``(i << fraction_bits) + offset``, i = 0 .. 2**bits - 1, and one LSB
@@ -64,7 +64,7 @@ class MinMaxQuantizer(AffineQuantizer, name="minmax"):
         Fraction bits of the least level, in steps: it is off by at most ``2**-(offset_bits + 1)`` steps. More bits cost
         more words a weight.
 
-    Source: paper 004 eq. 10; Nikolic et al., BitPruning, 2020. Eq. 13 leaves out ``- q1`` within the rounding.
+    Source: [DQA] eq. 10; [BitPruning]. Eq. 13 leaves out ``- q1`` within the rounding.
     """
 
     def __init__(self, shape: tuple[int, ...], *, bits: int, offset_bits: int = 2):
@@ -100,8 +100,7 @@ class SAWBQuantizer(AffineQuantizer, name="sawb"):
     bits
         2 to 8.
 
-    Source: paper 004 eq. 11 and 12; Choi et al., Bridging the Accuracy Gap for 2-bit Quantized Neural Networks, 2018,
-    whose formula in the moments of the weights approximates the same alpha.
+    Source: [DQA] eq. 11 and 12; [SAWB], whose formula in the moments of the weights approximates the same alpha.
     """
 
     def __init__(self, shape: tuple[int, ...], *, bits: int):

@@ -10,7 +10,7 @@ from train.quantizers.base import l2_scales, nearest, per_channel
 from train.quantizers.digits import weight_bits
 
 #: Menus of the terms by bits, sign included, in LSBs; the largest level is the sum of the largest terms.
-#: Source: build_power_value of the authors' code (its B is one less), fractions times 4, 16, 64 and 128.
+#: Source: build_power_value of the code of [APoT] (its B is one less), fractions times 4, 16, 64 and 128.
 TERMS: dict[int, tuple[tuple[int, ...], ...]] = {
     2: ((0, 1),),
     3: ((0, 4, 2, 1),),
@@ -52,7 +52,7 @@ class APoTQuantizer(AlphaWeights, name="apot"):
     alpha : shape (1,)
         Clipping level, a parameter.
 
-    Source: Li et al., Additive Powers-of-Two Quantization, ICLR 2020.
+    Source: [APoT].
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Quantization with attention (paper 004): a mixture whose shares are a softmax of trained numbers, cooled down."""
+"""Quantization with attention [DQA]: a mixture whose shares are a softmax of trained numbers, cooled down."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from train.quantizers.mixture import ActivationMixture, Mixture, WeightMixture
 
-#: Temperature at the start and at the end of the training (paper 004 section 4.1).
+#: Temperature at the start and at the end of the training ([DQA] section 4.1).
 HOT, COLD = 100.0, 0.03
 
 
@@ -24,7 +24,7 @@ def initial_attention(bits: Sequence[int]) -> Tensor:
 
 
 def penalties(bits: Sequence[int], asked: Sequence[float] | None) -> Tensor:
-    """Penalty of each member: as asked, or 1, 4, 16 and so on with ascending bits (paper 004 section 4.1)."""
+    """Penalty of each member: as asked, or 1, 4, 16 and so on with ascending bits ([DQA] section 4.1)."""
     if asked is None:
         order = sorted(range(len(bits)), key=lambda k: bits[k])
         return torch.tensor([4.0 ** order.index(k) for k in range(len(bits))])
@@ -107,11 +107,11 @@ class AttentionQuantizer(Attention, WeightMixture, name="attention"):
     hot, cold
         Temperatures at the start and at the end.
     strength
-        Lambda of eq. 6. It is multiplied by `TrainRule.penalty` as all penalties are: that be 1.
+        Lambda of eq. 6. It is multiplied by `TrainSettings.penalty` as all penalties are: that be 1.
     costs
         g of eq. 6, one number a member.
 
-    Source: DNN Quantization with Attention, eq. 1 to 7 and algorithm 1. The standard deviation is the unbiased one;
+    Source: [DQA], eq. 1 to 7 and algorithm 1. The standard deviation is the unbiased one;
     what is left is the member of largest alpha.
     """
 

@@ -19,7 +19,7 @@ Q = TypeVar("Q")
 
 @dataclass(frozen=True, eq=False)
 class CodedWeights:
-    """Weights as a `golden.network.Term` wants them.
+    """Weights as a `golden.network.Branch` wants them.
 
     Parameters
     ----------
@@ -185,14 +185,14 @@ class WeightQuantizer(nn.Module):
         return [self.scale] if self.learn and self.learns_scale else []
 
     def aids(self) -> list[nn.Parameter]:
-        """Training aids, which have a rate of their own (`TrainRule.v_lr`)."""
+        """Training aids, which have a rate of their own (`TrainSettings.v_lr`)."""
         return []
 
     def on_step(self, step: int, steps: int, epoch: int) -> None:
         """To be called before each training step, numbered from 0, of `steps` in all."""
 
     def penalty(self) -> Tensor | None:
-        """Term of the training loss, if the method has one."""
+        """Part of the training loss, if the method has one."""
         return None
 
     def metrics(self) -> dict[str, tuple[float, float]]:

@@ -20,9 +20,9 @@ class BinaryQuantizer(DigitQuantizer, name="binary"):
     shape
         (M, N / groups, Kh, Kw) of the weights.
     granularity
-        ``layer`` (paper 004 eq. 14) or ``channel`` (XNOR-Net): what shares a mean.
+        ``layer`` ([DQA] eq. 14) or ``channel`` [XNOR-Net]: what shares a mean.
 
-    Source: Rastegari et al., XNOR-Net, ECCV 2016, section 3.1; paper 004 eq. 14.
+    Source: [XNOR-Net], section 3.1; [DQA] eq. 14.
     """
 
     learns_scale = False
@@ -69,7 +69,7 @@ class TernaryQuantizer(BinaryQuantizer, name="ternary"):
     threshold : shape (M,)
         delta of each output channel (LSBs).
 
-    Source: Li et al., Ternary Weight Networks, 2016; paper 004 eq. 15.
+    Source: [TWN]; [DQA] eq. 15.
     """
 
     def __init__(self, shape: tuple[int, ...], *, granularity: str = "layer"):

@@ -24,7 +24,7 @@ class PactActivation(AlphaActivation, name="pact"):
     alpha : shape (1,)
         Clipping level, a parameter on which weight decay acts.
 
-    Source: Choi et al., PACT: Parameterized Clipping Activation for Quantized Neural Networks, 2018, section 3.
+    Source: [PACT], section 3.
     """
 
     @property
@@ -59,7 +59,7 @@ class MinMaxActivation(ActivationQuantizer, name="minmax"):
     bits, signed, limit, scale
         See `ActivationQuantizer`.
 
-    Source: paper 004 eq. 10, for activations.
+    Source: [DQA] eq. 10, for activations.
     """
 
     def __init__(

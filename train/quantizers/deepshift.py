@@ -24,7 +24,7 @@ class DeepShiftQuantizer(DigitQuantizer, name="deepshift"):
     -----
     The source has ``2**(bits-1)`` exponents and no code for 0; a log word gives up the least of them for 0.
 
-    Source: Elhoushi et al., DeepShift, CVPR workshops 2021, DeepShift-Q.
+    Source: [DeepShift], DeepShift-Q.
     """
 
     learns_scale = False

@@ -84,9 +84,9 @@ def _one_word(
         if any(level not in points.codes or -level not in points.codes for level in levels):
             return None
     else:
-        if len(levels) > fmt.points or any(level not in fmt.picks for level in levels):
+        if len(levels) > fmt.point_count or any(level not in fmt.picks for level in levels):
             return None
-        points = PointSet(fmt, levels + (levels[-1],) * (fmt.points - len(levels)))
+        points = PointSet(fmt, levels + (levels[-1],) * (fmt.point_count - len(levels)))
     return encode_values(values << shift, points)[None], points
 
 

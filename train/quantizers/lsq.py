@@ -26,7 +26,7 @@ class LSQuantizer(DigitQuantizer, name="lsq"):
     granularity
         ``layer`` (the paper's) or ``channel``: what shares a scale.
 
-    Source: Esser et al., Learned Step Size Quantization, ICLR 2020, section 2.
+    Source: [LSQ], section 2.
     """
 
     def __init__(self, shape: tuple[int, ...], *, bits: int, granularity: str = "layer"):

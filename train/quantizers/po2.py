@@ -1,8 +1,8 @@
-"""Power-of-two scales (paper 001): the error, its minimum over exponents, and the masks that weight it.
+"""Power-of-two scales [PO2]: the error, its minimum over exponents, and the masks that weight it.
 
 Every function takes ``over``, the dimensions that share a scale; results keep them with size 1.
 
-Source: google/qkeras, experimental/quantizers/quantizers_po2.py.
+Source: [QKeras], quantizers_po2.py.
 """
 
 import math
@@ -100,7 +100,7 @@ def round_to_lower_error(x: Tensor, real: Tensor, low: float, high: float, weigh
 
 
 class PowerQuantizer(DigitQuantizer):
-    """Uniform symmetric weights whose scale is a power of two: base of both classes of paper 001.
+    """Uniform symmetric weights whose scale is a power of two: base of both classes of [PO2].
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Power-of-two scales that are learned (paper 001, gradient-based class), for weights and for activations."""
+"""Power-of-two scales that are learned ([PO2], gradient-based class), for weights and for activations."""
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class GradientPowerQuantizer(PowerQuantizer, name="po2_gradient"):
     power : shape (1, 1, 1, 1) or (M, 1, 1, 1)
         The real exponent, a parameter.
 
-    Source: quantized_bits_learnable_po2 of google/qkeras.
+    Source: quantized_bits_learnable_po2 of [QKeras].
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Power-of-two scales of least squared error (paper 001, MSQE-based class)."""
+"""Power-of-two scales of least squared error ([PO2], MSQE-based class)."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ class MSQEPowerQuantizer(PowerQuantizer, name="po2_msqe"):
     steps, span
         Of `po2.least_squares` and `po2.line_search`.
 
-    Source: quantized_bits_msqe_po2 of google/qkeras.
+    Source: quantized_bits_msqe_po2 of [QKeras].
     """
 
     def __init__(

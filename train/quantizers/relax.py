@@ -23,7 +23,7 @@ class RelaxQuantizer(WeightMixture, name="relax"):
     growth
         Its factor an epoch.
 
-    Source: Yin et al., BinaryRelax, SIAM J. Imaging Sciences 2018; paper 004 eq. 8 (omega 1, growth 1.02).
+    Source: [BinaryRelax]; [DQA] eq. 8 (omega 1, growth 1.02).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Search for the point set of a layer (paper 003): the global optimum over subsets of the universal set and scales.
+"""Search for the point set of a layer [SubsetQ]: the global optimum over subsets of the universal set and scales.
 
 The objective is ``sum(h * (|w| - scale * nearest point)**2)``. The paper's procedure tries every subset and, from one
 start, improves its scale until it stands still, which finds some local optimum of each. Here intervals of the scale are
@@ -51,7 +51,7 @@ def search_points(
     tolerance: float = TOLERANCE,
     zero: bool = False,
 ) -> PointSearch:
-    """Best ``fmt.points`` levels out of `fmt`'s universal set, with the best scales.
+    """Best ``fmt.point_count`` levels out of `fmt`'s universal set, with the best scales.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def search_points(
     flat, h = _checked(weights, importance)
     if not 0 <= tolerance < 1:
         raise ValueError(f"Tolerance must be 0 to below 1, not {tolerance!r}")
-    levels, count = fmt.universal_set, min(fmt.points, len(fmt.universal_set))
+    levels, count = fmt.universal_set, min(fmt.point_count, len(fmt.universal_set))
     if levels[-1] <= 0:
         raise ValueError(f"Universal set must have a level above 0, not {levels!r}")
     if zero and levels[0]:
@@ -103,7 +103,7 @@ def search_points(
     points, factor = smallest(points, levels)
     scales *= factor
     error = objective(flat, points, scales, h)
-    padded = points + (points[-1],) * (fmt.points - count)
+    padded = points + (points[-1],) * (fmt.point_count - count)
     return PointSearch(padded, scales * unit, error * unit**2, min(lower, error) * unit**2)
 
 

@@ -1,4 +1,4 @@
-"""Standard-deviation quantization (paper 002): clipping at a learned multiple of the standard deviation.
+"""Standard-deviation quantization [Sigma]: clipping at a learned multiple of the standard deviation.
 
 ``alpha * sigma`` is the largest level, alpha trained and sigma a property of the numbers. The gradient of alpha is
 ``s * sigma * sign(x) * g`` summed over what is clipped, s being the gradient scale; weight decay acts on alpha once a
@@ -16,9 +16,9 @@ from train.quantizers.base import l2_scales, per_channel
 from train.quantizers.digits import weight_bits
 from train.quantizers.rounding import clip_rounded
 
-#: Gradient scale by bits for ResNet-20; more bits take that of 5 (paper 002 section 5.1).
+#: Gradient scale by bits for ResNet-20; more bits take that of 5 ([Sigma] section 5.1).
 GRADIENT_SCALES = {2: 0.01, 3: 0.1, 4: 1.0, 5: 1.0}
-#: Of the running standard deviation of activations (paper 002 eq. 3).
+#: Of the running standard deviation of activations ([Sigma] eq. 3).
 MOMENTUM = 0.001
 LEVELS = ("uniform", "log")
 
@@ -29,7 +29,7 @@ def gradient_scale(bits: int) -> float:
 
 
 def weight_deviation(weight: Tensor) -> Tensor:
-    """Root mean square: the standard deviation, the mean being taken as 0 (paper 002 section 2)."""
+    """Root mean square: the standard deviation, the mean being taken as 0 ([Sigma] section 2)."""
     return weight.square().mean().sqrt()
 
 
@@ -64,7 +64,7 @@ class SigmaQuantizer(AlphaWeights, name="sigma"):
     alpha : shape (1,)
         Clipping level in standard deviations, a parameter. It starts at least squared error.
 
-    Source: Ardakani et al., Standard Deviation-Based Quantization for Deep Neural Networks, eq. 1 to 11.
+    Source: [Sigma], eq. 1 to 11.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class SigmaQuantizer(AlphaWeights, name="sigma"):
 class SigmaActivation(AlphaActivation, name="sigma"):
     """Activations clipped at ``alpha * sigma``, sigma a running mean over the batches.
 
-    With other bits alpha stays: re-scaling is for weights (paper 002 section 5.6).
+    With other bits alpha stays: re-scaling is for weights ([Sigma] section 5.6).
 
     Parameters
     ----------

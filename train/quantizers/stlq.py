@@ -1,4 +1,4 @@
-"""Selective two-word logarithmic quantization (paper 000)."""
+"""Selective two-word logarithmic quantization [STLQ]."""
 
 import math
 
@@ -12,7 +12,7 @@ from train.quantizers.units import UnitGrid, auxiliary, select
 
 ROUNDINGS = ("linear", "log")
 SCALES = ("channel", "layer")
-#: Below this magnitude an auxiliary value becomes 0 and stays 0 (paper 000).
+#: Below this magnitude an auxiliary value becomes 0 and stays 0 [STLQ].
 LEAST_V = 0.001
 #: Largest power-of-two offset of the second word that calibration tries (bits).
 LARGEST_OFFSET = 3
@@ -35,7 +35,7 @@ class STLQuantizer(WeightQuantizer, name="stlq"):
         The paper's word with one more negative level.
     rounding
         ``linear``: to the nearest level. ``log``: ``round(log2|x|)``; then the symmetric word has a zero below
-        2**-0.5 LSB (paper 002), the asymmetric one none but for exact zeros (paper 000).
+        2**-0.5 LSB [Sigma], the asymmetric one none but for exact zeros [STLQ].
     ratio
         R: part of the units with two words.
     unit, tile

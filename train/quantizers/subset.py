@@ -1,4 +1,4 @@
-"""Subset quantization: the nearest of a few points chosen out of a universal set (paper 003)."""
+"""Subset quantization: the nearest of a few points chosen out of a universal set [SubsetQ]."""
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
     bits
         Bits of a word, sign included.
     universal_set
-        Option 1 to 5 of paper 003 table 1.
+        Option 1 to 5 of [SubsetQ] table 1.
     menus
         Instead of an option, the shifts of the two terms, as in a build (`golden.config.ArrayConfig`).
     granularity
@@ -58,7 +58,7 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
         self.fmt = catalog.subset_format(bits, universal_set, menus=menus)
         self.granularity = granularity
         self.levels: Tensor
-        self.register_buffer("levels", torch.tensor(self.fmt.universal_set[-self.fmt.points :], dtype=torch.int64))
+        self.register_buffer("levels", torch.tensor(self.fmt.universal_set[-self.fmt.point_count :], dtype=torch.int64))
 
     @property
     def points(self) -> PointSet:
@@ -105,7 +105,7 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
         if fmt.menus != self.fmt.menus or fmt.index_bits < self.fmt.index_bits:
             raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
         levels = self.points.levels
-        points = PointSet(fmt, levels + levels[-1:] * (fmt.points - len(levels)))
+        points = PointSet(fmt, levels + levels[-1:] * (fmt.point_count - len(levels)))
         with torch.no_grad():
             values = self.integers(weight / per_channel(self.scale)) * filled(weight)
         codes = encode_values(values.numpy(), points)[None]

@@ -1,4 +1,4 @@
-"""Which weights share a word count: elements, filters or the array's tiles (paper 000)."""
+"""Which weights share a word count: elements, filters or the array's tiles [STLQ]."""
 
 from fractions import Fraction
 
@@ -73,7 +73,7 @@ def select(scores: Tensor, ratio: float) -> Tensor:
 def auxiliary(scores: Tensor, chosen: Tensor) -> Tensor:
     """Start of v: softmax of the scores of units not chosen, divided by its largest; 0 where chosen.
 
-    Source: paper 000, ``fs(|r1 o (1 - C)|)``; softmax over its own maximum is ``exp(score - max(score))``.
+    Source: [STLQ], ``fs(|r1 o (1 - C)|)``; softmax over its own maximum is ``exp(score - max(score))``.
     """
     rest = torch.where(chosen, torch.full_like(scores, -torch.inf), scores)
     return torch.exp(rest - rest.max()) if not bool(chosen.all()) else torch.zeros_like(scores)

@@ -29,7 +29,7 @@ def random_points(rng: Generator, config: ArrayConfig) -> dict[str, PointSet]:
     points = {"digits": digits}
     nonzero = [level for level in config.fmt.universal_set if level]
     for n in range(min(config.sets - 1, 3)):
-        levels = [int(level) for level in rng.choice(nonzero, config.fmt.points, replace=False)]
+        levels = [int(level) for level in rng.choice(nonzero, config.fmt.point_count, replace=False)]
         if n % 2:
             levels[int(rng.integers(len(levels)))] = 0
         points[f"set{n}"] = PointSet(config.fmt, tuple(levels))
@@ -75,7 +75,7 @@ def random_words(
 
 def random_codes(rng: Generator, points: PointSet, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Any codes, the two zeros of a log word included."""
-    return rng.integers(0, 2 * points.fmt.points, shape, dtype=np.uint8)
+    return rng.integers(0, 2 * points.fmt.point_count, shape, dtype=np.uint8)
 
 
 def two_words(

@@ -10,7 +10,7 @@ from synth.yosys import count_multipliers, read_statistics, run_yosys
 
 
 @dataclass(frozen=True)
-class Synthesis:
+class MultiplierCount:
     """Cells of a synthesised build.
 
     Attributes
@@ -32,7 +32,7 @@ class Synthesis:
         return asdict(self)
 
 
-def synthesise(config: ArrayConfig, folder: Path) -> Synthesis:
+def mapped_multipliers(config: ArrayConfig, folder: Path) -> MultiplierCount:
     """Synthesise a build's Verilog for ECP5 up to the mapping of DSP blocks.
 
     Parameters
@@ -52,7 +52,7 @@ def synthesise(config: ArrayConfig, folder: Path) -> Synthesis:
     )
     words = read_statistics(folder / f"{top}_words.json")
     cells = read_statistics(folder / f"{top}_cells.json")
-    return Synthesis(config.name, count_multipliers(words) + count_multipliers(cells), cells)
+    return MultiplierCount(config.name, count_multipliers(words) + count_multipliers(cells), cells)
 
 
 def word_multipliers(verilog: str, top: str, folder: Path) -> tuple[dict[str, int], int]:
