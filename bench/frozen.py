@@ -20,8 +20,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -37,9 +37,6 @@ from synth.asic import asic_area
 from synth.cache import Cache, file_hash
 from synth.report import save_svg
 from train.quantizers.search import search_points
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -262,9 +259,10 @@ def crossing(value: int | None, rows: Sequence[Row]) -> str:
     return f"from {value} weights on" if value else "at every size measured"
 
 
-def picture(tables: dict[str, dict[str, Row]], path: Path) -> None:
+def picture(tables: dict[str, dict[str, Row]]) -> Figure:
     """Area against number of weights, a panel a technology: networks rise, arrays are flat; labels are cycles."""
-    figure, axes = plt.subplots(1, len(tables), figsize=(6.8 * len(tables), 4.6), squeeze=False)
+    figure = Figure(figsize=(6.8 * len(tables), 5.2), layout="constrained")
+    axes = figure.subplots(1, len(tables), squeeze=False)
     for axis, (technology, found) in zip(axes[0], tables.items(), strict=True):
         for n, (name, result) in enumerate(found.items()):
             color, rows = f"C{n}", result["rows"]
@@ -273,7 +271,7 @@ def picture(tables: dict[str, dict[str, Row]], path: Path) -> None:
             axis.plot(weights, [row["area"] for row in rows], "o-", color=color, label=f"frozen, {name} (da4ml)")
             axis.plot(weights, [array] * len(rows), "--", color=color, label=f"array 16 x 16, {name}")
             around = [result["array"]["area_with_beside"]] * len(rows)
-            axis.plot(weights, around, ":", color=color, label="with what stands beside it")
+            axis.plot(weights, around, ":", color=color, label=f"array with what stands beside it, {name}")
             if result["crossover"]:
                 axis.plot([result["crossover"]], [array], "x", color=color, markersize=10, markeredgewidth=2)
                 text = f"{result['crossover']} weights"
@@ -286,8 +284,9 @@ def picture(tables: dict[str, dict[str, Row]], path: Path) -> None:
         axis.set_xlabel("weights / below: cycles of the array for a vector (the adder network: 1)")
         axis.set_ylabel(UNITS.get(technology, "um2"))
         axis.set_title(technology)
-        axis.legend(fontsize=7)
-    save_svg(figure, path)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=7, frameon=False)
+    return figure
 
 
 def missing() -> str:
@@ -332,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         show(title, found)
     facts = {"weights": source, "array": [area.LOG.rows, area.COLS], "act_bits": area.LOG.act_bits}
     write_text(REPORT, json.dumps(facts | {"frozen": tables}, indent=2) + "\n")
-    picture(tables, PICTURE)
+    save_svg(picture(tables), PICTURE)
     print(f"report: {REPORT}, picture: {PICTURE}")
     return 0
 

@@ -74,7 +74,7 @@ def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str)
     """Points below float against cost, both logarithmic, the best joined by a line."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    for build, marker, column, top in (("log_16x16", "o", 0.18, 0.75), ("subset_16x16", "s", 0.7, 0.95)):
+    for build, marker, column, top in (("log_16x16", "o", 0.18, 0.62), ("subset_16x16", "s", 0.7, 0.95)):
         own = sorted((point for point in found if point["build"] == build), key=lambda point: -point["accuracy"])
         axes.scatter([p["cost"] for p in own], [p["drop"] for p in own], marker=marker, label=build)
         for place, point in enumerate(own):
@@ -89,7 +89,7 @@ def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str)
     axes.set_xlim(right=1.27 * max(point["cost"] for point in found))
     axes.xaxis.set_minor_formatter("{x:.0f}")
     axes.invert_yaxis()
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from demo import report
+from demo.steps import command
 from demo.variants import VARIANTS, run_variant
 from support.console import run_command
 from train import pipelines
@@ -16,13 +17,18 @@ from train.data import digits
 from train.runs import use_threads
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; exit code 1 if any integer, cycle count or multiplier is not as it must be."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(prog="python -m demo", description="The main job on real images.")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder to write to")
     parser.add_argument("--rtl-seconds", type=float, default=40.0, help="RTL simulation a variant, at least 100 images")
     parser.add_argument("--rtl-images", type=int, help="most held-out images for the RTL (all)")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; exit code 1 if any integer, cycle count or multiplier is not as it must be."""
+    options = parse(arguments)
     console = Console()
     began = time.monotonic()
     use_threads(1)
@@ -53,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
                     say=step,
                 )
             )
-        results = report.write(outcomes, data, options.out, seconds=time.monotonic() - began)
+        made_by = command("demo", *(sys.argv[1:] if arguments is None else arguments))
+        results = report.write(outcomes, data, options.out, seconds=time.monotonic() - began, made_by=made_by)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

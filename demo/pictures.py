@@ -1,14 +1,10 @@
-"""The demo's pictures, as PNG in base64 so that a page can hold them."""
+"""The demo's pictures, and as PNG in base64 so that a page can hold them."""
 
 import base64
 import io
 from collections.abc import Sequence
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,19 +15,29 @@ from train.data import DataSet
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1")
 
 
-def _encoded(figure: Figure) -> str:
+#: Width of every picture (inches at `DPI`): a page of 1280 pixels shows it in full size.
+WIDTH, DPI = 10.0, 110
+#: Panels side by side in a picture of weights.
+COLUMNS = 4
+
+
+def encoded(figure: Figure) -> str:
+    """The picture as base64."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
+    figure.savefig(buffer, format="png", dpi=DPI)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def weight_histograms(outcome: Outcome) -> str:
+def weight_histograms(outcome: Outcome) -> Figure:
     """Float weights of every layer, each channel in its own LSBs, and the integers that they became."""
     convs = outcome.quantized.model.conv_layers
     branches = {layer.name: layer.branches[0] for layer in outcome.network.layers}
-    figure, axes = plt.subplots(1, len(convs), figsize=(3.6 * len(convs), 2.8), squeeze=False)
-    for axis, conv in zip(axes[0], convs, strict=True):
+    rows = -(-len(convs) // COLUMNS)
+    figure = Figure(figsize=(WIDTH, 2.6 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, min(COLUMNS, len(convs)), squeeze=False)
+    for axis in grid.flat[len(convs) :]:
+        axis.remove()
+    for axis, conv in zip(grid.flat, convs, strict=False):
         scale = conv.weight_quantizer.scale.detach().double().numpy().reshape(-1, 1, 1, 1)
         weights = conv.float_weight.detach().double().numpy().reshape(conv.weight_quantizer.shape) / scale
         branch = branches[conv.name]
@@ -47,8 +53,14 @@ def weight_histograms(outcome: Outcome) -> str:
         axis.set_xlabel("weight (LSBs)", fontsize=8)
         axis.set_yticks([])
         axis.tick_params(labelsize=7)
-    axes[0][0].legend(fontsize=7)
-    return _encoded(figure)
+    _legend(figure)
+    return figure
+
+
+def _legend(figure: Figure) -> None:
+    """What the first panel's colours mean, above all panels: there it covers nothing."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
 
 
 def _step(integers: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
@@ -56,8 +68,8 @@ def _step(integers: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
     return float(2.0 ** np.round(np.log2(ratio)))
 
 
-def layer_errors(outcomes: Sequence[Outcome], data: DataSet) -> tuple[str, list[dict[str, float]]]:
-    """Error of each layer's output against the float layers': root mean square, relative; picture and figures."""
+def layer_errors(outcomes: Sequence[Outcome], data: DataSet) -> list[dict[str, float]]:
+    """Error of each layer's output against the float layers': root mean square, relative; one table a variant."""
     figures = []
     for outcome in outcomes:
         model = outcome.quantized.model
@@ -70,51 +82,73 @@ def layer_errors(outcomes: Sequence[Outcome], data: DataSet) -> tuple[str, list[
             found = outcome.tensors[layer.name].reshape(len(data.test_x), -1) * layer.output.scale
             errors[layer.name] = float(np.sqrt(((found - wanted) ** 2).mean() / (wanted**2).mean()))
         figures.append(errors)
-    figure, axis = plt.subplots(figsize=(7, 3))
-    names = list(figures[0])
-    width = 0.8 / len(outcomes)
-    for n, (outcome, errors) in enumerate(zip(outcomes, figures, strict=True)):
-        places = np.arange(len(names)) + n * width
-        axis.bar(places, [100 * errors[name] for name in names], width, color=COLOURS[n], label=outcome.variant.name)
-    axis.set_xticks(np.arange(len(names)) + 0.4 - width / 2, names, fontsize=8)
-    axis.set_ylabel("relative error (%)", fontsize=8)
-    axis.legend(fontsize=8)
-    return _encoded(figure), figures
+    return figures
 
 
-def accuracies(outcomes: Sequence[Outcome]) -> str:
+def errors_by_layer(outcomes: Sequence[Outcome], errors: Sequence[dict[str, float]]) -> Figure:
+    """`layer_errors` as bars: a group a layer, a bar a variant."""
+    names = list(errors[0])
+    values = [[100 * one[name] for name in names] for one in errors]
+    return _bars(outcomes, names, values, "relative error (%)")
+
+
+def accuracies(outcomes: Sequence[Outcome]) -> Figure:
     """Held-out accuracy: float, PyTorch's fake quantization, integers (PyTorch = golden), RTL."""
-    figure, axis = plt.subplots(figsize=(7, 2.6))
     kinds = ("float", "fake-quantized", "integers", "RTL")
-    for n, outcome in enumerate(outcomes):
-        values = (
-            outcome.quantized.float_accuracy,
-            outcome.quantized.accuracy,
-            outcome.golden_accuracy,
-            outcome.rtl_accuracy,
-        )
-        places = np.arange(len(kinds)) + n * 0.26
-        axis.bar(places, [100 * value for value in values], 0.25, color=COLOURS[n], label=outcome.variant.name)
-    axis.set_xticks(np.arange(len(kinds)) + 0.26, kinds, fontsize=8)
-    axis.set_ylim(90, 100)
-    axis.set_ylabel("accuracy (%), from 90", fontsize=8)
-    axis.legend(fontsize=7, loc="lower right")
-    return _encoded(figure)
+    values = [
+        [
+            100 * accuracy
+            for accuracy in (
+                outcome.quantized.float_accuracy,
+                outcome.quantized.accuracy,
+                outcome.golden_accuracy,
+                outcome.rtl_accuracy,
+            )
+        ]
+        for outcome in outcomes
+    ]
+    least = min(min(value) for value in values)
+    # Bars that differ by tenths are told apart from 90 on; worse ones must still be seen.
+    bottom = 90 if least > 90 else 0
+    return _bars(outcomes, kinds, values, f"accuracy (%), from {bottom}", bounds=(bottom, 100))
 
 
-def cycles(outcomes: Sequence[Outcome]) -> str:
+def _bars(
+    outcomes: Sequence[Outcome],
+    names: Sequence[str],
+    values: Sequence[Sequence[float]],
+    label: str,
+    bounds: tuple[float, float] | None = None,
+) -> Figure:
+    """Groups of bars, one a variant in each."""
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axis = figure.subplots()
+    width = 0.8 / len(outcomes)
+    for n, (outcome, heights) in enumerate(zip(outcomes, values, strict=True)):
+        axis.bar(np.arange(len(names)) + n * width, heights, width, color=COLOURS[n], label=outcome.variant.name)
+    axis.set_xticks(np.arange(len(names)) + 0.4 - width / 2, names, fontsize=8)
+    if bounds:
+        axis.set_ylim(*bounds)
+    axis.set_ylabel(label, fontsize=8)
+    axis.tick_params(axis="y", labelsize=8)
+    _legend(figure)
+    return figure
+
+
+def cycles(outcomes: Sequence[Outcome]) -> Figure:
     """Where the cycles of an image went: layer by layer, what each waited for."""
-    figure, axes = plt.subplots(1, len(outcomes), figsize=(3.8 * len(outcomes), 2.8), sharey=True, squeeze=False)
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)
     for axis, outcome in zip(axes[0], outcomes, strict=True):
         names = [layer.name for layer in outcome.image.layers]
         bottom = np.zeros(len(names))
         for n, what in enumerate(SPENT):
             spent = np.array([layer.spent[what] for layer in outcome.image.layers])
-            axis.bar(names, spent, bottom=bottom, color=COLOURS[n], label=what)
+            axis.bar(range(len(names)), spent, bottom=bottom, color=COLOURS[n], label=what)
             bottom += spent
-        axis.set_title(f"{outcome.variant.name}: {outcome.image.cycles} cycles", fontsize=9)
+        axis.set_title(f"{outcome.variant.name}: {outcome.image.cycles:,} cycles", fontsize=9)
         axis.tick_params(labelsize=7, axis="both")
-        axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        axis.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     axes[0][0].set_ylabel("cycles an image", fontsize=8)
-    axes[0][0].legend(fontsize=7)
-    return _encoded(figure)
+    _legend(figure)
+    return figure

@@ -7,41 +7,13 @@ from pathlib import Path
 from jinja2 import Environment
 from rich.table import Table
 
-from demo import pictures
+from demo import pictures, steps
+from demo.pictures import encoded
 from demo.variants import Outcome
 from support.files import write_text
 from train.data import DataSet
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Twofold demo</title><style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a202c; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.8em; }
-th, td { white-space: nowrap; border-bottom: 1px solid #cbd5e0; padding: 0.3rem 0.7rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; } h2 { margin-top: 2.2rem; } p { max-width: 48rem; }
-</style></head><body>
-<h1>Twofold demo</h1>
-<p>One network for {{ train }} training images of handwritten digits (8x8 pixels), {{ test }} held out; quantized in {{ variants | length }} ways
-and run on the generated hardware. {{ compared }} integers of all layers were compared with the golden model's; {{ mismatches }} differ.</p>
-<table><tr><th>variant</th>{% for title in titles %}<th>{{ title }}</th>{% endfor %}</tr>
-{% for name, cells in rows %}<tr><td>{{ name }}</td>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-<h2>Accuracy</h2><img alt="accuracy by variant" src="data:image/png;base64,{{ accuracy }}">
-<h2>Error by layer</h2><p>Each layer's integers times their scale, against the float network with batch norm folded: root mean square of the
-difference over that of the float values.</p><img alt="error by layer" src="data:image/png;base64,{{ errors }}">
-<h2>Where the cycles went</h2><p>Predicted by the compiler; the hardware's counter gave the same total. "array" is the array at work,
-"load" waiting for a tile, "requantiser" waiting for the layer before, "fetch" reading instructions.</p>
-<img alt="cycles by layer" src="data:image/png;base64,{{ cycles }}">
-<h2>Weights and the points they took</h2>
-{% for name, picture in histograms %}<h3>{{ name }}</h3><img alt="weights of {{ name }}" src="data:image/png;base64,{{ picture }}">{% endfor %}
-<h2>Layers</h2>
-{% for variant in variants %}<h3>{{ variant.name }}</h3>
-<table><tr><th>layer</th><th>passes</th><th>cycles</th><th>utilisation</th><th>error</th><th>accumulator bits needed</th></tr>
-{% for layer in variant.layers %}<tr><td>{{ layer.name }}</td><td>{{ layer.passes }}</td><td>{{ layer.cycles }}</td>
-<td>{{ "%.0f %%" | format(100 * layer.utilisation) }}</td><td>{{ "%.2f %%" | format(100 * layer.error) }}</td><td>{{ layer.acc_bits }}</td></tr>
-{% endfor %}</table>{% endfor %}
-</body></html>
-"""  # noqa: E501
+PAGE = Path(__file__).with_name("page.html")
 
 TITLES = {
     "float_accuracy": "float",
@@ -124,25 +96,32 @@ def terminal_table(results: Sequence[dict[str, object]]) -> Table:
     return table
 
 
-def write(outcomes: Sequence[Outcome], data: DataSet, folder: Path, *, seconds: float) -> list[dict[str, object]]:
-    """Write report.json and report.html; returns the rows."""
-    error_picture, errors = pictures.layer_errors(outcomes, data)
+def write(
+    outcomes: Sequence[Outcome], data: DataSet, folder: Path, *, seconds: float, made_by: str
+) -> list[dict[str, object]]:
+    """Write report.json and report.html; returns the rows. `made_by` is the command that ran."""
+    errors = pictures.layer_errors(outcomes, data)
     results = rows(outcomes, errors)
-    report = {"seconds": seconds, "variants": results}
+    report = {"seconds": seconds, "command": made_by, "variants": results}
     write_text(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    page = Environment(autoescape=True).from_string(PAGE)
+    page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE.read_text(encoding="utf-8"))
     html = page.render(
         train=len(data.train_x),
         test=len(data.test_x),
         compared=f"{sum(outcome.compared for outcome in outcomes):,}",
         mismatches=sum(outcome.mismatches for outcome in outcomes),
-        titles=list(TITLES.values()),
-        rows=[(row["name"], [cell(row, key) for key in TITLES]) for row in results],
+        made_by=made_by,
+        rows=[(title, [cell(row, key) for row in results]) for key, title in TITLES.items()],
         variants=results,
-        accuracy=pictures.accuracies(outcomes),
-        errors=error_picture,
-        cycles=pictures.cycles(outcomes),
-        histograms=[(outcome.variant.name, pictures.weight_histograms(outcome)) for outcome in outcomes],
+        accuracy=encoded(pictures.accuracies(outcomes)),
+        errors=encoded(pictures.errors_by_layer(outcomes, errors)),
+        cycles=encoded(pictures.cycles(outcomes)),
+        histograms=[(one.variant.name, encoded(pictures.weight_histograms(one))) for one in outcomes],
+        training=steps.training(),
+        steps=[
+            (one.variant.name, steps.files(one.variant, folder), steps.commands(one.variant, folder))
+            for one in outcomes
+        ],
     )
     write_text(folder / "report.html", html + "\n")
     return results

@@ -16,7 +16,7 @@ from support.files import write_text
 from synth.cache import Cache
 from synth.fpga import TECHNOLOGIES
 from synth.measure import ASIC, COMPONENTS, Measurement, measure_all
-from synth.report import groups, picture, table
+from synth.report import groups, picture, save_svg, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(table(configuration, technology, part))
         report = options.out / "report.json"
         write_text(report, json.dumps({"rows": rows}, indent=2) + "\n")
-        picture(rows, options.out / "area.svg")
+        save_svg(picture(rows), options.out / "area.svg")
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from rich.table import Table
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from rich.table import Table
 
 from synth.measure import ASIC
 
@@ -54,10 +51,13 @@ def path_text(row: Row) -> str:
     return f"{path['from']} to {path['to']}" if path else row.get("reason", "")
 
 
-def picture(rows: Sequence[Row], path: Path) -> None:
-    """Area of every component: one panel a technology, one bar a configuration (SVG)."""
+def picture(rows: Sequence[Row]) -> Figure:
+    """Area of every component: one panel a technology, one bar a configuration."""
     technologies = list(dict.fromkeys(row["technology"] for row in rows))
-    figure, axes = plt.subplots(1, len(technologies), figsize=(6.4 * len(technologies), 4.2), squeeze=False)
+    figure = Figure(figsize=(6.4 * len(technologies), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(technologies), squeeze=False)
+    colours = {name: f"C{n}" for n, name in enumerate(dict.fromkeys(row["configuration"] for row in rows))}
+    bars = {}
     for axis, technology in zip(axes[0], technologies, strict=True):
         key, label = SIZE[technology]
         here = [row for row in rows if row["technology"] == technology]
@@ -67,19 +67,19 @@ def picture(rows: Sequence[Row], path: Path) -> None:
         for n, configuration in enumerate(configurations):
             sizes = {row["component"]: row[key] for row in here if row["configuration"] == configuration}
             places = [i + 0.4 - (n + 0.5) * height for i in range(len(components))]
-            axis.barh(places, [sizes.get(name, 0) for name in components], height, label=configuration)
+            lengths, colour = [sizes.get(name, 0) for name in components], colours[configuration]
+            bars[configuration] = axis.barh(places, lengths, height, color=colour)
         axis.set_yticks(range(len(components)), components)
         axis.set_xlabel(label)
         axis.set_title(technology)
-        axis.legend(fontsize=8)
-    save_svg(figure, path)
+    figure.legend(bars.values(), bars.keys(), loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    return figure
 
 
 def save_svg(figure: Figure, path: Path) -> None:
-    """Write a picture whole or not at all, the same bytes for the same picture, and close it."""
+    """Write a picture whole or not at all, the same bytes for the same picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}")
     with matplotlib.rc_context({"svg.hashsalt": "twofold"}):
-        figure.savefig(part, format="svg", bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
+        figure.savefig(part, format="svg", metadata={"Date": None})
     part.replace(path)

@@ -5,18 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from train.layers import QuantModel
 from train.quantizers import WeightQuantizer
 from train.quantizers.base import per_channel
 from train.report import read_lines
 from train.runs import METRICS, load_run
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 #: Layers in a picture of quantizers, at most.
 MOST_LAYERS = 24
@@ -65,7 +62,6 @@ def plot_run(
             figure = draw()
             part = out / (name + ".part")
             figure.savefig(part, format="png", dpi=120)
-            plt.close(figure)
             part.replace(out / name)
             written.append(out / name)
     return written
@@ -93,7 +89,8 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 def draw_metrics(lines: Lines) -> Figure:
     """Loss, and accuracies, over the epochs."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
     epochs = [line["epoch"] for line in lines]
     left.plot(epochs, [line["loss"] for line in lines])
     left.set(xlabel="epoch", ylabel="training loss")
@@ -102,8 +99,16 @@ def draw_metrics(lines: Lines) -> Figure:
         if there:
             right.plot([line["epoch"] for line in there], [100 * line[key] for line in there], label=label)
     right.set(xlabel="epoch", ylabel="accuracy (%)")
-    right.legend()
+    _legend(figure, right)
     return figure
+
+
+def _legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    """What the curves are, above the picture: there it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        names, curves = zip(*dict(zip(labels, handles, strict=True)).items(), strict=True)
+        figure.legend(curves, names, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
 
 
 def attention_names(lines: Lines) -> list[str]:
@@ -113,12 +118,14 @@ def attention_names(lines: Lines) -> list[str]:
 
 def draw_attention(lines: Lines) -> Figure:
     """Share of each member of the mixtures over the epochs, mean of the layers."""
-    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    for name in attention_names(lines):
+    names = attention_names(lines)
+    figure = Figure(figsize=(6, 3.5 + 0.15 * len(names) / 3), layout="constrained")
+    axes = figure.subplots()
+    for name in names:
         there = [line for line in lines if name in line]
         axes.plot([line["epoch"] for line in there], [line[name] for line in there], label=name)
     axes.set(xlabel="epoch", ylabel="share (mean of the layers)", ylim=(-0.02, 1.02))
-    axes.legend()
+    _legend(figure, axes, columns=3)
     return figure
 
 
@@ -126,10 +133,9 @@ def draw_quantizers(model: QuantModel) -> Figure:
     """For each layer with weights: their histogram, in LSBs of their channel, and what each number is rounded to."""
     layers = model.conv_layers[:MOST_LAYERS]
     rows = -(-len(layers) // COLUMNS)
-    figure, grid = plt.subplots(
-        rows, min(COLUMNS, len(layers)), figsize=(3.6 * min(COLUMNS, len(layers)), 2.4 * rows), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
+    columns = min(COLUMNS, len(layers))
+    figure = Figure(figsize=(3.6 * columns, 2.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(layers) :]:
         axes.set_visible(False)
     for axes, layer in zip(grid.flat, layers, strict=False):
@@ -144,8 +150,8 @@ def draw_quantizers(model: QuantModel) -> Figure:
             steps.plot(points.numpy(), points.numpy(), ".", markersize=4)
         axes.tick_params(labelsize=6)
         steps.tick_params(labelsize=6)
-    figure.supxlabel("weight (LSBs of its channel)")
-    figure.supylabel("histogram; right: rounded weight (LSBs)")
+    figure.supxlabel("weight (LSBs of its channel)", fontsize=9)
+    figure.supylabel("histogram; right:\nrounded weight (LSBs)", fontsize=9)
     return figure
 
 
@@ -168,7 +174,8 @@ def two_word_ratios(model: QuantModel) -> dict[str, float]:
 def draw_words(model: QuantModel) -> Figure:
     """Two-word ratio of each layer."""
     ratios = two_word_ratios(model)
-    figure, axes = plt.subplots(figsize=(max(4.0, 0.35 * len(ratios)), 3.5), layout="constrained")
+    figure = Figure(figsize=(max(4.0, 0.35 * len(ratios)), 4.0), layout="constrained")
+    axes = figure.subplots()
     axes.bar(list(ratios), [100 * ratio for ratio in ratios.values()])
     axes.set(ylabel="units with two words (%)")
     axes.tick_params(axis="x", rotation=90, labelsize=7)
@@ -177,7 +184,8 @@ def draw_words(model: QuantModel) -> Figure:
 
 def draw_cost(rows: list[dict[str, Any]], key: str) -> Figure:
     """Accuracy of each row against its bits a weight or its cycles; the float network's as a line."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     there = [row for row in rows if isinstance(row.get(key), (int, float))]
     for row in there:
         axes.plot(row[key], 100 * row["accuracy"], "o", color="C0", markersize=4)
@@ -186,4 +194,5 @@ def draw_cost(rows: list[dict[str, Any]], key: str) -> Figure:
     for accuracy in {row["float_accuracy"] for row in there if isinstance(row.get("float_accuracy"), (int, float))}:
         axes.axhline(100 * accuracy, color="0.6", linewidth=1, linestyle="--", label="float")
     axes.set(xlabel={"weight_bits": "bits a weight", "cycles": "cycles an image"}[key], ylabel="accuracy (%)")
+    _legend(figure, axes)
     return figure

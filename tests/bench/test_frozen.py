@@ -9,6 +9,7 @@ import pytest
 from bench import frozen
 from bench.peers import vectors
 from golden import catalog
+from tests.figures import faults
 
 #: y0 = 3 * x0 - x1 and y1 = 4 * x1, two cycles later; y1 leaves its two zeros out.
 PART = """module part (input clk, input [15:0] x, output reg [19:0] y);
@@ -175,6 +176,8 @@ def test_report_table_and_picture(report, monkeypatch, capsys):
         assert last["array_cycles"] == 4 and last["weight_bits"] == 4096
         assert last["area_cycles_ratio"] == round(5000 * 4 / 10240, 2)
     assert (report / "frozen.svg").read_text().startswith("<?xml")
+    both = {"ecp5": written["frozen"]["ecp5"], "sky130": written["frozen"]["ecp5"]}
+    assert [faults(frozen.picture(tables)) for tables in (written["frozen"], both)] == [[], []]
     out = capsys.readouterr().out
     assert "the array (5,000 LUT sites) is smaller from 500 weights on" in out
     assert "standard cells: not measured (no LIBERTY=path)" in out

@@ -1,6 +1,9 @@
 """Which points the picture of accuracy against cost calls best."""
 
+import json
+
 from bench import pareto
+from tests.figures import faults
 
 AREAS = {"log3": {"per_mac": 2.0}, "subset4": {"per_mac": 4.0}}
 ROW = {
@@ -24,16 +27,28 @@ def test_candidates_take_their_own_cycles_or_those_of_one_word_a_weight():
     assert found[0]["drop"] == 2.0
 
 
-def test_every_point_is_in_the_picture_with_its_label():
+def some_points():
     builds = {"a": "log_16x16", "b": "subset_16x16", "c_cifar": "subset_16x16"}
-    found = [
+    return [
         {"recipe": name, "build": build, "accuracy": 90.0 + cost, "drop": 2.0 / cost, "cost": cost}
         for cost, (name, build) in enumerate(builds.items(), 1)
     ]
+
+
+def test_every_point_is_in_the_picture_with_its_label():
+    found = some_points()
     (axes,) = pareto.picture(found, found[:1], "cost").axes
     assert [(text.get_text(), text.xy) for text in axes.texts] == [
         ("a 91.00", (1, 2.0)), ("c 93.00", (3, 2 / 3)), ("b 92.00", (2, 1.0)),
     ]  # fmt: skip
+
+
+def test_nothing_in_the_picture_is_cut_or_covered():
+    rows = [row for row in json.loads(pareto.RESULTS.read_text()) if row["network"] == "resnet20"]
+    published = pareto.points(rows, AREAS, dict.fromkeys(pareto.ELEMENTS, 10**5))
+    assert len(published) > 15
+    for found in (some_points(), published):
+        assert faults(pareto.picture(found, pareto.front(found), "array area x cycles of an inference")) == []
 
 
 def test_the_front_is_what_nothing_beats():

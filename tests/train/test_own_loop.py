@@ -128,7 +128,7 @@ def test_the_page_has_a_quantizer_of_fifteen_lines_that_recipes_know():
         assert found == [-4, -1, 0, 1, 4]
         config = load_config("configs/log_16x16.toml")
         snap(quantized, config)
-        coded = export(quantized, config).layers[0].terms[0]
+        coded = export(quantized, config).layers[0].branches[0]
         assert len(coded.codes) == 1  # one word a weight
     finally:
         QUANTIZERS.pop("fourfold", None)

@@ -5,17 +5,25 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.figures import faults
 from train.__main__ import main
 from train.convert import calibrate, convert
 from train.data import load_data
 from train.models import build_model
-from train.plots import draw_attention, draw_cost, draw_quantizers, draw_words, quantizer_function, read_rows
+from train.plots import (
+    draw_attention,
+    draw_cost,
+    draw_metrics,
+    draw_quantizers,
+    draw_words,
+    quantizer_function,
+    read_rows,
+)
 from train.recipe import load_recipe
 from train.runs import save_run
 
@@ -26,12 +34,6 @@ ROWS = [
     {"recipe": "b", "accuracy": 0.8, "weight_bits": 2, "cycles": 500, "float_accuracy": 0.92},
     {"recipe": "c", "accuracy": "not run"},
 ]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def quantized(name):
@@ -116,3 +118,20 @@ def test_accuracy_against_cost(tmp_path):
     (tmp_path / "r.json").write_text("[")
     with pytest.raises(ValueError, match=rf"^{re.escape(str(tmp_path / 'r.json'))}: file must be JSON, not this: "):
         read_rows(tmp_path / "r.json")
+
+
+def test_nothing_is_cut_or_covered():
+    epochs = range(1, 9)
+    names = [f"attention{n}_of_a_member" for n in range(5)]
+    lines = [
+        {"epoch": n, "loss": 1 / n, "accuracy": 1 - 1 / n, "train_accuracy": 1 - 0.5 / n, **dict.fromkeys(names, 0.2)}
+        for n in epochs
+    ]
+    rows = [
+        {"recipe": f"attention_minmax_w2a{n}", "accuracy": 0.5 + n / 20, "cycles": 10.0**n, "float_accuracy": 0.95}
+        for n in range(9)
+    ]
+    model, _ = quantized("stlq_w3a4_r10")
+    figures = [draw_metrics(lines), draw_metrics(lines[:1]), draw_attention(lines), draw_cost(rows, "cycles")]
+    figures += [draw_cost(ROWS, "weight_bits"), draw_quantizers(model), draw_words(model)]
+    assert [faults(figure) for figure in figures] == [[]] * len(figures)

@@ -1,0 +1,27 @@
+"""The picture of components' areas."""
+
+from synth.measure import ASIC, COMPONENTS
+from synth.report import picture
+from tests.figures import faults
+
+BUILDS = ("log_4x4", "subset_16x16", "a_build_of_the_users_own")
+
+
+def test_nothing_in_the_picture_is_cut_or_covered():
+    facts = {"luts": 1000, "area": 5e4}
+    rows = [
+        {"configuration": build, "technology": technology, "component": component, **facts}
+        for build in BUILDS
+        for technology in ("ecp5", "ice40", ASIC)
+        for component in COMPONENTS
+    ]
+    for some in (rows, rows[: len(COMPONENTS)], rows[: 3 * len(COMPONENTS)]):
+        assert faults(picture(some)) == []
+
+
+def test_a_build_keeps_its_colour_in_every_panel():
+    one = {"component": "pe", "luts": 1, "area": 1}
+    rows = [{**one, "configuration": "a", "technology": "ecp5"}, {**one, "configuration": "b", "technology": "ecp5"}]
+    rows.append({**one, "configuration": "b", "technology": ASIC})
+    left, right = picture(rows).axes
+    assert right.patches[0].get_facecolor() == left.patches[1].get_facecolor() != left.patches[0].get_facecolor()
