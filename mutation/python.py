@@ -14,7 +14,7 @@ from pathlib import Path
 MODULES = (
     "golden/rounding.py",
     "golden/formats.py",
-    "golden/digits.py",
+    "golden/digit_words.py",
     "golden/convolution.py",
     "golden/layers.py",
     "golden/timing.py",
