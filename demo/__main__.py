@@ -13,7 +13,7 @@ from demo.steps import command
 from demo.variants import VARIANTS, run_variant
 from support.console import run_command
 from train import pipelines
-from train.data import digits
+from train.data import handwritten_digits
 from train.runs import use_threads
 
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"[{time.monotonic() - began:5.0f} s] {what}", highlight=False, markup=False)
 
     try:
-        data = digits()
+        data = handwritten_digits()
         say(f"train the float network on {len(data.train_x)} images")
         with Progress(console=console, transient=True) as progress:
             model, accuracy = pipelines.float_model(data, progress=progress)

@@ -7,15 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from formal import prover
-from formal.prover import CUT, Outcome, Task, prove, refute
+from formal.prover import CUT, Answer, Task, prove, refute
 from support.files import write_text
 
 
-def proof(task: Task, depth: int, folder: Path, kept: Path) -> Outcome:
+def proof(task: Task, depth: int, folder: Path, kept: Path) -> Answer:
     """`prover.prove`; a proof that lies in `kept` is not made again."""
     path = _path(kept, task, f"prove {depth}")
     if path.is_file():
-        return Outcome("proven", (), json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        return Answer("proven", (), json.loads(path.read_text(encoding="utf-8"))["seconds"])
     outcome = prove(task, depth, folder)
     if outcome.status == "proven":
         _keep(path, outcome)
@@ -33,7 +33,7 @@ def caught(task: Task, requirement: str, depth: int, folder: Path, kept: Path) -
     return outcome.status == "refuted"
 
 
-def _keep(path: Path, outcome: Outcome) -> None:
+def _keep(path: Path, outcome: Answer) -> None:
     write_text(path, json.dumps({"status": outcome.status, "seconds": outcome.seconds}) + "\n")
 
 

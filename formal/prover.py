@@ -124,7 +124,7 @@ def to_smt(task: Task, folder: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Answer:
     """How a proof ended.
 
     Attributes
@@ -145,7 +145,7 @@ class Outcome:
     undecided: tuple[str, ...] = ()
 
 
-def prove(task: Task, depth: int, folder: Path) -> Outcome:
+def prove(task: Task, depth: int, folder: Path) -> Answer:
     """Prove every requirement for ever after reset: it holds in the first `depth` cycles, and then one cycle longer."""
     started = time.monotonic()
     questions = _Questions(to_smt(task, folder), folder)
@@ -155,19 +155,19 @@ def prove(task: Task, depth: int, folder: Path) -> Outcome:
         answer = questions.ask(cycle, "ok")
         if answer != "unsat":
             status = "refuted" if answer == "sat" else "unknown"
-            return Outcome(status, ("ok",), time.monotonic() - started, () if answer == "sat" else ("ok",))
+            return Answer(status, ("ok",), time.monotonic() - started, () if answer == "sat" else ("ok",))
     answers = {name: questions.ask(depth, f"require_{name}", used) for name, used in task.requirements.items()}
     failed = tuple(name for name, answer in answers.items() if answer != "unsat")
     undecided = tuple(name for name in failed if answers[name] != "sat")
-    return Outcome("unknown" if failed else "proven", failed, time.monotonic() - started, undecided)
+    return Answer("unknown" if failed else "proven", failed, time.monotonic() - started, undecided)
 
 
-def refute(task: Task, requirement: str, depth: int, folder: Path) -> Outcome:
+def refute(task: Task, requirement: str, depth: int, folder: Path) -> Answer:
     """Look for a trace of at most `depth` cycles from reset that breaks one requirement."""
     started = time.monotonic()
     questions = _Questions(to_smt(task, folder), folder)
     answer = questions.ask(depth, f"require_{requirement}", anywhere=True)
-    return Outcome("refuted" if answer == "sat" else "unknown", (requirement,), time.monotonic() - started)
+    return Answer("refuted" if answer == "sat" else "unknown", (requirement,), time.monotonic() - started)
 
 
 class _Questions:

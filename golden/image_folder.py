@@ -84,8 +84,8 @@ def _files(image: Image) -> dict[str, bytes]:
     files = {}
     for kind, lines in image.sections.items():
         if lines:
-            digits = -(-line_bits(image.config, kind) // 4)
-            files[_mem(kind)] = "".join(f"{line:0{digits}x}\n" for line in lines).encode()
+            width = -(-line_bits(image.config, kind) // 4)
+            files[_mem(kind)] = "".join(f"{line:0{width}x}\n" for line in lines).encode()
     files[FRAME] = struct.pack(f"<{len(image.beats)}I", *image.beats)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = _manifest(image) | {"files": digests}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from golden import catalog
 from golden.config import ArrayConfig
-from golden.digits import digit_codes
+from golden.digit_words import digit_codes
 from golden.formats import PointSet
 
 #: Kinds of weights: one word, several words by tile, and integers written as signed digits.

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from golden.config import ArrayConfig
-from golden.digits import digit_codes
+from golden.digit_words import digit_codes
 from golden.formats import PointSet
 from golden.layers import accumulate, requantise, worst_case
 from golden.network import INPUT, Branch, Layer, Network, Pair, Tensor

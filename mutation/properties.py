@@ -5,7 +5,7 @@ from functools import cache
 
 from formal.checker import Checker
 from formal.properties import PROPERTIES
-from formal.prover import Outcome, Task, prepare, prove, refute
+from formal.prover import Answer, Task, prepare, prove, refute
 from mutation.netlist import Mutant, Netlist
 
 
@@ -59,6 +59,6 @@ def _task(netlist: Netlist, checker: type[Checker], mutant: Mutant | None) -> Ta
 @cache
 def _must_hold(netlist: Netlist, name: str) -> None:
     (checker,) = [checker for checker in PROPERTIES if checker.__name__ == name]
-    outcome: Outcome = prove(_task(netlist, checker, None), checker.depth, netlist.folder / "properties")
+    outcome: Answer = prove(_task(netlist, checker, None), checker.depth, netlist.folder / "properties")
     if outcome.status != "proven":
         raise RuntimeError(f"{name} must hold without a fault, it does not: {', '.join(outcome.failed)}")

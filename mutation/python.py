@@ -14,7 +14,7 @@ from pathlib import Path
 MODULES = (
     "golden/rounding.py",
     "golden/formats.py",
-    "golden/digits.py",
+    "golden/digit_words.py",
     "golden/convolution.py",
     "golden/layers.py",
     "golden/timing.py",
@@ -48,7 +48,7 @@ use_git_change_detection = false
 
 
 @dataclass(frozen=True)
-class Fault:
+class PythonFault:
     """A fault that no test found.
 
     Parameters
@@ -120,7 +120,7 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
     alive = []
     for name, code in codes.items():
         if code == SURVIVED or code in UNTESTED:
-            alive.append(Fault(name, *_difference(folder, python, name), reason(name)))
+            alive.append(PythonFault(name, *_difference(folder, python, name), reason(name)))
     equal = sum(bool(fault.reason) for fault in alive)
     killed = len(codes) - len(alive)
     return {

@@ -20,7 +20,7 @@ from hdl.emit import top_name
 from mutation.equivalence import equivalent
 from mutation.netlist import Mutant, Netlist, prepare
 from mutation.properties import broken
-from mutation.suite import Task, tasks
+from mutation.suite import HostTest, tasks
 from sim import fast, runner, settings, tools
 from sim.files import hash_of
 from support.files import write_text
@@ -104,7 +104,7 @@ class Campaign:
                 progress.advance(bar)
         self._save()
 
-    def _host(self, mutant: Mutant, program: Path, wanted: list[Task]) -> Verdict | None:
+    def _host(self, mutant: Mutant, program: Path, wanted: list[HostTest]) -> Verdict | None:
         chosen = [f"+mutant={mutant.number}"]
         return next(
             (Verdict(KILLED, f"host: {task.name}") for task in wanted if not task.passes(program, chosen)), None

@@ -22,11 +22,11 @@ from sim.inference import Inference
 from sim.random_program import random_frame
 
 #: What is compared of a frame or an inference: the error; where there is none also frames, cycles and passes.
-Outcome = tuple[object, ...]
+Observed = tuple[object, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class HostTest:
     """A script of the host and what it must give.
 
     Parameters
@@ -47,7 +47,7 @@ class Task:
 
     name: str
     script: HostScript
-    expected: tuple[Outcome, ...]
+    expected: tuple[Observed, ...]
     pause: int
     seed: int
     limit: int
@@ -67,7 +67,7 @@ class _Script:
 
     def __init__(self, config: ArrayConfig) -> None:
         self.machine, self.script = Machine(config), HostScript()
-        self.expected: list[Outcome] = []
+        self.expected: list[Observed] = []
         self.longest = 0
 
     def send(self, beats: Sequence[int]) -> None:
@@ -90,12 +90,12 @@ class _Script:
             self.expected.append((Error.NONE, ran.frames, ran.cycles, ran.passes))
             self.longest = max(self.longest, ran.cycles + sum(map(len, ran.frames)))
 
-    def task(self, name: str, *, pause: int, seed: int) -> Task:
+    def task(self, name: str, *, pause: int, seed: int) -> HostTest:
         # Streams that pause half of the time take twice as long; four times as long counts as never.
-        return Task(name, self.script, tuple(self.expected), pause, seed, 4 * self.longest + 4000)
+        return HostTest(name, self.script, tuple(self.expected), pause, seed, 4 * self.longest + 4000)
 
 
-def _outcome(record: Error | Inference) -> Outcome:
+def _outcome(record: Error | Inference) -> Observed:
     if isinstance(record, Error):
         return (record,)
     if record.error is not Error.NONE:
@@ -103,7 +103,7 @@ def _outcome(record: Error | Inference) -> Outcome:
     return Error.NONE, record.frames, record.cycles, record.passes
 
 
-def tasks(config: ArrayConfig, *, seed: int, networks: int = 12, programs: int = 60) -> Iterator[Task]:
+def tasks(config: ArrayConfig, *, seed: int, networks: int = 12, programs: int = 60) -> Iterator[HostTest]:
     """Tasks, the quickest to find a fault first.
 
     Parameters
@@ -125,7 +125,7 @@ def tasks(config: ArrayConfig, *, seed: int, networks: int = 12, programs: int =
     yield _frames(config, seed + 1, 200, pause=60)
 
 
-def _programs(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Task:
+def _programs(config: ArrayConfig, seed: int, count: int, *, pause: int) -> HostTest:
     script = _Script(config)
     for number in range(seed, seed + count):
         script.send(random_frame(config, number))
@@ -133,7 +133,7 @@ def _programs(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Task
     return script.task(f"programs {seed} to {seed + count - 1}", pause=pause, seed=seed)
 
 
-def _network(config: ArrayConfig, seed: int, *, pause: int) -> Task:
+def _network(config: ArrayConfig, seed: int, *, pause: int) -> HostTest:
     network = random_network(seed, config, layers=2 + seed % 3, max_side=6, name=f"random_{seed}")
     image, inputs = compile_network(network, config), random_inputs(seed, network, 3)
     golden = layers.run(network, inputs)[network.output.name]
@@ -147,7 +147,7 @@ def _network(config: ArrayConfig, seed: int, *, pause: int) -> Task:
     return script.task(f"network {seed}", pause=pause, seed=seed)
 
 
-def _frames(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Task:
+def _frames(config: ArrayConfig, seed: int, count: int, *, pause: int) -> HostTest:
     """Damaged frames, starts without a program, illegal programs, and a good program now and then."""
     numbers, script = random.Random(seed), _Script(config)
     script.run()

@@ -19,7 +19,7 @@ WINDOW, PASS = isa.window_fields(CONFIG), isa.pass_fields(CONFIG)
 START = {**{f"window_{k}": v for k, v in WINDOW.items()}, **{f"pass_{k}": v for k, v in PASS.items()}, "bank": 1}
 
 
-class Path:
+class ComputePath:
     """The component with a feature memory beside it."""
 
     def __init__(self, dut, memory: list[list[int]]):
@@ -68,7 +68,7 @@ def column_sum(words: list[tuple[int, int, int]], line: list[int], fields: dict[
 async def passes_add_up(dut):
     numbers = random.Random(SEED)
     memory = [[numbers.getrandbits(CONFIG.act_bits) for _ in range(CONFIG.rows)] for _ in range(CONFIG.feature_depth)]
-    path = Path(dut, memory)
+    path = ComputePath(dut, memory)
     await path.driver.start(
         "start__valid", "start__payload", "load", "words", "feature_data", "read_bank", "read_position"
     )

@@ -62,7 +62,7 @@ class BenchResult:
 
 
 @dataclass(frozen=True)
-class Design:
+class BuiltDesign:
     """Verilog that a simulator has built.
 
     Parameters
@@ -83,7 +83,7 @@ class Design:
     waves: bool
 
 
-def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> Design:
+def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> BuiltDesign:
     """Builds Verilog text for cocotb, unless the same text has been built before.
 
     Parameters
@@ -126,11 +126,11 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
             except (RuntimeError, SystemExit) as error:
                 raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tail(log)}") from error
             write_text(done, tool.version + "\n")
-    return Design(top, simulator, folder, waves)
+    return BuiltDesign(top, simulator, folder, waves)
 
 
 def run(
-    design: Design,
+    design: BuiltDesign,
     bench: str,
     *,
     settings: Mapping[str, object],

@@ -1,42 +1,22 @@
 """Citations: every key in brackets is in docs/references.md, every reference is cited, every page links its keys."""
 
-import io
 import re
-import tokenize
-import tomllib
 from pathlib import Path
 
 import pytest
 
-FOLDERS = ("support golden mapper hdl train synth testing sim formal mutation boards bench demo examples tests").split()
+from tests.prose import DEFINITION, PAGES, files, prose
+
 REFERENCES = Path("docs/references.md")
 #: A key in brackets that is no index, no link to elsewhere and no code: `x[N]`, `[N](page.md)`, `[N][1]` are none.
 CITATION = re.compile(r"(?<![\w\])`!])\[([A-Z][\w-]*)\](?![(\[\w])")
 #: What a key is written like by mistake.
 NEAR = re.compile(r"(?<![\w\])`!])\[([A-Za-z][\w -]*)\](?![(\[\w])")
-DEFINITION = re.compile(r"^\[([A-Z][\w-]*)\]: (\S+)$", re.MULTILINE)
-PAGES = sorted([*Path("docs").glob("*.md"), Path("README.md")])
 
 
 def keys() -> list[str]:
     """Keys of the references, in order."""
     return re.findall(r"^### (\S+)$", REFERENCES.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def prose(path: Path) -> str:
-    """What a reader reads as text: comments and docstrings of Python, a recipe's source, Markdown without code."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".py":
-        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-        return "\n".join(token.string for token in tokens if is_prose(token))
-    if path.suffix == ".toml":
-        comments = re.findall(r"^#.*", text, re.MULTILINE)
-        return "\n".join([*comments, str(tomllib.loads(text).get("source", ""))])
-    return re.sub(r"```.*?```|`[^`\n]*`", "", DEFINITION.sub("", text), flags=re.DOTALL)
-
-
-def is_prose(token: tokenize.TokenInfo) -> bool:
-    return token.type == tokenize.COMMENT or (token.type == tokenize.STRING and token.string.startswith('"""'))
 
 
 def wrong(text: str, known: list[str]) -> list[str]:
@@ -46,13 +26,7 @@ def wrong(text: str, known: list[str]) -> list[str]:
     return sorted({*CITATION.findall(text), *near} - {*known})
 
 
-def citing() -> list[Path]:
-    """Every file that may cite."""
-    code = [path for folder in FOLDERS for path in Path(folder).rglob("*.py")]
-    return sorted([*code, *Path("recipes").glob("*.toml"), *PAGES])
-
-
-PROSE = {path: prose(path) for path in citing()}
+PROSE = {path: prose(path) for path in files()}
 CITED = {path: CITATION.findall(text) for path, text in PROSE.items()}
 
 
@@ -91,7 +65,7 @@ def test_every_citation_of_a_page_is_a_link(page):
 
 
 def test_papers_have_names():
-    numbered = [str(path) for path in citing() if re.search(r"papers?\s+0\d\d", path.read_text(encoding="utf-8"), re.I)]
+    numbered = [str(path) for path in files() if re.search(r"papers?\s+0\d\d", path.read_text(encoding="utf-8"), re.I)]
     assert numbered == []
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from golden.catalog import digit_points
 from golden.config import ArrayConfig
-from golden.digits import digit_codes
+from golden.digit_words import digit_codes
 from golden.formats import PointSet
 from golden.network import INPUT, Branch, Layer, Network, Tensor
 from golden.rounding import scale_multiplier

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from golden.catalog import digit_points
 from golden.config import ArrayConfig
-from golden.digits import digit_codes
+from golden.digit_words import digit_codes
 from golden.network import Branch, Tensor
 from train.layers import Skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden import catalog
-from golden.digits import digit_codes
+from golden.digit_words import digit_codes
 from golden.formats import PointSet
 
 #: [Sigma] section 2.2: {0, +-1} at 2 bits, {0, +-1, +-2, +-4} at 3, 15 levels up to 64 at 4.

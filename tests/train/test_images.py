@@ -9,7 +9,7 @@ from torch import nn
 from golden.config import load_config
 from train import integer
 from train.convert import calibrate, convert
-from train.data import DataSet, InputFormat, PixelImages, check_images, digits
+from train.data import DataSet, InputFormat, PixelImages, check_images, handwritten_digits
 from train.data.base import pixel_format
 from train.export import export
 from train.loop import accuracy, fit, predict
@@ -83,7 +83,7 @@ def test_good_images_pass():
         check_images([[1.0]], FORM)
     with pytest.raises(TypeError, match=r"^Images must be real numbers, not torch\.uint8$"):
         check_images(pixels, FORM)
-    check_images(digits().train_x, digits().input)
+    check_images(handwritten_digits().train_x, handwritten_digits().input)
 
 
 def test_integer_mode_refuses_wrong_inputs():

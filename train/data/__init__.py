@@ -7,12 +7,12 @@ from train.data.augment import Augment, shift_images
 from train.data.base import DataSet, Images, InputFormat, PixelImages
 from train.data.checks import check_images
 from train.data.cifar import cifar10, cifar100
-from train.data.digits import digits
 from train.data.folders import imagenet
+from train.data.handwritten import handwritten_digits
 from train.data.idx import fashion_mnist, mnist
 
 #: Data sets that need no files.
-BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": digits}
+BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": handwritten_digits}
 #: Data sets read from a path.
 BY_PATH: dict[str, Callable[[Path], DataSet]] = {
     "cifar10": cifar10,
@@ -25,8 +25,8 @@ BY_PATH: dict[str, Callable[[Path], DataSet]] = {
 DATA = (*BUILT_IN, *BY_PATH)
 
 __all__ = [
-    "DATA", "Augment", "DataSet", "Images", "InputFormat", "PixelImages", "check_images", "digits", "load_data",
-    "shift_images",
+    "DATA", "Augment", "DataSet", "Images", "InputFormat", "PixelImages", "check_images", "handwritten_digits",
+    "load_data", "shift_images",
 ]  # fmt: skip
 
 

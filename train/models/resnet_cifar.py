@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class BasicBlock(nn.Module):
+class CifarBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: every other position, and zeros for half of the channels on either side."""
 
     def __init__(self, inputs: int, channels: int, stride: int):
@@ -65,5 +65,5 @@ class ResNetCifar(nn.Module):
 
 def _stage(inputs: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        BasicBlock(inputs, channels, stride), *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1))
+        CifarBlock(inputs, channels, stride), *(CifarBlock(channels, channels, 1) for _ in range(blocks - 1))
     )

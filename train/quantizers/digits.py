@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from golden import catalog
-from golden.digits import digit_codes
+from golden.digit_words import digit_codes
 from golden.formats import PointSet, WeightFormat
 from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, filled, per_channel
 

@@ -1,4 +1,4 @@
-"""Scikit-learn's digits."""
+"""Scikit-learn's handwritten digits."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from train.data.base import DataSet, InputFormat
 
 
-def digits() -> DataSet:
+def handwritten_digits() -> DataSet:
     """Scikit-learn's 1,797 handwritten digits, 8x8 pixels of 0 to 16; a stratified third (599) is held out.
 
     The split depends on nothing but the data: within each label every third image is held out, from a fixed shuffle.
