@@ -24,7 +24,8 @@ def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object]
 
     Scales become the nearest that requantisation can do; `train.snap` makes them so beforehand, and nothing is lost
     here. `Network.meta` says what was: ``layers`` has for each layer the largest relative error of the multipliers and
-    of the residuals' constants; ``weight_bits`` counts the bits of all words that some tile schedules.
+    of the residuals' constants; ``weight_bits`` counts the bits of all words that some tile schedules; ``build`` is the
+    build's name.
 
     Parameters
     ----------
@@ -84,6 +85,7 @@ class _Exporter:
             meta["two_word_ratio_asked"] = float(np.mean([q.ratio for q in stlq]))
             meta["two_word_ratio"] = sum(int((q.chosen != 0).sum()) for q in stlq) / units
         meta["recipe"] = self.model.recipe
+        meta["build"] = self.config.name
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
         return Network(self.model.name, self.formats[INPUT], layers, self.points, meta)
