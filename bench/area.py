@@ -26,6 +26,7 @@ from rich.table import Table
 from bench.elements.grid import Grid
 from bench.elements.paper_mac import PaperMacColumn
 from bench.elements.shared_products import PickElement, RowProducts
+from bench.tools.console import run_benchmark
 from golden.config import ArrayConfig
 from hdl.column import Column
 from hdl.emit import emit_verilog
@@ -270,4 +271,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

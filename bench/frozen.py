@@ -28,6 +28,7 @@ from rich.table import Table
 
 from bench import area
 from bench.peers.vectors import run_vectors
+from bench.tools.console import run_benchmark
 from golden import catalog
 from golden.config import ArrayConfig
 from golden.formats import WeightFormat
@@ -337,4 +338,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

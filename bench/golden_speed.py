@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from bench.tools.console import run_benchmark
 from golden import catalog, layers
 from golden.formats import PointSet
 from golden.network import INPUT, Branch, Layer, Network, Tensor
@@ -210,4 +211,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

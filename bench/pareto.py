@@ -14,6 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bench import area
+from bench.tools.console import run_benchmark
 from bench.utilisation import measure
 from golden.config import load_config
 from support.files import write_text
@@ -121,4 +122,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

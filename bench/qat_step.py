@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.tools.console import run_benchmark
 from support.files import write_text
 from train.convert import calibrate, convert
 from train.data import DataSet, InputFormat
@@ -196,4 +197,4 @@ def _print(name: str, row: dict[str, float] | str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.tools.console import run_benchmark
 from golden.config import ArrayConfig, load_config
 from golden.image import Image, input_frame, read_output
 from golden.network import Network
@@ -115,4 +116,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from bench.tools.console import run_benchmark
 from golden.config import ArrayConfig, load_config
 from golden.network import Network
 from golden.timing import SPENT
@@ -109,4 +110,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(main))

@@ -12,7 +12,7 @@ from golden import container, image_folder
 from golden.config import load_config
 from golden.image import Image
 from mapper import commands
-from mapper.compiler import compile_network
+from mapper.builds import map_network
 from support.console import run_command
 
 
@@ -44,7 +44,7 @@ def _map(arguments: list[str]) -> str:
     parser.add_argument("--config", type=Path, required=True, help="build, a TOML file of configs/")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an older image there is replaced")
     options = parser.parse_args(arguments)
-    image = compile_network(container.load(options.network), load_config(options.config))
+    image = map_network(container.load(options.network), load_config(options.config))
     image_folder.save(image, options.out)
     return table(image)
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from itertools import product
 
 from golden.config import ArrayConfig
 from golden.image import Image
-from golden.isa import Section, line_bits, line_count
+from golden.isa import Opcode, Section, decode, line_bits, line_count
 from golden.network import Network
 from mapper.bounds import accumulator_bits
 from mapper.compiler import compile_network
@@ -103,13 +104,30 @@ def _deepest(network: Network, config: ArrayConfig) -> ArrayConfig:
 
 def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfig | None:
     depths = {key: max(image.used_lines(kind), _SHALLOWEST) for kind, key in DEPTHS.items()}
+    # Simulation sends every layer's output, the last one's is sent anyway: an instruction each.
+    depths["program_depth"] += len(network.layers) - 1
+    if config.pe == "subset":
+        depths["point_sets"] = max(1, len(image.points) // config.fmt.point_count)
     least = replace(config, name=f"{config.name}_fit", **depths)  # type: ignore[arg-type]
-    # A narrower accumulator also limits the right shifts, and a shallower memory the strides: only mapping tells.
-    for width in (max(image.acc_bits, config.sum_bits, 8), image.config.acc_width):
-        narrow = replace(least, acc_width=width)
+    # A narrower accumulator also limits the right shifts, a shallower memory the strides, and shallower banks give
+    # other chunks to choose among: only mapping tells.
+    widths = (max(image.acc_bits, config.sum_bits, 8), image.config.acc_width)
+    for depth, width in product((max(positions(image), _SHALLOWEST), config.acc_depth), widths):
+        narrow = replace(least, acc_width=width, acc_depth=depth)
         try:
-            compile_network(network, narrow)
+            found = compile_network(network, narrow)
         except ValueError:
             continue
-        return narrow
+        if found.cycles <= image.cycles:
+            return narrow
     return None
+
+
+def positions(image: Image) -> int:
+    """Positions of an accumulator bank that the program uses: those of its largest chunk."""
+    windows = [operands for opcode, operands in _program(image) if opcode is Opcode.WINDOW]
+    return max((window["height"] * window["width"] for window in windows), default=1)
+
+
+def _program(image: Image) -> list[tuple[Opcode, dict[str, int]]]:
+    return [decode(image.config, line) for line in image.program]

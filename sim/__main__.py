@@ -11,8 +11,10 @@ from pathlib import Path
 
 from golden import container
 from golden.config import ArrayConfig, load_config
+from golden.image import Image
 from golden.network import Network
 from hdl.emit import emit, emit_component, top_name
+from mapper.builds import describe
 from sim import gates, network, runner, settings, tools
 from sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
 from support.console import run_command
@@ -41,10 +43,13 @@ def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> li
     return [_repeatable(_named(result, config), options.seed, command) for result in results]
 
 
-def run_network(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
+def run_network(image: Image, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
     """Runs a network of the user's in any simulator, with waveforms if asked for."""
+    config = image.config
     design = runner.build(emit(config), top_name(config), simulator=options.sim, waves=options.waves)
-    values = settings.write(config, seed=options.seed, network=str(options.network.resolve()))
+    values = settings.write(
+        config, seed=options.seed, network=str(options.network.resolve()), image=str(network.kept(image))
+    )
     results = runner.run(design, "sim.network_bench", settings=values, seed=options.seed)
     if options.reference:
         results.append(check_reference(mine, options.seed, _function(options.reference)))
@@ -71,15 +76,8 @@ def _command(config: ArrayConfig, options: argparse.Namespace, seed: int, *more:
     return shlex.join(["python", "-m", "sim", *more, *build, *choice, *gate, *reference, "--seed", str(seed)])
 
 
-def _results(
-    options: argparse.Namespace, configs: list[ArrayConfig], mine: Network | None
-) -> Iterator[runner.BenchResult]:
-    if mine is not None:
-        for config in configs:
-            command = _command(config, options, options.seed, "--network", str(options.network))
-            for result in _network_results(config, mine, options):
-                yield _repeatable(result, options.seed, command)
-    elif options.random or options.gates:
+def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterator[runner.BenchResult]:
+    if options.random or options.gates:
         for number, config in enumerate(configs):
             count = options.random or len(configs)
             share = count // len(configs) + (number < count % len(configs))
@@ -90,11 +88,19 @@ def _results(
                 yield from run_bench(name, config, options)
 
 
-def _network_results(config: ArrayConfig, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
+def _network_results(images: list[Image], mine: Network, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
+    for image in images:
+        command = _command(image.config, options, options.seed, "--network", str(options.network))
+        for result in _one_network(image, mine, options):
+            yield _repeatable(result, options.seed, command)
+
+
+def _one_network(image: Image, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
     if options.waves or options.sim != "verilator":
-        return run_network(config, mine, options)
+        return run_network(image, mine, options)
     reference = _function(options.reference) if options.reference else None
-    return [check_network(config, mine, options.seed, reference=reference, program=_gates(config, options))]
+    program = _gates(image.config, options)
+    return [check_network(image.config, mine, options.seed, image=image, reference=reference, program=program)]
 
 
 def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
@@ -108,14 +114,16 @@ def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace
             yield _repeatable(result, seed, _command(config, options, seed, "--random", "1"))
 
 
-def _subjects(options: argparse.Namespace) -> tuple[list[ArrayConfig], Network | None]:
-    """The builds to simulate and the network of the user's, if one is given: it is mapped before anything is built."""
+def _prepare(options: argparse.Namespace) -> tuple[list[ArrayConfig], Iterator[runner.BenchResult]]:
+    """The builds to simulate, and the results to come; a network of the user's is mapped before anything is built."""
+    configs = [load_config(path) for path in options.config or ()]
     if not options.network:
-        return [load_config(path) for path in options.config or DEFAULT_CONFIGS], None
+        configs = configs or [load_config(path) for path in DEFAULT_CONFIGS]
+        return configs, _results(options, configs)
     mine = container.load(options.network)
-    configs = network.checked(mine, [load_config(path) for path in options.config or ()])
-    print(network.describe(mine), flush=True)
-    return configs, mine
+    images = network.mapped(mine, configs)
+    print(describe(mine), flush=True)
+    return [image.config for image in images], _network_results(images, mine, options)
 
 
 def _gates(config: ArrayConfig, options: argparse.Namespace) -> Path | None:
@@ -160,10 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     results: list[runner.BenchResult] = []
     try:
-        configs, mine = _subjects(options)
+        configs, expected = _prepare(options)
         tool = tools.find(options.sim)
         print(f"{tool.version}, builds {', '.join(config.name for config in configs)}", flush=True)
-        for result in _results(options, configs, mine):
+        for result in expected:
             results.append(result)
             mark = "ok  " if result.passed else "FAIL"
             name = f"{result.bench}.{result.test}"

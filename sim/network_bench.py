@@ -3,24 +3,23 @@
 import cocotb
 import numpy as np
 
-from golden import container, layers
+from golden import container, image_folder, layers
 from golden.image import input_frame, read_output
 from golden.random_network import random_inputs
-from mapper.compiler import compile_network
 from sim import settings
 from sim.compare import same_tensor
 from sim.drivers import Host
 from sim.probe import probed, read_layers
 
 SETTINGS = settings.read()
-CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+SEED = SETTINGS["seed"]
 
 
 @cocotb.test(timeout_time=10_000, timeout_unit="ms")
 async def network_equals_golden(dut):
     """One random input: the output and then every layer equal golden, in the predicted cycles and passes."""
     network = container.load(SETTINGS["network"])
-    image = compile_network(network, CONFIG)
+    image = image_folder.load(SETTINGS["image"])
     x = random_inputs(SEED, network, 1)
     expected = layers.run(network, x)
     host = Host(dut, seed=SEED)

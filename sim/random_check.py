@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from golden import layers
 from golden.config import ArrayConfig
-from golden.image import input_frame, read_output
+from golden.image import Image, input_frame, read_output
 from golden.machine import Machine, Run, infer
 from golden.network import Network
 from golden.random_network import random_inputs, random_network
@@ -55,15 +55,16 @@ def check_network(
     network: Network,
     seed: int,
     *,
+    image: Image | None = None,
     reference: Reference | None = None,
     program: Path | None = None,
 ) -> BenchResult:
-    """Runs one network on random inputs and compares every layer."""
+    """Runs one network on random inputs and compares every layer; `image` is the network on that build, if at hand."""
     program = program or build_machine(config)
     started = time.monotonic()
     cycles, message = 0, ""
     try:
-        cycles = _check(config, program, network, seed, reference)
+        cycles = _check(image or compile_network(network, config), program, network, seed, reference)
     except (AssertionError, ValueError, RuntimeError) as error:
         message = f"{type(error).__name__}: {error}"
     seconds = round(time.monotonic() - started, 3)
@@ -82,10 +83,9 @@ def check_reference(network: Network, seed: int, reference: Reference) -> BenchR
     return BenchResult("networks", f"reference of {network.name}", not message, 0, seconds, message)
 
 
-def _check(config: ArrayConfig, program: Path, network: Network, seed: int, reference: Reference | None) -> int:
-    image = compile_network(network, config)
+def _check(image: Image, program: Path, network: Network, seed: int, reference: Reference | None) -> int:
     probe = probed(image)
-    machine = Machine(config)
+    machine = Machine(image.config)
     inputs = random_inputs(seed, network, INPUTS)
     expected = layers.run(network, inputs)
     if reference is not None:

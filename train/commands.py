@@ -16,10 +16,10 @@ from torch import nn
 from golden.config import load_config
 from golden.container import save
 from train import integer
+from train.builds import export_for
 from train.checkpoint import STATE, read_epoch
 from train.data import DataSet, load_data
 from train.distributed import ALONE, World, world
-from train.export import export
 from train.layers import QuantModel
 from train.loop import FitOptions, accuracy
 from train.models import build_model, load_weights
@@ -98,7 +98,7 @@ def evaluate(options: argparse.Namespace) -> None:
         model, data, facts = quantized_run(options.run_folder, options.data_path)
         if facts.get("build") != config.name:
             snap(model, config)
-        network = export(model, config)
+        network = export_for(model, config)
         right, part = 0, 128
         for n in range(0, len(data.test_y), part):
             logits = integer.run(network, data.integers(data.test_x[n : n + part]))[network.output.name].flatten(1)
@@ -114,7 +114,7 @@ def export_network(options: argparse.Namespace) -> None:
         snap(model, config)
     kept = ("model", "data", "accuracy", "float_accuracy")
     meta: dict[str, object] = {key: facts[key] for key in kept if key in facts}
-    network = export(model, config, meta=meta)
+    network = export_for(model, config, meta=meta)
     save(network, options.out)
     print(f"{len(network.layers)} layers, {network.meta['weight_bits']:.2f} bits a weight, written to {options.out}")
 

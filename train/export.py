@@ -24,7 +24,8 @@ def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object]
 
     Scales become the nearest that requantisation can do; `train.snap` makes them so beforehand, and nothing is lost
     here. `Network.meta` says what was: ``layers`` has for each layer the largest relative error of the multipliers and
-    of the residuals' constants; ``weight_bits`` counts the bits of all words that some tile schedules.
+    of the residuals' constants; ``weight_bits`` counts the bits of all words that some tile schedules; ``build`` is the
+    build's name.
 
     Parameters
     ----------
@@ -94,6 +95,7 @@ class _Exporter:
         layers = tuple(self._layer(layer) for layer in self.model.quant_layers)
         meta |= ratios([layer.weight_quantizer.facts() for layer in self.model.conv_layers])
         meta["recipe"] = self.model.recipe
+        meta["build"] = self.config.name
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
         return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)

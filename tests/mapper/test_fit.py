@@ -3,14 +3,18 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from golden import container
 from golden.config import load_config
+from golden.random_network import random_network
 from mapper.__main__ import main
+from mapper.checks import used_points
 from mapper.compiler import compile_network
-from mapper.fit import best, memory_bits, toml, try_build
-from tests.mapper.small import build, pointwise
+from mapper.fit import best, memory_bits, positions, toml, try_build
+from sim.probe import probed
+from tests.mapper.small import DENSE, build, layer, network, pointwise, term
 
 
 @pytest.fixture
@@ -39,6 +43,7 @@ def test_every_build_has_a_row_and_the_smallest_is_written(files, capsys):
     assert (least.name, least.rows, least.feature_depth) == ("small_fit", 4, 32)
     assert least.acc_width == max(image.acc_bits, least.sum_bits, 8)
     assert compile_network(pointwise(), least).cycles == image.cycles
+    assert least.acc_depth == 4 * 4
     assert memory_bits(least) < memory_bits(build())
 
 
@@ -56,6 +61,33 @@ def test_without_a_build_that_fits_the_nearest_gets_deeper_memories(files, capsy
     least = load_config(files / "least.toml")
     assert (least.name, least.feature_depth) == ("short_fit", 32)
     compile_network(pointwise(), least)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", ["log_4x4", "subset_4x4", "subset3_8x8"])
+def test_the_smallest_build_is_as_fast_and_is_simulated(name, seed):
+    config = load_config(f"configs/{name}.toml")
+    network = random_network(seed, config, layers=3, max_side=12)
+    found = try_build(network, config)
+    image = compile_network(network, found.smallest)
+    assert image.cycles <= found.image.cycles
+    assert found.smallest.acc_depth <= config.acc_depth and positions(image) <= found.smallest.acc_depth
+    sets = {network.points[name].levels for name in used_points(network)}
+    assert found.smallest.sets == len(sets)
+    assert len(probed(image).program) <= found.smallest.program_depth
+
+
+@pytest.mark.parametrize(("key", "least"), [("acc_depth", 16), ("point_sets", 1)])
+def test_no_less_would_do(key, least):
+    config = build(pe="subset", point_sets=4)
+    used = network(
+        [layer("conv", [term(np.ones((1, 4, 4, 1, 1)), points="dense")], (4, 4, 4))], points={"dense": DENSE}
+    )
+    found = try_build(used, config)
+    assert getattr(found.smallest, key) == least
+    other = replace(found.smallest, acc_depth=8)
+    with pytest.raises(ValueError):
+        compile_network(used, other)
 
 
 def test_another_weight_format_is_the_reason(files, capsys):

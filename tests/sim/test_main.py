@@ -1,13 +1,16 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from golden import container
+from golden import container, image_folder
 from golden.config import load_config
 from golden.random_network import random_network
+from mapper import builds
 from sim import __main__ as command
-from sim import runner, tools
+from sim import random_check, runner, tools
 from sim.__main__ import bench_names, main
 
 
@@ -92,8 +95,9 @@ def test_another_weight_format_names_the_builds_to_take(no_simulator, tmp_path, 
     assert main([*arguments, "--config", "configs/log_4x4.toml"]) == 2
     error = capsys.readouterr().err
     assert "must be of the build's format" in error
-    builds = "configs/subset_4x4.toml, configs/subset_8x8.toml, configs/subset_16x16.toml"
-    assert f"Network 'mine' was made for a build of its weight format: {builds}" in error
+    paths = "configs/subset_4x4.toml, configs/subset_8x8.toml, configs/subset_16x16.toml"
+    assert f"Network 'mine' was made for a build of its weight format: {paths}" in error
+    assert error.endswith("It fits configs/subset_4x4.toml\n")
 
 
 def test_a_network_that_does_not_fit_is_exit_code_2(no_simulator, tmp_path, capsys):
@@ -118,6 +122,62 @@ def test_a_network_of_the_users_leaves_waves(report, tmp_path):
     (bench,) = json.loads(report.read_text())["benches"]
     assert bench["test"] == "log_4x4 network_equals_golden"
     assert Path(bench["waves"]).stat().st_size > 1000
+
+
+def test_a_network_of_the_users_runs_in_icarus_with_waves(report, tmp_path):
+    if shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is not installed")
+    assert main([*save(tmp_path, "configs/log_4x4.toml", max_side=4), "--sim", "icarus", "--waves"]) == 0
+    table = json.loads(report.read_text())
+    (bench,) = table["benches"]
+    assert table["simulator"].startswith("Icarus") and bench["cycles"] > 50
+    assert Path(bench["waves"]).stat().st_size > 1000
+
+
+def test_a_network_is_mapped_once(report, tmp_path, monkeypatch):
+    calls = []
+    real = builds.compile_network
+    monkeypatch.setattr(builds, "compile_network", lambda *a: calls.append(a) or real(*a))
+    monkeypatch.setattr(random_check, "compile_network", builds.compile_network)
+    monkeypatch.setattr(random_check, "build_machine", lambda config: None)
+    monkeypatch.setattr(random_check, "run", lambda *a, **k: [])
+    arguments = save(tmp_path, "configs/log_4x4.toml", max_side=4)
+    for config in ([], ["--config", "configs/log_4x4.toml"]):
+        main([*arguments, *config])  # without hardware it fails
+        assert len(calls) == 1
+        calls.clear()
+
+
+def test_a_bench_takes_the_image_that_was_mapped(report, tmp_path, monkeypatch):
+    given = []
+    done = runner.Result("network_bench", "x", True, 1, 0.1)
+    monkeypatch.setattr(runner, "build", lambda *a, **k: None)
+    monkeypatch.setattr(runner, "run", lambda *a, settings, **k: given.append(settings) or [done])
+    assert main([*save(tmp_path, "configs/log_4x4.toml", max_side=4), "--waves"]) == 0
+    image = image_folder.load(given[0]["image"])
+    assert (image.network, image.config.name) == ("mine", "log_4x4")
+
+
+def test_the_build_that_a_network_names_is_taken_first(report, tmp_path, capsys, monkeypatch):
+    seen = []
+    done = runner.Result("networks", "x", True, 1, 0.1)
+    monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
+    mine = random_network(3, load_config("configs/log_4x4.toml"), layers=2, name="mine")
+    for named, taken in (("log_8x8", "log_8x8"), ("a_build_of_mine", "log_4x4"), (7, "log_4x4")):
+        container.save(replace(mine, meta={"build": named}), tmp_path / "net")
+        assert main(["--network", str(tmp_path / "net")]) == 0
+        assert seen.pop() == taken
+    assert "was made for build 'a_build_of_mine': configs/log_4x4.toml" in capsys.readouterr().out
+
+
+def test_a_network_that_fits_no_build_is_told_what_to_do(no_simulator, tmp_path, capsys):
+    config = replace(load_config("configs/log_4x4.toml"), word_bits=5)
+    container.save(random_network(3, config, layers=2, name="mine"), tmp_path / "net")
+    hint = "It fits none of configs/: `python -m mapper fit NETWORK` gives the smallest build file that it does\n"
+    for build in ([], ["--config", "configs/log_4x4.toml"]):
+        assert main(["--network", str(tmp_path / "net"), *build]) == 2
+        (line,) = capsys.readouterr().err.splitlines(keepends=True)
+        assert line.startswith("error: ") and line.endswith(hint)
 
 
 def test_a_failure_says_what_repeats_it(report, monkeypatch, capsys):
