@@ -10,6 +10,7 @@ import pytest
 from tests.support.mutations import SPECIAL, VALUES, check, mutations, toml_file
 from train.models import build_model
 from train.recipe import load_recipe
+from train.run_files import _own
 from train.runs import _read_facts, load_run, save_run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -30,8 +31,9 @@ def test_every_wrong_value_of_a_run_is_refused_or_does_no_harm(tmp_path):
     save_run(tmp_path, build_model("demo"), {"model": "demo", "data": "digits", "data_path": None}, recipe)
     path = tmp_path / "run.json"
     table = json.loads(path.read_text())
+    table.pop("sha256")
     for changed in mutations(table, 5, 800, VALUES + SPECIAL):
-        path.write_text(json.dumps(changed))
+        path.write_text(json.dumps(changed | {"sha256": _own(changed)}))
         check(path, lambda: _read_facts(path))
 
 
@@ -45,9 +47,10 @@ def test_weights_are_bound_to_their_facts(tmp_path):
         with pytest.raises(ValueError, match=f"^{re.escape(str(weights))}: checksum must be that of run.json, "):
             load_run(tmp_path)
     weights.write_bytes(data)
-    table = json.loads(facts.read_text())
-    table.pop("weights_sha256")
-    facts.write_text(json.dumps(table))
+    older = json.loads(facts.read_text()) | {"version": 1}
+    for key in ("weights_sha256", "metrics_sha256", "sha256"):
+        older.pop(key)
+    facts.write_text(json.dumps(older))
     load_run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "run.json"]
 

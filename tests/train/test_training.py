@@ -243,11 +243,11 @@ def test_runs_come_back(tmp_path, digits, trained):
     (tmp_path / "run" / "model.safetensors").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"model\.safetensors: checksum must be that of run\.json, "):
         load_run(tmp_path / "run")
-    (tmp_path / "run" / "run.json").write_text('{"version": 2}')
-    with pytest.raises(ValueError, match=r"run\.json: version must be 1, not 2$"):
+    (tmp_path / "run" / "run.json").write_text('{"version": 3}')
+    with pytest.raises(ValueError, match=r"run\.json: version must be 2, not 3$"):
         load_run(tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text("{")
-    with pytest.raises(ValueError, match=r"run\.json: file must be a run's JSON, not damaged: "):
+    with pytest.raises(ValueError, match=r"run\.json: file must be JSON, not this: "):
         load_run(tmp_path / "run")
 
 
