@@ -8,6 +8,7 @@ import torch
 
 from bench.results import measure, table
 from bench.results.rows import FOLDER, ROWS, Row, find_row
+from support.console import run_command
 
 REPORT = FOLDER / "report.json"
 
@@ -106,4 +107,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -62,12 +62,10 @@ def test_every_wrong_value_of_a_state_is_refused_or_does_no_harm(case):
     data, header, tensors = contents(case)
     loaded = 0
     # The digest is right: it is what the header says that is wrong.
-    few = {name: tensor for name, tensor in tensors.items() if tensor.numel() < 6000}
-    assert few == tensors or len(few) > len(tensors) // 2
-    for changed in mutations(header, 5, 800, VALUES + SPECIAL):
+    for changed in mutations(header, 5, 300, VALUES + SPECIAL):
         case.file.write_bytes(save(tensors, metadata=sign(changed, tensors)))
         loaded += check(case.file, case.read)
-    assert 0 < loaded < 400
+    assert 0 < loaded < 150
     case.file.write_bytes(data)
     assert vars(case.load())["epoch"] == 1
 
