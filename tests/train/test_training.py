@@ -91,7 +91,8 @@ def test_later_rules_override_what_they_state():
         ({"layer": [{}]}, "key 'layer.match' must be given, not left out"),
         ({"layer": [{"match": "@middle"}]}, "match must be a path or one of ('@first', '@last', '@conv2d', '@linear', "
          "'@maxpool', '@avgpool', '@add'), not '@middle'"),
-        ({"layer": [{"match": "*", "weight": {"bits": 3}}]}, "layer '*': key 'weight.quantizer' must be given, not left out"),
+        ({"layer": [{"match": "*", "weight": {"bits": 3}}]},
+         "layer '*': key 'weight.quantizer' must be given, not left out"),
         ({"layer": [{"match": "*", "weight": {"quantizer": "sq"}}]},
          f"layer '*': weight.quantizer must be one of {tuple(QUANTIZERS)}, not 'sq'"),
         ({"layer": [{"match": "*", "activation": {"bits": 9}}]}, "layer '*': activation.bits must be 2 to 8, not 9"),
