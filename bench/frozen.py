@@ -33,6 +33,7 @@ from golden import catalog
 from golden.config import ArrayConfig
 from golden.formats import WeightFormat
 from hdl.emit import COMPONENTS, emit_verilog
+from support.arrays import read_npz
 from support.files import write_text
 from synth.asic import asic_area
 from synth.cache import Cache, file_hash
@@ -84,11 +85,11 @@ def layer_weights(path: Path | None) -> tuple[dict[str, Array], str]:
         return made, "synthetic"
     if not path.is_file():
         raise FileNotFoundError(f"Weights must be an npz file, not {str(path)!r}")
-    with np.load(path, allow_pickle=False) as archive:
-        for name, shape in LAYERS.items():
-            if name not in archive.files or archive[name].shape != shape:
-                raise ValueError(f"Weights must have an array {name!r} of shape {shape}, not so in {str(path)!r}")
-        return {name: archive[name].astype(np.float64) for name in LAYERS}, path.name
+    arrays = read_npz(path)
+    for name, shape in LAYERS.items():
+        if name not in arrays or arrays[name].shape != shape:
+            raise ValueError(f"Weights must have an array {name!r} of shape {shape}, not so in {str(path)!r}")
+    return {name: arrays[name].astype(np.float64) for name in LAYERS}, path.name
 
 
 def quantize(weights: Array, fmt: WeightFormat) -> Integers:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bench.tools.console import run_benchmark
 from golden import catalog
 from golden.formats import WeightFormat
+from support.arrays import read_npz
 from support.files import write_text
 from train.quantizers.search import objective, search_points
 from train.quantizers.search_rows import SortedRow
@@ -42,10 +43,9 @@ def layer_weights(path: Path | None) -> tuple[Array, str]:
         return rng.normal(size=SHAPE) * np.exp(0.42 * rng.normal(size=SHAPE)) * 0.04, "synthetic"
     if not path.is_file():
         raise FileNotFoundError(f"Weights must be an npz file, not {str(path)!r}")
-    with np.load(path, allow_pickle=False) as archive:
-        for key in archive.files:
-            if archive[key].shape == SHAPE:
-                return archive[key].astype(np.float64), key
+    for key, array in read_npz(path).items():
+        if array.shape == SHAPE:
+            return array.astype(np.float64), key
     raise ValueError(f"Weights must have an array of shape {SHAPE}, not so in {str(path)!r}")
 
 

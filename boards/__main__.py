@@ -12,6 +12,7 @@ from boards.build import BOARDS, build
 from boards.host import Board, SerialPort
 from golden import image_folder
 from golden.image import input_frame, read_output
+from support.arrays import read_npy
 from support.console import run_command
 from support.files import write_text
 
@@ -54,7 +55,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     image = image_folder.load(options.image)
-    inputs = np.load(options.inputs, allow_pickle=False)
+    inputs = read_npy(options.inputs)
     if inputs.ndim == 3:
         inputs = inputs[np.newaxis]
     port = SerialPort(options.port, options.baud)

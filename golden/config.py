@@ -18,6 +18,8 @@ PES = ("log", "subset")
 SELECTS = ("mux", "and_or")
 #: Version of the machine: register map, image format and pass program. A new number for any change.
 MACHINE_VERSION = 2
+#: Most PEs of a build file, and most bits of each memory; more would take minutes and gigabytes to emit.
+MOST_PES, MOST_BITS = 1024, 1 << 26
 
 
 def bits_for(count: int) -> int:
@@ -298,6 +300,25 @@ def load_config(path: Path | str) -> ArrayConfig:
         if key not in table:
             raise ValueError(f"{path}: key {key!r} must be given, not left out")
     try:
-        return ArrayConfig(**table)
+        config = ArrayConfig(**table)
+        _check_size(config)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error
+    return config
+
+
+def _check_size(config: ArrayConfig) -> None:
+    if config.rows * config.cols > MOST_PES:
+        raise ValueError(f"rows and cols must give at most {MOST_PES} PEs, not {config.rows} x {config.cols}")
+    widths = {
+        "acc_depth": 2 * config.cols * config.acc_width,
+        "feature_depth": config.feature_bits,
+        "weight_depth": config.rows * config.fmt.code_bits,
+        # About: the formats of these lines are built on this module.
+        "channel_depth": config.requant_units * 2 * config.acc_width,
+        "program_depth": 128,
+    }
+    for key, width in widths.items():
+        depth, most = getattr(config, key), MOST_BITS // width
+        if depth > most:
+            raise ValueError(f"{key} must be at most {most} for lines of this build's width, not {depth!r}")

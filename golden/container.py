@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from golden.formats import PointSet, WeightFormat
 from golden.network import Branch, Layer, Network, Tensor
 from support.folders import recover, replace_folder
+from support.reading import LARGEST, read_bytes
 from support.tables import read_json
 
 FORMAT = "twofold-network"
@@ -60,7 +61,7 @@ def load(folder: Path | str) -> Network:
     recover(Path(folder))
     path, tensor_path = Path(folder) / STRUCTURE_FILE, Path(folder) / TENSOR_FILE
     for file in (path, tensor_path):
-        if not file.is_file():
+        if not file.exists():
             raise FileNotFoundError(f"{file}: file of a quantized network must exist")
     structure = read_json(path)
     found = structure.get("format") if isinstance(structure, dict) else None
@@ -72,7 +73,7 @@ def load(folder: Path | str) -> Network:
     stated = structure.pop("sha256", None)
     if stated != _digest(structure):
         raise ValueError(f"{path}: checksum must be {_digest(structure)!r}, not {stated!r}: the file is damaged")
-    data = tensor_path.read_bytes()
+    data = read_bytes(tensor_path, LARGEST)
     digest = hashlib.sha256(data).hexdigest()
     if digest != structure.get("tensors_sha256"):
         raise ValueError(

@@ -13,6 +13,7 @@ from golden.image import Image, ImageLayer, PlacedTensor
 from golden.isa import Section, line_bits, line_count
 from golden.network import Tensor
 from support.folders import recover, replace_folder
+from support.reading import LARGEST, read_bytes
 from support.tables import read_json
 
 FORMAT = "twofold-image"
@@ -67,7 +68,7 @@ def load(folder: Path | str) -> Image:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: file must describe an image, not this: {error}") from error
     for name, digest in digests.items():
-        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        found = hashlib.sha256(read_bytes(folder / name, LARGEST)).hexdigest()
         if found != digest:
             raise ValueError(f"{folder / name}: checksum must be {digest!r}, not {found!r}: the file is damaged")
     lines: dict[str, Any] = {
@@ -203,7 +204,7 @@ def _count(value: Any, key: str, least: int = 0) -> int:
 def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]:
     bits = line_bits(config, kind)
     lines = []
-    for number, text in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+    for number, text in enumerate(read_bytes(path, LARGEST).decode("ascii", "replace").splitlines(), start=1):
         try:
             line = int(text, 16)
         except ValueError:
@@ -226,7 +227,7 @@ def _check_facts(image: Image, manifest: dict[str, Any], path: Path) -> None:
 
 
 def _check_frame(image: Image, path: Path) -> None:
-    content = path.read_bytes()
+    content = read_bytes(path, LARGEST)
     if len(content) % 4:
         raise ValueError(f"{path}: file must be whole 32-bit beats, not {len(content)} bytes")
     try:

@@ -17,9 +17,10 @@ def run_command(main: Callable[[], int]) -> int:
     """Runs a command; returns its exit code, or 0 if what read its output has closed the pipe."""
     prepare()
     try:
-        code = main()
-        sys.stdout.flush()
-        return code
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Python flushes once more when it ends: into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,9 @@
 
 import ctypes
 import errno
+import glob
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent):
         _settle(folder)
+        _clear_older(folder, set(files))
         try:
             draft = _draft(folder)
             draft.mkdir()
@@ -59,6 +62,14 @@ def _settle(folder: Path) -> None:
         os.rename(_aside(folder), folder)
     for path in (_aside(folder), _draft(folder)):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _clear_older(folder: Path, names: set[str]) -> None:
+    """Remove drafts that killed runs of older versions have left: `.NAME.` and eight letters of `tempfile`."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.????????"):
+        letters = path.name.removeprefix(f".{folder.name}.")
+        if re.fullmatch("[a-z0-9_]{8}", letters) and path.is_dir() and {file.name for file in path.iterdir()} <= names:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(draft: Path, folder: Path) -> None:

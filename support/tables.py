@@ -3,10 +3,13 @@
 import json
 import tomllib
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-LIMIT, DEPTH = 1 << 26, 64
+from support.reading import read_bytes
+
+DEPTH = 64
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -29,20 +32,9 @@ def read_json(path: Path) -> Any:
 
 def parse_json(text: str) -> Any:
     """What a JSON text holds; numbers are finite and nesting has a limit."""
-    value = json.loads(text, parse_constant=_no_constant)
+    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     _check_depth(value)
     return value
-
-
-def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
-    """Bytes of a file that is no pipe or device and holds at most `limit` bytes."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: file must be a regular file, not a folder, pipe or device")
-    with open(path, "rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"{path}: file must have at most {limit} bytes, not {path.stat().st_size}")
-    return data
 
 
 def _parse(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
@@ -55,6 +47,12 @@ def _parse(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
     except ValueError as error:
         raise ValueError(f"{path}: file must be {kind}, not this: {error}") from error
     return value
+
+
+def _finite(text: str) -> float:
+    if not isfinite(float(text)):
+        raise ValueError(f"{text} is too large for a number")
+    return float(text)
 
 
 def _no_constant(name: str) -> object:

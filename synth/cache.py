@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from support.files import write_text
+from support.reading import LARGEST, read_bytes
 
 
 @lru_cache
@@ -20,7 +21,7 @@ def tool_version(package: str) -> str:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, LARGEST)).hexdigest()
 
 
 def source_hash(*modules: str) -> str:

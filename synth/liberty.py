@@ -1,12 +1,13 @@
 """Liberty files: areas, functions and timing tables of a library's cells, and its adders found by what they compute."""
 
-import gzip
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
+
+from support.reading import LARGEST, unpack
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 _OPERATOR = re.compile(r"\s*([A-Za-z_][\w\[\]]*|[01()!'^*&+|])")
@@ -132,8 +133,7 @@ class Library:
 
 def read_text(path: Path) -> str:
     """Text of a Liberty file, packed with gzip or not."""
-    raw = path.read_bytes()
-    return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8", "replace")
+    return unpack(path, LARGEST).decode("utf-8", "replace")
 
 
 @lru_cache(maxsize=2)

@@ -62,6 +62,33 @@ def test_lists_of_configurations():
     ("target", "variable", "option"),
     [("sim", "NETWORK", "--network"), ("synth", "LIBERTY", "--liberty"), ("results", "DATA", "--data")],
 )
-def test_paths_with_spaces(target, variable, option):
-    found = words(target, f"{variable}=/some where/it's here")
-    assert found[found.index(option) + 1] == "/some where/it's here"
+@pytest.mark.parametrize("path", ["/some where/it's here", "/a;b&c|d", "/$$HOME (x)"])
+def test_paths_with_spaces(target, variable, option, path):
+    found = words(target, f"{variable}={path}")
+    assert found[found.index(option) + 1] == path.replace("$$", "$")
+
+
+def test_a_python_with_spaces(tmp_path):
+    """Where it makes the environment: in a checkout that has none."""
+    shutil.copy("Makefile", tmp_path)
+    shutil.copytree("requirements", tmp_path / "requirements")
+    run = make("-n", "-C", str(tmp_path), "verilog", "PYTHON=/some where/it's python")
+    assert run.returncode == 0, run.stderr
+    lines = [line for line in run.stdout.splitlines() if "-m venv" in line]
+    assert [shlex.split(line)[0] for line in lines] == ["/some where/it's python"]
+
+
+@pytest.mark.parametrize("variable", ["WEIGHTS", "LIBERTY"])
+def test_paths_that_benchmarks_find_in_their_environment(tmp_path, variable):
+    text = "bench:\n\t@printenv " + variable + "\n"
+    (tmp_path / "more.mk").write_text(text)
+    run = make("--silent", "-f", "Makefile", "-f", str(tmp_path / "more.mk"), "-o", "build/venv/.train", "bench",
+               f"{variable}=/some where/it's here", "BENCH=none")  # fmt: skip
+    assert run.stdout == "/some where/it's here\n", run.stderr
+
+
+def test_every_variable_with_a_path_is_tried():
+    text = make("help").stdout
+    pairs = [word.split("=") for word in text[text.index("Variables:") :].split()[1:]]
+    paths = {name for name, value in pairs if value in ("folder", "file", "configs/x.toml", "python3")}
+    assert paths == {"CONFIG", "NETWORK", "DATA", "LIBERTY", "WEIGHTS", "PYTHON"}

@@ -1,23 +1,28 @@
 """The state of a training on disk: one safetensors file, with what is not a tensor as JSON in its header."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from support.reading import LARGEST, check_file
 from support.tables import parse_json
 from train.layers import QuantModel
+from train.run_files import part
 
 #: Version of the file's layout.
-STATE_VERSION = 1
-STATE = "state.safetensors"
-_HEADER = {"version": int, "facts": dict, "place": dict, "optimizers": list, "quantizers": list, "trained": list}
+STATE_VERSION = 2
+_HEADER = {"version": int, "facts": dict, "place": dict, "quantizers": list, "trained": list, "metrics": str}
+#: Tensors that an optimizer keeps of a parameter.
+_KEPT = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "SGD": {"momentum_buffer"}}
 
 
 @dataclass
@@ -40,6 +45,12 @@ class LoopState:
     right: float = 0.0
     start: Tensor = field(default_factory=lambda: torch.Generator().get_state())
 
+    def __post_init__(self) -> None:
+        for key, kinds in (("epoch", (int,)), ("step", (int,)), ("loss", (int, float)), ("right", (int, float))):
+            value = getattr(self, key)
+            if type(value) not in kinds or not abs(value) < 1 << 63 or (key != "loss" and value < 0):
+                raise ValueError(f"place.{key} must be a number of at least 0, not {value!r}")
+
 
 def save_state(
     file: Path,
@@ -48,6 +59,7 @@ def save_state(
     generator: torch.Generator,
     reached: LoopState,
     facts: dict[str, Any],
+    metrics: str = "",
 ) -> None:
     """Write the state; an interrupted write leaves the older file.
 
@@ -59,30 +71,37 @@ def save_state(
         Of batches and augmentation; the global one is saved too.
     facts
         What the training is; resuming another one is refused.
+    metrics
+        Digest of the lines that were reported until now.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    groups: list[Any] = []
     for number, optimizer in enumerate(optimizers):
-        table = optimizer.state_dict()
-        scalars: dict[str, Any] = {}
-        for index, state in table["state"].items():
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{number}.{index}.{key}"] = value
-                else:
-                    scalars[f"{index}.{key}"] = value
-        groups.append({"groups": table["param_groups"], "scalars": scalars})
+        for index, state in optimizer.state_dict()["state"].items():
+            kept = {key: value for key, value in state.items() if value is not None}
+            tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in kept.items()}
     tensors["start"] = reached.start
     tensors["generator"], tensors["global_generator"] = generator.get_state(), torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["cuda_generator"] = torch.cuda.get_rng_state()
-    header = {"version": STATE_VERSION, "facts": facts, "place": _numbers(reached), "optimizers": groups}
+    header = {"version": STATE_VERSION, "facts": facts, "place": _numbers(reached), "metrics": metrics}
     header |= {"quantizers": _attributes(model), "trained": [p.requires_grad for p in model.parameters()]}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(stored, part, metadata={"state": json.dumps(header)})
-    part.replace(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part(file).write_bytes(save(stored, metadata=sign(header, stored)))
+        part(file).replace(file)
+    finally:
+        part(file).unlink(missing_ok=True)
+
+
+def sign(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, str]:
+    """A state's metadata: the header, and the digest of it and of the tensors."""
+    text = json.dumps(header)
+    found = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return {"state": text, "sha256": found.hexdigest()}
 
 
 def load_state(
@@ -101,7 +120,7 @@ def load_state(
     ValueError
         If it is damaged, of another version, or of another training.
     """
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"Training must have a file {file.name!r} to resume from, not so {str(file.parent)!r}")
     header, tensors = _open(file)
     wanted = json.loads(json.dumps(facts))
@@ -111,50 +130,114 @@ def load_state(
                 f"{file}: {key} must be that of the interrupted run, {header['facts'].get(key)!r}, "
                 f"not {wanted.get(key)!r}"
             )
+    try:
+        return _restore(header, tensors, model, optimizers, generator)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"{file}: file must be the state of this training, not this: {text}") from error
+
+
+def _restore(
+    header: dict[str, Any],
+    tensors: dict[str, Tensor],
+    model: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    generator: torch.Generator,
+) -> LoopState:
+    reached = LoopState(**header["place"], start=tensors["start"])
+    torch.Generator().set_state(reached.start)
     model.load_state_dict(dict(_below(tensors, "model.")))
-    for number, (optimizer, table) in enumerate(zip(optimizers, header["optimizers"], strict=True)):
-        state: dict[int, dict[str, Any]] = {}
-        for name, value in (*_below(tensors, f"optimizer.{number}."), *table["scalars"].items()):
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict({"state": state, "param_groups": table["groups"]})
+    for number, optimizer in enumerate(optimizers):
+        state = _optimizer_state(optimizer, dict(_below(tensors, f"optimizer.{number}.")))
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, trained in zip(model.parameters(), header["trained"], strict=True):
+        if type(trained) is not bool:
+            raise TypeError(f"trained must be true or false, not {trained!r}")
         parameter.requires_grad_(trained)
-    for quantizer, values in zip(_quantizers(model), header["quantizers"], strict=True):
+    for quantizer, known, values in zip(_quantizers(model), _attributes(model), header["quantizers"], strict=True):
         for key, value in values.items():
+            _check_attribute(key, value, known[key])
             setattr(quantizer, key, value)
     generator.set_state(tensors["generator"])
     torch.set_rng_state(tensors["global_generator"])
     if "cuda_generator" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda_generator"])
-    return LoopState(**header["place"], start=tensors["start"])
+    return reached
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    wanted = _KEPT[type(optimizer).__name__]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        shape = () if key == "step" else parameters[int(index)].shape
+        if key not in wanted or value.shape != shape:
+            raise ValueError(f"optimizer must have {wanted} of the parameters' shapes, not {name!r} of {value.shape}")
+        state.setdefault(int(index), {})[key] = value
+    for number, values in state.items():
+        if values.keys() != wanted:
+            raise ValueError(f"optimizer must have {wanted} of parameter {number}, not {set(values)}")
+    return state
+
+
+def _check_attribute(key: str, value: object, known: object) -> None:
+    """Numbers, flags and names stay what they are."""
+    kinds = (int, float) if type(known) in (int, float) else (type(known),)
+    if type(value) not in kinds or (isinstance(value, float) and not isfinite(value)):
+        raise TypeError(f"quantizer's {key} must be like {known!r}, not {value!r}")
+
+
+def read_progress(file: Path) -> tuple[int, str]:
+    """Epochs done in a state, those of earlier stages too, and the digest of the lines reported until then.
+
+    Both are of nothing where there is no file.
+    """
+    if not file.exists():
+        return 0, hashlib.sha256().hexdigest()
+    header = _open(file)[0]
+    settings = header["facts"].get("settings", {})
+    epochs = settings.get("epochs", 0) if isinstance(settings, dict) else None
+    done = header["place"].get("epoch")
+    if type(epochs) is not int or type(done) is not int:
+        raise ValueError(f"{file}: epochs must be integers, not {epochs!r} and {done!r}")
+    return _stage(file, header) * epochs + done, header["metrics"]
 
 
 def read_epoch(file: Path) -> int:
     """Epochs done in a state, those of earlier stages too; 0 where there is no file."""
-    if not file.is_file():
-        return 0
-    header = _open(file)[0]
-    return read_stage(file) * int(header["facts"].get("settings", {}).get("epochs", 0)) + int(header["place"]["epoch"])
+    return read_progress(file)[0]
 
 
 def read_stage(file: Path) -> int:
     """Number of the stage that a state is of, from 0; 0 where there is no file."""
-    return int(_open(file)[0]["facts"].get("stage", 0)) if file.is_file() else 0
+    return _stage(file, _open(file)[0]) if file.exists() else 0
+
+
+def _stage(file: Path, header: dict[str, Any]) -> int:
+    stage = header["facts"].get("stage", 0)
+    if type(stage) is not int or stage < 0:
+        raise ValueError(f"{file}: stage must be an integer of at least 0, not {stage!r}")
+    return stage
 
 
 def _open(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    check_file(file, LARGEST)
     try:
         with safe_open(file, "pt") as opened:
-            header = parse_json((opened.metadata() or {})["state"])
+            metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+        header = parse_json(metadata["state"])
     except (SafetensorError, KeyError, RecursionError, ValueError) as error:
         raise ValueError(f"{file}: file must be a training's state, not damaged: {error}") from error
     for key, kind in _HEADER.items():
-        if not isinstance(header, dict) or not isinstance(header.get(key), kind):
+        if not isinstance(header, dict) or type(header.get(key)) is not kind:
             raise ValueError(f"{file}: file must be a training's state, not damaged: no {key}")
-    if header["version"] != STATE_VERSION:
-        raise ValueError(f"{file}: version must be {STATE_VERSION}, not {header['version']!r}")
+        if key == "version" and header[key] != STATE_VERSION:
+            raise ValueError(f"{file}: version must be {STATE_VERSION}, not {header[key]!r}")
+    digest = sign(header, tensors)["sha256"]
+    if metadata.get("sha256") != digest:
+        raise ValueError(f"{file}: checksum must be {digest!r}, not {metadata.get('sha256')!r}: the file is damaged")
     return header, tensors
 
 

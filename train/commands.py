@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from golden.config import load_config
 from golden.container import save
 from train import integer
 from train.builds import export_for
-from train.checkpoint import STATE, read_epoch
+from train.checkpoint import read_progress
 from train.data import DataSet, load_data
 from train.distributed import ALONE, World, world
 from train.layers import QuantModel
@@ -26,14 +26,16 @@ from train.models import build_model, load_weights
 from train.pipelines import FLOAT_BY_DATA, apply, train_float
 from train.recipe import Recipe, TrainSettings, load_recipe
 from train.report import Report, both, json_lines, tensorboard
-from train.runs import METRICS, load_run, quantized_run, save_run
+from train.run_files import METRICS, STATE, part, writing
+from train.runs import load_run, quantized_run, save_run
 from train.snap import snap
 
 
 def fit(options: argparse.Namespace) -> None:
     """Train in float, or quantization-aware."""
     with world(_device(options.device)) as here:
-        _fit(options, here)
+        with writing(options.out, resume=options.resume) if here.first else nullcontext():
+            _fit(options, here)
 
 
 def _fit(options: argparse.Namespace, here: World) -> None:
@@ -44,6 +46,7 @@ def _fit(options: argparse.Namespace, here: World) -> None:
     how = FitOptions(
         device=_device(options.device), bf16=options.bf16, compile=options.compile, state=state,
         every=options.save_every, resume=options.resume, evaluate=options.evaluate, world=here,
+        metrics=part(options.out / METRICS),
         facts={**facts, "data_path": None, "recipe": asdict(recipe) if recipe else None, "weights": _digest(model)},
     )  # fmt: skip
     if options.save_every < 0 or options.evaluate < 0:
@@ -61,10 +64,12 @@ def _fit(options: argparse.Namespace, here: World) -> None:
 
 def ptq(options: argparse.Namespace) -> None:
     """Quantize after training."""
-    recipe = _recipe(options, "ptq")
-    model, data, facts = _float_model(options, wanted=True)
-    with _progress(ALONE) as progress:
-        _quantize(options, model, data, facts, recipe, None, progress, FitOptions())
+    with writing(options.out):
+        recipe = _recipe(options, "ptq")
+        model, data, facts = _float_model(options, wanted=True)
+        with _progress(ALONE) as progress:
+            _quantize(options, model, data, facts, recipe, None, progress, FitOptions())
+        (options.out / STATE).unlink(missing_ok=True)  # of an older run
 
 
 def _quantize(
@@ -196,6 +201,9 @@ def _progress(here: World) -> Iterator[Progress | None]:
 def _report(options: argparse.Namespace, here: World) -> Report | None:
     if not here.first:
         return None
-    keep = read_epoch(options.out / STATE) if options.resume else 0
-    lines = json_lines(options.out / METRICS, keep=keep)
-    return both(lines, tensorboard(options.out / "tensorboard", keep=keep)) if options.tensorboard else lines
+    lines = options.out / METRICS
+    keep, digest = read_progress(options.out / STATE) if options.resume else (0, None)
+    # Those of a finished run have their name.
+    source = part(lines) if part(lines).exists() else lines
+    report = json_lines(part(lines), keep=keep, source=source, digest=digest or None)
+    return both(report, tensorboard(options.out / "tensorboard", keep=keep)) if options.tensorboard else report

@@ -1,5 +1,6 @@
 """The training loop, float and quantization-aware, on one page."""
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class FitOptions:
         Begin with what the file holds.
     facts
         What the training is besides its settings; a state with other facts is refused.
+    metrics
+        File that the report writes its lines to: a state says which it goes with. ``None``: none.
     evaluate
         Report the accuracy on the held-out images every so many epochs (0: never).
     world
@@ -54,6 +57,7 @@ class FitOptions:
     every: int = 0
     resume: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    metrics: Path | None = None
     evaluate: int = 0
     world: World = ALONE
 
@@ -137,6 +141,7 @@ class Training:
                 if progress and task is not None:
                     progress.advance(task)
             reached.epoch, reached.step = reached.epoch + 1, 0
+            check_trained(self.model, reached.epoch)
             sums = world.add(torch.tensor([reached.loss / world.size, reached.right], dtype=torch.float64))
             reached.loss = reached.right = 0.0
             if report:
@@ -183,6 +188,11 @@ class Training:
         if self.quantized:
             self.quantized.after_step()
             world.average(_statistics(self.quantized))
+        if not loss.isfinite():
+            raise ValueError(
+                f"Training must keep a finite loss, not {loss.item()} in epoch {self.reached.epoch + 1}: "
+                f"take a smaller learning rate than {settings.lr:g}"
+            )
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
     def _metrics(self, loss: float, right: float) -> dict[str, float]:
@@ -193,7 +203,19 @@ class Training:
 
     def _save(self) -> None:
         if self.options.state and self.options.world.first:
-            save_state(self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts)
+            lines = self.options.metrics
+            digest = hashlib.sha256(lines.read_bytes()).hexdigest() if lines and lines.exists() else ""
+            save_state(
+                self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts, digest
+            )
+
+
+def check_trained(model: nn.Module, epoch: int) -> None:
+    """Refuse parameters that are NaN or infinite, by their names, after so many epochs."""
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            wrong = float(parameter[~parameter.isfinite()].flatten()[0])
+            raise ValueError(f"Training must keep {name!r} finite, not {wrong} after epoch {epoch}")
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Pictures of a run: quantizers over the weights, metrics, attention, words by layer, accuracy against cost."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from support.tables import read_json
 from train.layers import QuantModel
 from train.quantizers import WeightQuantizer
 from train.quantizers.base import per_channel
-from train.report import read_lines
-from train.runs import METRICS, load_run
+from train.runs import load_run, run_metrics
 
 #: Layers in a picture of quantizers, at most.
 MOST_LAYERS = 24
@@ -42,7 +41,7 @@ def plot_run(
     """
     model = load_run(folder, data_path)[0]
     out = out or folder / "plots"
-    lines = read_lines(folder / METRICS)
+    lines = run_metrics(folder)
     rows = [row for file in reports or [] for row in read_rows(file)]
     pictures: dict[str, Callable[[], Figure] | None] = {
         "metrics.png": (lambda: draw_metrics(lines)) if lines else None,
@@ -77,10 +76,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     ValueError
         If it is no such report.
     """
-    try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: file must be JSON, not this: {error}") from error
+    table = read_json(file)
     rows = table.get("rows") if isinstance(table, dict) else table
     if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
         raise ValueError(f"{file}: file must hold a list of rows, not {type(rows).__name__}")

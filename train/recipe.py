@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 from golden.network import KINDS
 from support.tables import read_toml
+from train.options import check_activation, check_weight
 from train.quantizers import ACTIVATIONS, QUANTIZERS
 from train.quantizers.activation import CALIBRATIONS
 
@@ -58,6 +59,8 @@ class ActivationRule:
         for key in ("signed", "learn"):
             if type(getattr(self, key)) is not bool and not (key == "signed" and self.signed is None):
                 raise ValueError(f"activation.{key} must be true or false, not {getattr(self, key)!r}")
+        common = {"bits": self.bits, "signed": bool(self.signed), "calibration": self.calibration}
+        check_activation(self.quantizer, self.options, common)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class WeightRule:
             raise ValueError(f"weight.quantizer must be one of {tuple(QUANTIZERS)}, not {self.quantizer!r}")
         if type(self.learn) is not bool:
             raise ValueError(f"weight.learn must be true or false, not {self.learn!r}")
+        check_weight(self.quantizer, self.options)
 
 
 @dataclass(frozen=True)
@@ -341,7 +345,10 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
     rules = []
     for layer in table["layer"]:
         _check(layer, ("match", "weight", "activation"), ("match",), "layer.")
-        rules.append(Rule(layer["match"], _weight(layer.get("weight")), _activation(layer.get("activation"))))
+        try:
+            rules.append(Rule(layer["match"], _weight(layer.get("weight")), _activation(layer.get("activation"))))
+        except ValueError as error:
+            raise ValueError(f"layer {layer['match']!r}: {error}") from error
     settings: dict[str, Any] = {}
     for key, kind in (("train", TrainSettings), ("ptq", PostSettings)):
         if key in table:

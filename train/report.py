@@ -1,16 +1,20 @@
 """Where the numbers of a training go: JSON lines, TensorBoard."""
 
+import hashlib
 import json
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 from support.files import write_text
+from support.reading import read_bytes
+from support.tables import parse_json
 
 #: Called after each epoch with what happened in it.
 Report = Callable[[dict[str, float]], None]
 
 
-def json_lines(path: Path, *, keep: int = 0) -> Report:
+def json_lines(path: Path, *, keep: int = 0, source: Path | None = None, digest: str | None = None) -> Report:
     """Report that appends one JSON object a line to a file.
 
     Parameters
@@ -19,24 +23,60 @@ def json_lines(path: Path, *, keep: int = 0) -> Report:
         The file.
     keep
         Lines of epochs up to this stay (a resumed run); the file is otherwise begun afresh.
+    source
+        File that they are in; ``None``: the same.
+    digest
+        That the kept lines must have (SHA-256); ``None``: any.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or the kept lines are others.
     """
-    kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["epoch"] <= keep] if keep else []
-    write_text(path, "".join(kept))
+    source = source or path
+    lines = read_lines(source) if keep else []
+    kept = "".join(_line(line) for line in lines if line["epoch"] <= keep)
+    if digest is not None and hashlib.sha256(kept.encode()).hexdigest() != digest:
+        raise ValueError(f"{source}: metrics must be those of the training's state, not damaged or of another run")
+    write_text(path, kept)
 
     def report(metrics: dict[str, float]) -> None:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+            file.write(_line(metrics))
 
     return report
 
 
+def _line(metrics: dict[str, float]) -> str:
+    for name, value in metrics.items():
+        if not isfinite(value):
+            raise ValueError(f"Metrics must be finite numbers, not {name} = {value} in epoch {metrics['epoch']}")
+    return json.dumps(metrics, allow_nan=False) + "\n"
+
+
 def read_lines(path: Path) -> list[dict[str, float]]:
     """Lines of such a file; none where there is no file. A last line that was cut off is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    return parse_lines(path, read_bytes(path)) if path.exists() else []
+
+
+def parse_lines(path: Path, data: bytes) -> list[dict[str, float]]:
+    """Lines that such a file holds.
+
+    Raises
+    ------
+    ValueError
+        If it holds something else; the message begins with the path.
+    """
     try:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except ValueError as error:
+        lines = [parse_json(line) for line in data.decode().splitlines(keepends=True) if line.endswith("\n")]
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{path}: file must be JSON lines, not damaged: {error}") from error
+    for line in lines:
+        if not isinstance(line, dict) or not all(type(value) in (int, float) for value in line.values()):
+            raise ValueError(f"{path}: line must be a table of numbers, not {line!r}")
+        if type(line.get("epoch")) is not int:
+            raise ValueError(f"{path}: epoch must be an integer, not {line.get('epoch')!r}")
+    return lines
 
 
 def tensorboard(folder: Path, *, keep: int = 0) -> Report:

@@ -1,30 +1,37 @@
 """A run's folder: weights as safetensors, what they are as JSON. Nothing is pickled."""
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import nn
 
-from support.files import write_text
-from support.tables import parse_json, read_bytes
 from train.convert import convert
 from train.data import DataSet, load_data
 from train.layers import QuantModel
 from train.models import build_model
 from train.recipe import Recipe, parse_recipe
+from train.report import parse_lines
+from train.run_files import (
+    FACTS,
+    METRICS,
+    METRICS_DIGEST,
+    WEIGHTS,
+    WEIGHTS_DIGEST,
+    part,
+    read_bound,
+    read_signed,
+    replace_run,
+)  # fmt: skip
 
-#: Version of the folder's layout.
-RUN_VERSION = 1
-WEIGHTS, FACTS, METRICS = "model.safetensors", "run.json", "metrics.jsonl"
+#: Version of the folder's layout; the digests of version 1 may be missing.
+RUN_VERSION = 2
 
 
 def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe: Recipe | None = None) -> None:
-    """Write a float or quantized model.
+    """Write a float or quantized model in place of the run in the folder, if there is one.
 
     Parameters
     ----------
@@ -36,20 +43,15 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
         At least ``model`` and ``data``, the names that build them again, and ``data_path`` where the data have one.
     recipe
         Of a quantized model.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the older run is then as it was.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    part = folder / (WEIGHTS + ".part")
-    try:
-        save_file(tensors, part)
-        digest = _digest(part)
-        part.replace(folder / WEIGHTS)
-    finally:
-        part.unlink(missing_ok=True)
     table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else asdict(recipe)}
-    table |= {"weights_sha256": digest}
-    write_text(folder / FACTS, json.dumps(table, indent=1, sort_keys=True) + "\n")
+    replace_run(Path(folder), save(tensors), table)
 
 
 def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Module, DataSet, dict[str, Any]]:
@@ -64,18 +66,16 @@ def load_run(folder: Path | str, data_path: Path | None = None) -> tuple[nn.Modu
     """
     folder = Path(folder)
     for name in (WEIGHTS, FACTS):
-        if not (folder / name).is_file():
+        if not (folder / name).exists() and not part(folder / name).exists():
             raise FileNotFoundError(f"Run must have a file {name!r}, not so {str(folder)!r}")
     facts, recipe = _read_facts(folder / FACTS)
-    stated = facts.pop("weights_sha256", None)
-    if stated is not None and stated != _digest(folder / WEIGHTS):
-        raise ValueError(f"{folder / WEIGHTS}: checksum must be that of {FACTS}, {stated!r}: the file is damaged")
+    weights = read_bound(folder, WEIGHTS, facts.pop(WEIGHTS_DIGEST, None))
     data = load_data(facts["data"], data_path or facts.get("data_path"))
     model = build_model(facts["model"], classes=data.classes, inputs=data.input.shape[0])
     if recipe is not None:
         model = convert(model, recipe, data.input)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(load(weights))
     except Exception as error:
         raise ValueError(f"{folder / WEIGHTS}: tensors must be those of the run's model, not these: {error}") from error
     return model.eval(), data, facts
@@ -100,28 +100,35 @@ def run_recipe(facts: dict[str, Any]) -> Recipe | None:
     return None if facts["recipe"] is None else parse_recipe(_table(facts["recipe"]))
 
 
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def run_metrics(folder: Path | str) -> list[dict[str, float]]:
+    """Numbers of each epoch of the run's training; none for a run without one.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it is no run's folder, or the file is damaged or of another run.
+    """
+    folder = Path(folder)
+    facts, _ = _read_facts(folder / FACTS)
+    stated = facts.get(METRICS_DIGEST)
+    if stated is None and (facts["version"] > 1 or not (folder / METRICS).exists()):
+        return []
+    return parse_lines(folder / METRICS, read_bound(folder, METRICS, stated))
 
 
 def _read_facts(path: Path) -> tuple[dict[str, Any], Recipe | None]:
     """Facts and recipe of a run."""
-    try:
-        facts = parse_json(read_bytes(path).decode())
-        version = facts["version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: file must be a run's JSON, not damaged: {error!r}") from error
-    if version != RUN_VERSION:
+    facts = read_signed(path)
+    version = facts["version"]
+    if type(version) is not int or not 1 <= version <= RUN_VERSION:
         raise ValueError(f"{path}: version must be {RUN_VERSION}, not {version!r}")
-    for key in ("model", "data"):
-        if not isinstance(facts.get(key), str):
+    needed = ("model", "data", *((WEIGHTS_DIGEST,) if version > 1 else ()))
+    for key in ("model", "data", "data_path", WEIGHTS_DIGEST, METRICS_DIGEST):
+        if not isinstance(facts.get(key), str if key in needed else str | None):
             raise ValueError(f"{path}: {key} must be a string, not {facts.get(key)!r}")
-    if not isinstance(facts.get("data_path"), str | None):
-        raise ValueError(f"{path}: data_path must be a string, not {facts['data_path']!r}")
     try:
         return facts, run_recipe(facts)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: recipe must be that of a run, not this: {error!r}") from error
 
 

@@ -1,6 +1,5 @@
 """A row's run, and the entry of the report that it gives."""
 
-import json
 import platform
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ from golden.network import Network
 from mapper.checks import FitError
 from mapper.compiler import compile_network
 from train import integer
-from train.checkpoint import STATE
 from train.costs import first_words, total, two_word_layers, word_costs
 from train.export import export
 from train.layers import QuantModel
@@ -26,7 +24,8 @@ from train.loop import accuracy
 from train.pipelines import trainings
 from train.quantizers import ActivationQuantizer
 from train.recipe import Recipe
-from train.runs import FACTS, METRICS, load_run, run_recipe
+from train.run_files import FACTS, STATE
+from train.runs import load_run, run_metrics, run_recipe
 from train.snap import snap
 
 #: Images of a step of an evaluation.
@@ -134,8 +133,7 @@ def _epochs(recipe: Recipe | None, facts: dict[str, Any], folder: Path) -> int:
         return 0
     if recipe is not None:
         return recipe.train.epochs * len(trainings(recipe.train))
-    lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-    return int(json.loads(lines[-1])["epoch"])
+    return int(run_metrics(folder)[-1]["epoch"])
 
 
 def finished(row: Row) -> bool:

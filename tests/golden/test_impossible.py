@@ -1,6 +1,7 @@
 """Files with right checksums and wrong contents: they load, or give one error that begins with the path."""
 
 import json
+import os
 import tomllib
 
 import pytest
@@ -77,6 +78,56 @@ def test_every_wrong_value_of_a_configuration_is_refused_or_does_no_harm(tmp_pat
     for changed in mutations(table, 3, 800, values):
         path.write_text(toml_file(changed))
         check(path, lambda: load_config(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "most", "others"),
+    [
+        ("acc_depth", 65536, 18724, {"cols": 64}),
+        ("feature_depth", 1 << 24, 1048576, {}),
+        ("weight_depth", 1 << 22, 2796202, {}),
+        ("channel_depth", 1500000, 1198372, {}),
+        ("program_depth", 524289, 524288, {}),
+    ],
+)
+def test_memories_that_would_take_minutes_are_refused(tmp_path, key, value, most, others):
+    path = tmp_path / "a.toml"
+    table = tomllib.loads(TOML) | others
+    path.write_text(toml_file(table | {key: value}))
+    with pytest.raises(ValueError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}: {key} must be at most {most} for lines of this build's width, not {value}"
+    path.write_text(toml_file(table | {key: most}))
+    load_config(path)
+
+
+def test_arrays_that_would_take_minutes_are_refused(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(toml_file(tomllib.loads(TOML) | {"rows": 64, "cols": 64}))
+    with pytest.raises(ValueError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}: rows and cols must give at most 1024 PEs, not 64 x 64"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "large"])
+def test_what_is_no_file_is_refused(tmp_path, kind):
+    make = {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "folder": os.mkdir,
+        "large": lambda path: path.touch() or os.truncate(path, 5 << 30),
+    }
+    for module, path in things(tmp_path):
+        for file in path.parent.iterdir():
+            data = file.read_bytes()
+            file.unlink()
+            make[kind](file)
+            with pytest.raises(ValueError, match=r"file must (be a regular file|have at most)") as caught:
+                module.load(path.parent)
+            assert str(caught.value).startswith(f"{file}: ")
+            file.rmdir() if kind == "folder" else file.unlink()
+            file.write_bytes(data)
+        module.load(path.parent)
 
 
 @pytest.mark.parametrize("text", [TOML.encode("utf-8-sig"), TOML.replace("\n", "\r\n").encode("utf-8-sig")])

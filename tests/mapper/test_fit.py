@@ -72,7 +72,7 @@ def test_the_smallest_build_is_as_fast_and_is_simulated(name, seed):
     image = compile_network(network, found.smallest)
     assert image.cycles <= found.image.cycles
     assert found.smallest.acc_depth <= config.acc_depth and positions(image) <= found.smallest.acc_depth
-    sets = {network.points[name].levels for name in used_points(network)}
+    sets = {network.point_sets[name].levels for name in used_points(network)}
     assert found.smallest.sets == len(sets)
     assert len(probed(image).program) <= found.smallest.program_depth
 

@@ -140,3 +140,12 @@ def test_writers_wait_for_each_other(tmp_path):
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert len(set(contents(tmp_path / "x").values())) == 1
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_drafts_of_older_versions_go_and_other_folders_stay(tmp_path):
+    draft, other, letters = (tmp_path / name for name in (".x.ab12_xyz", ".x.personal", ".x.tooLong9"))
+    for path, name in ((draft, "a"), (other, "mine"), (letters, "a")):
+        path.mkdir()
+        (path / name).write_bytes(b"")
+    replace_folder(tmp_path / "x", OLD)
+    assert sorted(os.listdir(tmp_path)) == sorted(["x", other.name, letters.name])

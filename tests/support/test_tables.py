@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from support.tables import read_bytes, read_json, read_toml
+from support.reading import read_bytes
+from support.tables import read_json, read_toml
 
 
 @pytest.mark.parametrize("read", [read_json, read_toml])

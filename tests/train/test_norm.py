@@ -10,7 +10,6 @@ from torch import nn
 from tests.train.test_export import randomise
 from tests.train.test_methods import WEIGHTS, check, rules
 from tests.train.test_resume import StoppedError, few, interrupt  # noqa: F401
-from train.checkpoint import STATE
 from train.convert import calibrate, convert
 from train.data import InputFormat
 from train.export import export
@@ -20,6 +19,7 @@ from train.models import build_model
 from train.norm import LEAST_GAIN, gains
 from train.pipelines import train_quantized
 from train.recipe import TrainSettings, load_recipe
+from train.run_files import STATE
 from train.snap import snap
 
 POWERS = ("po2_gradient", "po2_msqe")

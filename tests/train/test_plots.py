@@ -49,8 +49,9 @@ def quantized(name):
 def test_plot_command(tmp_path, capsys):
     model, recipe = quantized("stlq_w3a4_r10")
     run, report = tmp_path / "run", tmp_path / "report.json"
+    run.mkdir()
+    (run / "metrics.jsonl.part").write_text('{"epoch": 1, "loss": 2.0, "train_accuracy": 0.5, "attention0": 0.7}\n')
     save_run(run, model, {"model": "demo", "data": "digits", "accuracy": 0.5}, replace(recipe))
-    (run / "metrics.jsonl").write_text('{"epoch": 1, "loss": 2.0, "train_accuracy": 0.5, "attention0": 0.7}\n')
     report.write_text(json.dumps(ROWS))
     assert main(["plot", str(run), "--report", str(report)]) == 0
     files = [Path(line) for line in capsys.readouterr().out.splitlines()]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from train.__main__ import main
-from train.checkpoint import STATE, LoopState, load_state, read_epoch, save_state
+from train.checkpoint import LoopState, load_state, read_epoch, save_state
 from train.convert import calibrate, convert
 from train.data import Augment, DataSet, load_data
 from train.distributed import World
@@ -26,6 +26,7 @@ from train.loop import FitOptions, Training, accuracy, fit
 from train.models import build_model
 from train.recipe import TrainSettings, load_recipe
 from train.report import both, json_lines, read_lines
+from train.run_files import STATE
 from train.schedule import rate
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import torch
 
 from tests.train.test_export import LOG
 from train import integer
-from train.checkpoint import STATE, read_epoch
+from train.checkpoint import read_epoch
 from train.convert import convert
 from train.data import DataSet, load_data
 from train.export import export
@@ -17,6 +17,7 @@ from train.models import build_model
 from train.pipelines import apply, train_quantized, trainings
 from train.quantizers import build_activation
 from train.recipe import TrainSettings, parse_recipe
+from train.run_files import STATE
 
 
 @pytest.fixture(scope="module")

@@ -91,12 +91,13 @@ def test_later_rules_override_what_they_state():
         ({"layer": [{}]}, "key 'layer.match' must be given, not left out"),
         ({"layer": [{"match": "@middle"}]}, "match must be a path or one of ('@first', '@last', '@conv2d', '@linear', "
          "'@maxpool', '@avgpool', '@add'), not '@middle'"),
-        ({"layer": [{"match": "*", "weight": {"bits": 3}}]}, "key 'weight.quantizer' must be given, not left out"),
+        ({"layer": [{"match": "*", "weight": {"bits": 3}}]},
+         "layer '*': key 'weight.quantizer' must be given, not left out"),
         ({"layer": [{"match": "*", "weight": {"quantizer": "sq"}}]},
-         f"weight.quantizer must be one of {tuple(QUANTIZERS)}, not 'sq'"),
-        ({"layer": [{"match": "*", "activation": {"bits": 9}}]}, "activation.bits must be 2 to 8, not 9"),
+         f"layer '*': weight.quantizer must be one of {tuple(QUANTIZERS)}, not 'sq'"),
+        ({"layer": [{"match": "*", "activation": {"bits": 9}}]}, "layer '*': activation.bits must be 2 to 8, not 9"),
         ({"layer": [{"match": "*", "activation": {"calibration": "kl"}}]},
-         "activation.calibration must be one of ('mse', 'max'), not 'kl'"),
+         "layer '*': activation.calibration must be one of ('mse', 'max'), not 'kl'"),
         ({"train": {"epochs": 0}}, "train.epochs must be at least 1, not 0"),
         ({"train": {"lr": "fast"}}, "train.lr must be a number, not 'fast'"),
         ({"train": {"settle": 1.0}}, "train.settle must be 0 to below 1, not 1.0"),
@@ -244,11 +245,11 @@ def test_runs_come_back(tmp_path, digits, trained):
     (tmp_path / "run" / "model.safetensors").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"model\.safetensors: checksum must be that of run\.json, "):
         load_run(tmp_path / "run")
-    (tmp_path / "run" / "run.json").write_text('{"version": 2}')
-    with pytest.raises(ValueError, match=r"run\.json: version must be 1, not 2$"):
+    (tmp_path / "run" / "run.json").write_text('{"version": 3}')
+    with pytest.raises(ValueError, match=r"run\.json: version must be 2, not 3$"):
         load_run(tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text("{")
-    with pytest.raises(ValueError, match=r"run\.json: file must be a run's JSON, not damaged: "):
+    with pytest.raises(ValueError, match=r"run\.json: file must be JSON, not this: "):
         load_run(tmp_path / "run")
 
 

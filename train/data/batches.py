@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from support.reading import read_bytes
+
 #: Longest file (bytes): the official ones have 155 MB at most.
 LARGEST = 1 << 28
 _CONSTRUCT = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")}
@@ -41,10 +43,9 @@ def read_batch(file: Path) -> dict[str, Any]:
     ValueError
         If it is no such file, or holds anything else.
     """
-    if file.stat().st_size > LARGEST:
-        raise ValueError(f"{file}: file must have at most {LARGEST} bytes, not {file.stat().st_size}")
+    data = read_bytes(file, LARGEST)
     try:
-        table = _Reader().read(file.read_bytes())
+        table = _Reader().read(data)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file}: file must be an official CIFAR batch, not this: {error}") from error
     if not isinstance(table, dict):

@@ -1,6 +1,5 @@
 """CIFAR-10 and CIFAR-100: an npz file, or the official python batches."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from support.arrays import read_npz
 from train.data.augment import Augment
 from train.data.base import DataSet, PixelImages, pixel_format
 from train.data.batches import read_batch
@@ -43,12 +43,12 @@ def _read(
     path: Path, npz: str, batches: tuple[tuple[str, ...], tuple[str, ...]], labels: str
 ) -> dict[str, NDArray[Any]]:
     file = path / npz if path.is_dir() else path
-    if file.is_file():
+    if file.exists() and not file.is_dir():
         return _read_npz(file)
     arrays = {}
     for part, names in zip(("train", "test"), batches, strict=True):
         for name in names:
-            if not (path / name).is_file():
+            if not (path / name).exists():
                 raise FileNotFoundError(
                     f"Path must be an npz file or a folder with {npz!r} or {name!r}, not {str(path)!r}"
                 )
@@ -59,11 +59,10 @@ def _read(
 
 
 def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in _KEYS}
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file}: file must be an npz with arrays {_KEYS}, not so: {error}") from error
+    arrays = read_npz(file)
+    if not set(_KEYS) <= set(arrays):
+        raise ValueError(f"{file}: file must be an npz with arrays {_KEYS}, not {tuple(arrays)}")
+    return arrays
 
 
 def _batch(file: Path, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -1,7 +1,6 @@
 """MNIST and Fashion-MNIST: the official idx files, gzipped or not."""
 
-import gzip
-import zlib
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from support.reading import LARGEST, unpack
 from train.data.base import DataSet, InputFormat, PixelImages
 
 
@@ -44,7 +44,7 @@ def _load(name: str, folder: Path) -> DataSet:
 
 def _find(folder: Path, name: str) -> Path:
     for file in (folder / name, folder / f"{name}.gz"):
-        if file.is_file():
+        if file.exists():
             return file
     raise FileNotFoundError(f"Folder must hold {name!r} or {name + '.gz'!r}, not so {str(folder)!r}")
 
@@ -57,18 +57,13 @@ def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     ValueError
         If it is not one of that many dimensions, or is cut off.
     """
-    data = file.read_bytes()
-    if file.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{file}: file must be gzip, not damaged: {error}") from error
+    data = unpack(file, LARGEST)
     head = 4 + 4 * dimensions
     magic = bytes((0, 0, 8, dimensions))
     if len(data) < head or data[:4] != magic:
         raise ValueError(f"{file}: file must begin with {magic.hex()}, not {data[:4].hex()}")
     shape = tuple(int(n) for n in np.frombuffer(data[4:head], dtype=">u4"))
-    size = int(np.prod(shape, dtype=np.int64))
+    size = prod(shape)
     if len(data) != head + size:
         raise ValueError(f"{file}: file must have {head + size} bytes, not {len(data)}")
     return np.frombuffer(data, dtype=np.uint8, offset=head).reshape(shape).copy()

@@ -1,13 +1,14 @@
 """Trained weights from safetensors or npz files; nothing is unpickled."""
 
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
+
+from support.arrays import read_npz
+from support.reading import LARGEST, read_bytes
 
 
 def load_weights(model: nn.Module, path: Path | str) -> None:
@@ -30,7 +31,7 @@ def load_weights(model: nn.Module, path: Path | str) -> None:
         If it is damaged or of another kind, or keys or shapes differ.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"Weights must be a file, not {str(path)!r}")
     tensors = {key.removeprefix("module."): tensor for key, tensor in _read(path).items()}
     wanted = model.state_dict()
@@ -51,12 +52,16 @@ def load_weights(model: nn.Module, path: Path | str) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: torch.from_numpy(archive[key]) for key in archive.files}
-    except (SafetensorError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: file must be tensors, not damaged: {error}") from error
+    if path.suffix == ".safetensors":
+        data = read_bytes(path, LARGEST)
+        try:
+            return load(data)
+        except (SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: file must be tensors, not damaged: {error}") from error
+    if path.suffix == ".npz":
+        arrays = read_npz(path)
+        for key, array in arrays.items():
+            if array.dtype.newbyteorder("=").kind not in "biuf" or array.dtype.itemsize > 8:
+                raise ValueError(f"{path}: tensor {key!r} must be numbers, not {array.dtype}")
+        return {key: torch.from_numpy(array.astype(array.dtype.newbyteorder("="))) for key, array in arrays.items()}
     raise ValueError(f"Weights must be a file '.safetensors' or '.npz', not {path.name!r}")
