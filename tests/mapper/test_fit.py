@@ -14,7 +14,7 @@ from mapper.checks import used_points
 from mapper.compiler import compile_network
 from mapper.fit import best, memory_bits, positions, toml, try_build
 from sim.probe import probed
-from tests.mapper.small import DENSE, build, layer, network, pointwise, term
+from tests.mapper.small import DENSE, build, layer, network, pointwise, branch
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_the_smallest_build_is_as_fast_and_is_simulated(name, seed):
 def test_no_less_would_do(key, least):
     config = build(pe="subset", point_sets=4)
     used = network(
-        [layer("conv", [term(np.ones((1, 4, 4, 1, 1)), points="dense")], (4, 4, 4))], points={"dense": DENSE}
+        [layer("conv", [branch(np.ones((1, 4, 4, 1, 1)), points="dense")], (4, 4, 4))], points={"dense": DENSE}
     )
     found = try_build(used, config)
     assert getattr(found.smallest, key) == least
