@@ -26,30 +26,30 @@ def random_points(rng: Generator, config: ArrayConfig) -> dict[str, PointSet]:
     digits = catalog.digit_points(config.fmt)
     if config.pe == "log":
         return {"log": digits}
-    points = {"digits": digits}
+    point_sets = {"digits": digits}
     nonzero = [level for level in config.fmt.universal_set if level]
     for n in range(min(config.sets - 1, 3)):
         levels = [int(level) for level in rng.choice(nonzero, config.fmt.point_count, replace=False)]
         if n % 2:
             levels[int(rng.integers(len(levels)))] = 0
-        points[f"set{n}"] = PointSet(config.fmt, tuple(levels))
-    return points
+        point_sets[f"set{n}"] = PointSet(config.fmt, tuple(levels))
+    return point_sets
 
 
 def random_words(
-    rng: Generator, config: ArrayConfig, points: Mapping[str, PointSet], shape: tuple[int, int, int, int]
+    rng: Generator, config: ArrayConfig, point_sets: Mapping[str, PointSet], shape: tuple[int, int, int, int]
 ) -> Words:
     """Point set, codes and shifts of a random kind of weights.
 
     Parameters
     ----------
-    rng, config, points
+    rng, config, point_sets
         Source of chance, build, and the network's point sets (`random_points`).
     shape
         (M, N / groups, Kh, Kw).
     """
     kind = str(rng.choice(WORDS, p=(0.3, 0.25, 0.25, 0.1, 0.1)))
-    digits = next(iter(points))
+    digits = next(iter(point_sets))
     if kind == "uniform":
         half = 1 << int(rng.integers(1, 8))
         values = rng.integers(-half, half, shape)
@@ -59,17 +59,17 @@ def random_words(
     elif kind == "ternary":
         values = rng.integers(-1, 2, shape)
     else:
-        name = str(rng.choice(list(points)))
+        name = str(rng.choice(list(point_sets)))
         if kind == "one word":
             return (
                 name,
-                random_codes(rng, points[name], (1, *shape)),
+                random_codes(rng, point_sets[name], (1, *shape)),
                 (int(rng.integers(min(config.max_pass_shift, 3) + 1)),),
             )
-        return name, *two_words(rng, config, points[name], shape)
-    codes, shifts = digit_codes(values, points[digits])
+        return name, *two_words(rng, config, point_sets[name], shape)
+    codes, shifts = digit_codes(values, point_sets[digits])
     if max(shifts) > config.max_pass_shift:
-        return digits, random_codes(rng, points[digits], (1, *shape)), (0,)
+        return digits, random_codes(rng, point_sets[digits], (1, *shape)), (0,)
     return digits, codes, shifts
 
 

@@ -194,15 +194,15 @@ class _Draw:
         """A depthwise 1x1 branch of small integers, one a channel."""
         channels = self.tensor(source).shape[0]
         values = self.rng.integers(1, 10, channels) if self.chance(0.3) else np.full(channels, self.upto(1, 4))
-        points = next(iter(self.point_sets))
-        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.point_sets[points])
-        return Branch(source, points, codes, shifts, stride=stride, groups=channels, channel=channel)
+        point_set = next(iter(self.point_sets))
+        codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.point_sets[point_set])
+        return Branch(source, point_set, codes, shifts, stride=stride, groups=channels, channel=channel)
 
     def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1)) -> Branch:
         """A branch over all channels."""
         shape = (outputs, self.tensor(source).shape[0], *kernel)
-        points, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
-        return Branch(source, points, codes, shifts, stride)
+        point_set, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
+        return Branch(source, point_set, codes, shifts, stride)
 
     def convolution(self, source: str, same: bool, size: float) -> Branch:
         """A convolution; with `same` one that keeps the size but for its stride, and at least the channels."""
@@ -214,8 +214,8 @@ class _Draw:
             groups = int(self.rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
             outputs = groups * self.upto(1, max(1, min(3, outputs // groups)))
         shape = (outputs, channels // groups, *kernel)
-        points, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
-        return Branch(source, points, codes, shifts, stride, padding, dilation, groups)
+        point_set, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
+        return Branch(source, point_set, codes, shifts, stride, padding, dilation, groups)
 
     def pool(self, source: str, maximum: bool, size: float) -> Branch:
         """A depthwise branch of ones; for a maximum sometimes of minus ones."""
@@ -223,12 +223,12 @@ class _Draw:
         kernel, stride, padding, dilation = self.window(source, max(1, round(4 * size)), False)
         if not maximum and self.chance(0.4):
             kernel, stride, padding, dilation = (height, width), (1, 1), (0, 0), (1, 1)
-        points = next(iter(self.point_sets))
+        point_set = next(iter(self.point_sets))
         one = -1 if maximum and self.chance(0.15) else 1
-        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.point_sets[points])
-        branch = Branch(source, points, codes, shifts, stride, padding, dilation, channels)
+        codes, shifts = digit_codes(np.full((channels, 1, *kernel), one), self.point_sets[point_set])
+        branch = Branch(source, point_set, codes, shifts, stride, padding, dilation, channels)
         if maximum and not branch.windows_touch(height, width):
-            return Branch(source, points, codes[..., :1, :1], shifts, groups=channels)
+            return Branch(source, point_set, codes[..., :1, :1], shifts, groups=channels)
         return branch
 
     def window(self, source: str, longest: int, same: bool) -> tuple[Pair, Pair, Pair, Pair]:

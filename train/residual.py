@@ -13,14 +13,14 @@ from train.layers import Skip
 TOLERANCE = 0.25
 
 
-def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], points: str) -> Branch:
+def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], point_set: str) -> Branch:
     """Depthwise branch that adds ``factors[c] << fmt.digit_shift`` times each value of the skip.
 
     Parameters
     ----------
     factors : int64, shape (C,)
         One integer a channel of the skip.
-    points
+    point_set
         Name of the point set of signed digits.
     """
     codes, shifts = digit_codes(factors.reshape(-1, 1, 1, 1), digit_points(config.fmt))
@@ -28,7 +28,7 @@ def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], p
     kept = [n for n in range(len(codes)) if (codes[n] != zero).any()] or [0]
     return Branch(
         source=skip.source,
-        point_set=points,
+        point_set=point_set,
         codes=np.ascontiguousarray(codes[kept]),
         shifts=tuple(shifts[n] for n in kept),
         stride=skip.stride,
