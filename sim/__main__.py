@@ -38,7 +38,9 @@ def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> li
         text, top = emit_component(name, config), f"twofold_{name}"
     design = runner.build(text, top, simulator=options.sim, waves=options.waves)
     values = settings.write(config, seed=options.seed, networks=options.networks, programs=5, damaged=200)
-    results = runner.run(design, f"sim.bench_{name}", settings=values, seed=options.seed)
+    results = runner.run(
+        design, f"sim.bench_{name}", settings=values, seed=options.seed, unknown=name in MACHINE_BENCHES
+    )
     command = _command(config, options, options.seed, name, "--networks", str(options.networks))
     return [_repeatable(_named(result, config), options.seed, command) for result in results]
 
@@ -50,7 +52,7 @@ def run_network(image: Image, mine: Network, options: argparse.Namespace) -> lis
     values = settings.write(
         config, seed=options.seed, network=str(options.network.resolve()), image=str(network.kept(image))
     )
-    results = runner.run(design, "sim.network_bench", settings=values, seed=options.seed)
+    results = runner.run(design, "sim.network_bench", settings=values, seed=options.seed, unknown=True)
     if options.reference:
         results.append(check_reference(mine, options.seed, _function(options.reference)))
     return [_named(result, config) for result in results]

@@ -137,6 +137,7 @@ def run(
     tests: str = "",
     seed: int = 1,
     plusargs: Sequence[str] = (),
+    unknown: bool = False,
 ) -> list[BenchResult]:
     """Runs a bench's cocotb tests in the simulator.
 
@@ -154,6 +155,8 @@ def run(
         Seed of cocotb's random numbers.
     plusargs
         ``+name=value`` for a design that reads them.
+    unknown
+        Whether the bench may read lines of memories that nobody wrote, in which Icarus has X: it reads random bits.
 
     Returns
     -------
@@ -173,7 +176,11 @@ def run(
             build_dir=design.folder,
             test_dir=folder,
             results_xml=str(results),
-            extra_env={"BENCH_SETTINGS": json.dumps(settings), "COCOTB_LOG_LEVEL": "WARNING"},
+            extra_env={
+                "BENCH_SETTINGS": json.dumps(settings),
+                "COCOTB_LOG_LEVEL": "WARNING",
+                "COCOTB_RESOLVE_X": "random" if unknown else "",
+            },
             test_filter=tests or None,
             seed=seed,
             waves=design.waves,

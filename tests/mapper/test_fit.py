@@ -14,7 +14,7 @@ from mapper.checks import used_points
 from mapper.compiler import compile_network
 from mapper.fit import best, memory_bits, positions, toml, try_build
 from sim.probe import probed
-from tests.mapper.small import DENSE, build, layer, network, pointwise, branch
+from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
 
 
 @pytest.fixture
