@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden import catalog
+from golden.arrays import read_npz
 from golden.formats import WeightFormat
-from support.arrays import read_npz
 from support.files import write_text
 from train.quantizers.search import objective, search_points
 from train.quantizers.search_rows import SortedRow
