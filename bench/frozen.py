@@ -30,10 +30,10 @@ from bench import area
 from bench.peers.vectors import run_vectors
 from bench.tools.console import run_benchmark
 from golden import catalog
+from golden.arrays import read_npz
 from golden.config import ArrayConfig
 from golden.formats import WeightFormat
 from hdl.emit import COMPONENTS, emit_verilog
-from support.arrays import read_npz
 from support.files import write_text
 from synth.asic import asic_area
 from synth.cache import Cache, file_hash

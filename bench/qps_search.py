@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from bench.tools.console import run_benchmark
 from golden import catalog
+from golden.arrays import read_npz
 from golden.formats import WeightFormat
-from support.arrays import read_npz
 from support.files import write_text
 from train.quantizers.search import objective, search_points
 from train.quantizers.search_rows import SortedRow

@@ -11,8 +11,8 @@ import numpy as np
 from boards.build import BOARDS, build
 from boards.host import Board, SerialPort
 from golden import image_folder
+from golden.arrays import read_npy
 from golden.image import input_frame, read_output
-from support.arrays import read_npy
 from support.console import run_command
 from support.files import write_text
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from support.arrays import read_npz
+from golden.arrays import read_npz
 from train.data.augment import Augment
 from train.data.base import DataSet, PixelImages, pixel_format
 from train.data.batches import read_batch

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from support.arrays import read_npz
+from golden.arrays import read_npz
 from support.reading import LARGEST, read_bytes
 
 
