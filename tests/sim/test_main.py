@@ -150,7 +150,7 @@ def test_a_network_is_mapped_once(report, tmp_path, monkeypatch):
 
 def test_a_bench_takes_the_image_that_was_mapped(report, tmp_path, monkeypatch):
     given = []
-    done = runner.Result("network_bench", "x", True, 1, 0.1)
+    done = runner.BenchResult("network_bench", "x", True, 1, 0.1)
     monkeypatch.setattr(runner, "build", lambda *a, **k: None)
     monkeypatch.setattr(runner, "run", lambda *a, settings, **k: given.append(settings) or [done])
     assert main([*save(tmp_path, "configs/log_4x4.toml", max_side=4), "--waves"]) == 0
@@ -160,7 +160,7 @@ def test_a_bench_takes_the_image_that_was_mapped(report, tmp_path, monkeypatch):
 
 def test_the_build_that_a_network_names_is_taken_first(report, tmp_path, capsys, monkeypatch):
     seen = []
-    done = runner.Result("networks", "x", True, 1, 0.1)
+    done = runner.BenchResult("networks", "x", True, 1, 0.1)
     monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
     mine = random_network(3, load_config("configs/log_4x4.toml"), layers=2, name="mine")
     for named, taken in (("log_8x8", "log_8x8"), ("a_build_of_mine", "log_4x4"), (7, "log_4x4")):
