@@ -1,4 +1,4 @@
-"""``python -m bench [NAME ...]``: run benchmarks one after the other and merge what they leave into one report."""
+"""``twofold bench [NAME ...]``: run benchmarks one after the other and merge what they leave into one report."""
 
 import argparse
 import json
@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.console import run_command
-from support.files import write_text
+from twofold.support.console import run_command
+from twofold.support.files import write_text
 
 FOLDER = Path("build/bench")
 #: Benchmarks by name.
@@ -31,7 +31,7 @@ def merge(folder: Path = FOLDER) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run benchmarks; 1 if one fails, after all have been run."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Run benchmarks; build/bench/report.json.")
+    parser = argparse.ArgumentParser(prog="twofold bench", description="Run benchmarks; build/bench/report.json.")
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"of {', '.join(NAMES)} (default: all)")
     options = parser.parse_args(arguments)
     for name in options.names:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     for name in options.names or NAMES:
         print(f"== {name}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode:
+        if subprocess.run([sys.executable, "-m", f"twofold.bench.{name}"]).returncode:
             failed.append(name)
     print(f"report: {merge()}")
     for name in failed:

@@ -23,20 +23,20 @@ from amaranth.lib import wiring
 from rich.console import Console
 from rich.table import Table
 
-from bench.elements.grid import Grid
-from bench.elements.paper_mac import PaperMacColumn
-from bench.elements.shared_products import PickElement, RowProducts
-from bench.tools.console import run_benchmark
-from golden.config import ArrayConfig
-from hdl.column import Column
-from hdl.emit import emit_verilog
-from hdl.multiplier import FORMS, MultiplierElement
-from support.files import write_text
-from synth.asic import CACHE, AsicArea, asic_areas, critical_path
-from synth.cache import Cache
-from synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise
-from synth.liberty import read_liberty
-from synth.yosys import read_json
+from twofold.bench.elements.grid import Grid
+from twofold.bench.elements.paper_mac import PaperMacColumn
+from twofold.bench.elements.shared_products import PickElement, RowProducts
+from twofold.bench.tools.console import run_benchmark
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.column import Column
+from twofold.hdl.emit import emit_verilog
+from twofold.hdl.multiplier import FORMS, MultiplierElement
+from twofold.support.files import write_text
+from twofold.synth.asic import CACHE, AsicArea, asic_areas, critical_path
+from twofold.synth.cache import Cache
+from twofold.synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise
+from twofold.synth.liberty import read_liberty
+from twofold.synth.yosys import read_json
 
 REPORT = Path("build/bench/area.json")
 COLS = 16
@@ -246,7 +246,7 @@ def show(technology: str, unit: str, table: dict[str, dict[str, object]]) -> Non
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write build/bench/area.json."""
-    parser = argparse.ArgumentParser(prog="python -m bench.area", description=str(__doc__).split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="twofold bench area", description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--liberty", type=Path, default=os.environ.get("LIBERTY") or None, help="standard cells")
     parser.add_argument("--only", metavar="ELEMENT", nargs="+", help="elements to measure (default: all)")
     options = parser.parse_args(arguments)

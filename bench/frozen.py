@@ -26,19 +26,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench import area
-from bench.peers.vectors import run_vectors
-from bench.tools.console import run_benchmark
-from golden import catalog
-from golden.arrays import read_npz
-from golden.config import ArrayConfig
-from golden.formats import WeightFormat
-from hdl.emit import COMPONENTS, emit_verilog
-from support.files import write_text
-from synth.asic import asic_area
-from synth.cache import Cache, file_hash
-from synth.report import save_svg
-from train.quantizers.search import search_points
+from twofold.bench import area
+from twofold.bench.peers.vectors import run_vectors
+from twofold.bench.tools.console import run_benchmark
+from twofold.golden import catalog
+from twofold.golden.arrays import read_npz
+from twofold.golden.config import ArrayConfig
+from twofold.golden.formats import WeightFormat
+from twofold.hdl.emit import COMPONENTS, emit_verilog
+from twofold.support.files import write_text
+from twofold.synth.asic import asic_area
+from twofold.synth.cache import Cache, file_hash
+from twofold.synth.report import save_svg
+from twofold.train.quantizers.search import search_points
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,7 +46,7 @@ Row = dict[str, Any]
 FOLDER = Path("build/bench")
 REPORT, PICTURE = FOLDER / "frozen.json", FOLDER / "frozen.svg"
 PEERS = Path("build/venv-bench/bin/python")
-NETWORK = "bench.peers.adder_network"
+NETWORK = "twofold.bench.peers.adder_network"
 UNITS = {"ecp5": "LUT sites"}
 #: Layers of ResNet-20 with their shapes, and what is cut from them: inputs and outputs.
 LAYERS = {
@@ -301,7 +301,7 @@ def missing() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write build/bench/frozen.json and its picture."""
-    parser = argparse.ArgumentParser(prog="python -m bench.frozen", description=str(__doc__).split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="twofold bench frozen", description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--weights", type=Path, default=os.environ.get("WEIGHTS") or None, help="npz of ResNet-20")
     parser.add_argument("--liberty", type=Path, default=os.environ.get("LIBERTY") or None, help="standard cells")
     parser.add_argument("--most", type=int, default=2304, help="weights of the largest matrix (default: %(default)s)")

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bench.tools.console import run_benchmark
-from golden import catalog, layers
-from golden.formats import PointSet
-from golden.network import INPUT, Branch, Layer, Network, Tensor
-from golden.rounding import scale_multiplier
-from support.files import write_text
+from twofold.bench.tools.console import run_benchmark
+from twofold.golden import catalog, layers
+from twofold.golden.formats import PointSet
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.rounding import scale_multiplier
+from twofold.support.files import write_text
 
 REPORT = Path("build/bench/golden_speed.json")
 Runner = Callable[[Network, NDArray[np.int64]], dict[str, NDArray[np.int64]]]

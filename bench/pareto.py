@@ -13,12 +13,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from bench import area
-from bench.tools.console import run_benchmark
-from bench.utilisation import measure
-from golden.config import load_config
-from support.files import write_text
-from synth.report import save_svg
+from twofold.bench import area
+from twofold.bench.tools.console import run_benchmark
+from twofold.bench.utilisation import measure
+from twofold.golden.config import load_config
+from twofold.support.files import write_text
+from twofold.synth.report import save_svg
 
 RESULTS = Path("docs/results.json")
 REPORT = Path("build/bench/pareto.json")
@@ -96,7 +96,7 @@ def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str)
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the table and the picture."""
-    parser = argparse.ArgumentParser(prog="python -m bench.pareto", description=str(__doc__).split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="twofold bench pareto", description=str(__doc__).split("\n", 1)[0])
     parser.parse_args(arguments)
     if not area.REPORT.is_file():
         print(f"not run: it needs {area.REPORT} (make bench BENCH=area)")

@@ -21,13 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.tools.console import run_benchmark
-from support.files import write_text
-from train.convert import calibrate, convert
-from train.data import DataSet, InputFormat
-from train.loop import Training
-from train.models import build_model
-from train.recipe import Recipe, TrainSettings, load_recipe
+from twofold.bench.tools.console import run_benchmark
+from twofold.support.files import write_text
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import DataSet, InputFormat
+from twofold.train.loop import Training
+from twofold.train.models import build_model
+from twofold.train.recipe import Recipe, TrainSettings, load_recipe
 
 REPORT = Path("build/bench/qat_step.json")
 PEERS = Path("build/venv-bench/bin/python")
@@ -146,7 +146,7 @@ def measure(make: Callable[[], Step], *, steps: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
-    parser = argparse.ArgumentParser(prog="python -m bench.qat_step", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="twofold bench qat_step", description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps of each (default: %(default)s)")
     parser.add_argument("--recipe", type=Path, nargs="+", help="recipes (default: all of method 'qat')")
     parser.add_argument("--brevitas", action="store_true", help="only Brevitas, as one line of JSON")
@@ -177,7 +177,9 @@ def _peer(steps: int) -> dict[str, float] | str:
     if not PEERS.exists():
         return f"not run: there is no {PEERS}"
     done = subprocess.run(
-        [str(PEERS), "-m", "bench.qat_step", "--brevitas", "--steps", str(steps)], capture_output=True, text=True
+        [str(PEERS), "-m", "twofold.bench.qat_step", "--brevitas", "--steps", str(steps)],
+        capture_output=True,
+        text=True,
     )
     lines = done.stdout.splitlines()
     if done.returncode or not lines:

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.tools.console import run_benchmark
-from golden import catalog
-from golden.arrays import read_npz
-from golden.formats import WeightFormat
-from support.files import write_text
-from train.quantizers.search import objective, search_points
-from train.quantizers.search_rows import SortedRow
+from twofold.bench.tools.console import run_benchmark
+from twofold.golden import catalog
+from twofold.golden.arrays import read_npz
+from twofold.golden.formats import WeightFormat
+from twofold.support.files import write_text
+from twofold.train.quantizers.search import objective, search_points
+from twofold.train.quantizers.search_rows import SortedRow
 
 Array = NDArray[np.float64]
 REPORT = Path("build/bench/qps_search.json")
@@ -132,7 +132,7 @@ def measure(weights: Array, fmt: WeightFormat, *, sample: int, repeats: int) -> 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report. Fails if the peer's error is smaller."""
-    parser = argparse.ArgumentParser(prog="python -m bench.qps_search", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="twofold bench qps_search", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", type=Path, help="npz with an array of 64x64x3x3 (default: synthetic weights)")
     parser.add_argument("--bits", type=int, default=4, choices=(2, 3, 4))
     parser.add_argument("--sample", type=int, default=100, help="subsets timed for the peer (default: %(default)s)")

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.tools.console import run_benchmark
-from golden.config import ArrayConfig, load_config
-from golden.image import Image, input_frame, read_output
-from golden.network import Network
-from golden.random_network import random_inputs, random_network
-from hdl.emit import emit, top_name
-from mapper.compiler import compile_network
-from sim import fast, runner, settings, tools
-from sim.inference import Inference
-from support.files import write_text
+from twofold.bench.tools.console import run_benchmark
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.network import Network
+from twofold.golden.random_network import random_inputs, random_network
+from twofold.hdl.emit import emit, top_name
+from twofold.mapper.compiler import compile_network
+from twofold.sim import fast, runner, settings, tools
+from twofold.sim.inference import Inference
+from twofold.support.files import write_text
 
 REPORT = Path("build/bench/sim_speed.json")
 SEED = 3
@@ -72,7 +72,7 @@ def run_cocotb(config: ArrayConfig, count: int) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     values = settings.write(config, seed=SEED, inputs=count, file=str(file))
-    (result,) = runner.run(design, "bench.peers.inferences", settings=values, seed=SEED)
+    (result,) = runner.run(design, "twofold.bench.peers.inferences", settings=values, seed=SEED)
     if not result.passed:
         raise RuntimeError(f"Bench must pass, not fail: {result.message}")
     table = json.loads(file.read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def measure(config: ArrayConfig, *, count: int, repeats: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report. Fails if the two differ in an integer or a cycle."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sim_speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="twofold bench sim_speed", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, nargs="+", default=[Path("configs/log_4x4.toml")], help="builds")
     parser.add_argument("--inputs", type=int, default=5, help="inferences under cocotb (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=50, help="times that the host does them (default: %(default)s)")

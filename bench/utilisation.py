@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 
-from bench.tools.console import run_benchmark
-from golden.config import ArrayConfig, load_config
-from golden.network import Network
-from golden.timing import SPENT
-from mapper.compiler import compile_network
-from support.files import write_text
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.models import build_model
-from train.recipe import parse_recipe
-from train.snap import snap
+from twofold.bench.tools.console import run_benchmark
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.network import Network
+from twofold.golden.timing import SPENT
+from twofold.mapper.compiler import compile_network
+from twofold.support.files import write_text
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.models import build_model
+from twofold.train.recipe import parse_recipe
+from twofold.train.snap import snap
 
 REPORT = Path("build/bench/utilisation.json")
 BUILDS = tuple(Path(f"configs/{kind}_{size}.toml") for kind in ("log", "subset") for size in ("8x8", "16x16"))
@@ -90,7 +90,7 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
-    parser = argparse.ArgumentParser(prog="python -m bench.utilisation", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="twofold bench utilisation", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, nargs="+", default=list(BUILDS), help="builds")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""``python -m boards build|run``: a bitstream for a board; an image and inputs to a board over its serial line."""
+"""``twofold board build|run``: a bitstream for a board; an image and inputs to a board over its serial line."""
 
 import argparse
 import json
@@ -8,25 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from boards.build import BOARDS, build
-from boards.host import Board, SerialPort
-from golden import image_folder
-from golden.arrays import read_npy
-from golden.image import input_frame, read_output
-from support.console import run_command
-from support.files import write_text
+from twofold.boards.build import BOARDS, build
+from twofold.boards.host import Board, SerialPort
+from twofold.golden import image_folder
+from twofold.golden.arrays import read_npy
+from twofold.golden.image import input_frame, read_output
+from twofold.support.console import run_command
+from twofold.support.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a bitstream or talk to a board; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m boards", description="The machine on real boards.")
+    parser = argparse.ArgumentParser(prog="twofold board", description="The machine on real boards.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("build", help="make a bitstream")
     make.add_argument("board", choices=BOARDS)
     make.add_argument("--config", type=Path, help="build, a TOML file (default: the board's own)")
     make.add_argument("--out", type=Path, default=Path("build/bitstream"), help="folder to write to")
     run = commands.add_parser("run", help="load an image into a board, run inputs, print the outputs' classes")
-    run.add_argument("image", type=Path, help="image folder, made by python -m mapper for the board's build")
+    run.add_argument("image", type=Path, help="image folder, made by twofold map for the board's build")
     run.add_argument("inputs", type=Path, help="NumPy file with integer inputs, (N, C, H, W) or (C, H, W)")
     run.add_argument("--port", default="/dev/ttyUSB0", help="serial port")
     run.add_argument("--baud", type=int, default=1_000_000, help="bits a second")

@@ -4,8 +4,8 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.protocol import Code
-from golden.isa import STREAM_BITS
+from twofold.boards.protocol import Code
+from twofold.golden.isa import STREAM_BITS
 
 #: The machine's ports as seen from the bridge, but for the write strobes and protections, which are constant.
 MACHINE = {

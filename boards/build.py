@@ -8,11 +8,11 @@ from typing import Any
 
 from amaranth import Elaboratable, Module
 
-from boards.machine import SerialMachine
-from golden.config import ArrayConfig, load_config
-from support.files import write_text
-from synth.fpga import ECP5_MACHINE, ICE40, Technology, describe_path
-from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
+from twofold.boards.machine import SerialMachine
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.support.files import write_text
+from twofold.synth.fpga import ECP5_MACHINE, ICE40, Technology, describe_path
+from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
 
 FOLDER = Path(__file__).parent
 

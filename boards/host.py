@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from boards.protocol import REPLY_BYTES, Code, frame_bytes, read_bytes, write_bytes
-from golden.isa import REGISTERS
+from twofold.boards.protocol import REPLY_BYTES, Code, frame_bytes, read_bytes, write_bytes
+from twofold.golden.isa import REGISTERS
 
 
 class Line(Protocol):

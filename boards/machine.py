@@ -4,10 +4,10 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.bridge import MACHINE, Bridge
-from boards.uart import Receiver, Transmitter
-from golden.config import ArrayConfig
-from hdl.top import Twofold
+from twofold.boards.bridge import MACHINE, Bridge
+from twofold.boards.uart import Receiver, Transmitter
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.top import Twofold
 
 
 class SerialMachine(wiring.Component):

@@ -1,4 +1,4 @@
-"""``python -m demo``: train, quantize, export, emit, simulate, verify, on real images; one table at the end."""
+"""``twofold demo``: train, quantize, export, emit, simulate, verify, on real images; one table at the end."""
 
 import argparse
 import sys
@@ -8,18 +8,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from demo import report
-from demo.steps import command
-from demo.variants import VARIANTS, run_variant
-from support.console import run_command
-from train import pipelines
-from train.data import handwritten_digits
-from train.runs import use_threads
+from twofold.demo import report
+from twofold.demo.steps import command
+from twofold.demo.variants import VARIANTS, run_variant
+from twofold.support.console import run_command
+from twofold.train import pipelines
+from twofold.train.data import handwritten_digits
+from twofold.train.runs import use_threads
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(prog="python -m demo", description="The main job on real images.")
+    parser = argparse.ArgumentParser(prog="twofold demo", description="The main job on real images.")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder to write to")
     parser.add_argument("--rtl-seconds", type=float, default=40.0, help="RTL simulation a variant, at least 100 images")
     parser.add_argument("--rtl-images", type=int, help="most held-out images for the RTL (all)")

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from demo.variants import Outcome
-from golden.timing import SPENT
-from train.data import DataSet
+from twofold.demo.variants import Outcome
+from twofold.golden.timing import SPENT
+from twofold.train.data import DataSet
 
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from jinja2 import Environment
 from rich.table import Table
 
-from demo import pictures, steps
-from demo.pictures import encoded
-from demo.variants import Outcome
-from support.files import write_text
-from train.data import DataSet
+from twofold.demo import pictures, steps
+from twofold.demo.pictures import encoded
+from twofold.demo.variants import Outcome
+from twofold.support.files import write_text
+from twofold.train.data import DataSet
 
 PAGE = Path(__file__).with_name("page.html")
 

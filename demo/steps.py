@@ -3,10 +3,10 @@
 import shlex
 from pathlib import Path
 
-from demo.variants import Variant
-from golden.config import load_config
-from hdl.emit import top_name
-from train.recipe import load_recipe
+from twofold.demo.variants import Variant
+from twofold.golden.config import load_config
+from twofold.hdl.emit import top_name
+from twofold.train.recipe import load_recipe
 
 #: Where the commands keep the trained networks; the demo keeps none.
 RUNS = Path("build/runs")

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from golden import container, image_folder, layers
-from golden.config import load_config
-from golden.image import Image
-from golden.machine import Machine, infer
-from golden.network import Network
-from hdl.emit import emit, top_name
-from mapper.compiler import compile_network
-from sim.fast import build_machine, run_images
-from support.files import write_text
-from synth.multipliers import mapped_multipliers
-from train import integer, pipelines
-from train.data import DataSet
-from train.export import export
+from twofold.golden import container, image_folder, layers
+from twofold.golden.config import load_config
+from twofold.golden.image import Image
+from twofold.golden.machine import Machine, infer
+from twofold.golden.network import Network
+from twofold.hdl.emit import emit, top_name
+from twofold.mapper.compiler import compile_network
+from twofold.sim.fast import build_machine, run_images
+from twofold.support.files import write_text
+from twofold.synth.multipliers import mapped_multipliers
+from twofold.train import integer, pipelines
+from twofold.train.data import DataSet
+from twofold.train.export import export
 
 #: RTL images that run between two looks at the clock, and the fewest that run at all.
 CHUNK, FEWEST = 100, 100

@@ -1,4 +1,4 @@
-"""``python -m formal [NAME ...]``: prove the hardware's properties, and see that each proof catches a seeded fault."""
+"""``twofold prove [NAME ...]``: prove the hardware's properties, and see that each proof catches a seeded fault."""
 
 import argparse
 import json
@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from formal.properties import PROPERTIES
-from formal.runner import OUTPUT, ProofResult, obligations, run
-from support.console import run_command
-from support.files import write_text
+from twofold.formal.properties import PROPERTIES
+from twofold.formal.runner import OUTPUT, ProofResult, obligations, run
+from twofold.support.console import run_command
+from twofold.support.files import write_text
 
 
 def _table(results: list[ProofResult]) -> Table:
@@ -38,7 +38,7 @@ def _table(results: list[ProofResult]) -> Table:
 def main(arguments: list[str] | None = None) -> int:
     """Prove what is asked for; 1 if anything is not proven or a fault is not caught, 2 if it could not be run."""
     names = [checker.__name__ for checker in PROPERTIES]
-    parser = argparse.ArgumentParser(prog="python -m formal", description=__doc__)
+    parser = argparse.ArgumentParser(prog="twofold prove", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all if none is given")
     parser.add_argument("--short", action="store_true", help="the quick ones only, each for one build")
     parser.add_argument("--jobs", type=int, default=2, help="proofs at a time")

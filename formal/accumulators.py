@@ -3,12 +3,12 @@
 from amaranth import Cat, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import data
 
-from formal.builds import SMALL
-from formal.checker import Checker
-from formal.faults import Fault
-from formal.memories import Memory
-from golden.config import bits_for
-from hdl.layouts import accumulators_layout
+from twofold.formal.builds import SMALL
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.formal.memories import Memory
+from twofold.golden.config import bits_for
+from twofold.hdl.layouts import accumulators_layout
 
 
 class AccumulatorUpdates(Checker):

@@ -2,8 +2,8 @@
 
 from amaranth import Cat, Module, Mux, Signal, Value, signed
 
-from formal.checker import Checker
-from formal.faults import Fault
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
 
 
 class Product(Checker):

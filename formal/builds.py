@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from golden.catalog import SUBSET_MENUS
-from golden.config import ArrayConfig, load_config
+from twofold.golden.catalog import SUBSET_MENUS
+from twofold.golden.config import ArrayConfig, load_config
 
 CONFIGS = Path("configs")
 

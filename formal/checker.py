@@ -7,9 +7,9 @@ from amaranth import ClockSignal, Elaboratable, Instance, Module, Mux, ResetSign
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
-from formal.faults import Fault
-from golden.config import ArrayConfig
-from hdl import emit
+from twofold.formal.faults import Fault
+from twofold.golden.config import ArrayConfig
+from twofold.hdl import emit
 
 #: Name of the checker's module, and of the component's instance in it.
 TOP, INSTANCE = "check", "dut"

@@ -3,11 +3,11 @@
 from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data
 
-from formal.builds import SMALL
-from formal.checker import Checker
-from formal.faults import Fault
-from golden.config import bits_for
-from hdl.layouts import tag_layout
+from twofold.formal.builds import SMALL
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden.config import bits_for
+from twofold.hdl.layouts import tag_layout
 
 
 class ComputeTags(Checker):

@@ -2,11 +2,11 @@
 
 from amaranth import Array, Cat, Module, Mux, Signal, signed
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden.catalog import log_points
-from golden.config import ArrayConfig, bits_for
-from hdl.layouts import fields_layout
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden.catalog import log_points
+from twofold.golden.config import ArrayConfig, bits_for
+from twofold.hdl.layouts import fields_layout
 
 
 class LogDecoder(Checker):

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from hdl import emit
+from twofold.hdl import emit
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Fault:
         ValueError
             If the file does not hold the text exactly once.
         """
-        path = Path(importlib.import_module(f"hdl.{self.file}").__file__ or "")
+        path = Path(importlib.import_module(f"twofold.hdl.{self.file}").__file__ or "")
         text = path.read_text(encoding="utf-8")
         if text.count(self.old) != 1:
             raise ValueError(
@@ -55,7 +55,7 @@ def seeded(fault: Fault | None) -> Iterator[None]:
     if fault is None:
         yield
         return
-    faulty = ModuleType(f"hdl.{fault.file}")
+    faulty = ModuleType(f"twofold.hdl.{fault.file}")
     exec(compile(fault.edited(), f"hdl/{fault.file}.py", "exec"), faulty.__dict__)
     classes = {
         name: thing
@@ -68,7 +68,7 @@ def seeded(fault: Fault | None) -> Iterator[None]:
             {key: classes[made.__name__] for key, made in emit.COMPONENTS.items() if made.__name__ in classes},
         )
     ]
-    for module in [module for name, module in list(sys.modules.items()) if name.startswith("hdl.")]:
+    for module in [module for name, module in list(sys.modules.items()) if name.startswith("twofold.hdl.")]:
         changes += [mock.patch.object(module, name, made) for name, made in classes.items() if hasattr(module, name)]
     for change in changes:
         change.start()

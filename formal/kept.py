@@ -6,9 +6,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from formal import prover
-from formal.prover import CUT, Answer, Task, prove, refute
-from support.files import write_text
+from twofold.formal import prover
+from twofold.formal.prover import CUT, Answer, Task, prove, refute
+from twofold.support.files import write_text
 
 
 def proof(task: Task, depth: int, folder: Path, kept: Path) -> Answer:

@@ -3,11 +3,11 @@
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden import isa
-from golden.isa import FRAME_MAGIC, STREAM_BITS, Error, Section
-from hdl.layouts import fields_layout
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden import isa
+from twofold.golden.isa import FRAME_MAGIC, STREAM_BITS, Error, Section
+from twofold.hdl.layouts import fields_layout
 
 #: Parts of a frame, by the numbers that Amaranth gives the loader's states.
 MAGIC, BUILD, DROP, HEADER, ADDRESS, CHECKSUM, LINE = range(7)

@@ -2,7 +2,7 @@
 
 from amaranth import Value
 
-from formal.checker import Checker
+from twofold.formal.checker import Checker
 
 
 class Memory:

@@ -1,6 +1,6 @@
 """All properties, in the order in which they are proven: long proofs first."""
 
-from formal import (
+from twofold.formal import (
     accumulators,
     array,
     compute,
@@ -14,7 +14,7 @@ from formal import (
     window,
     wiring,
 )
-from formal.checker import Checker
+from twofold.formal.checker import Checker
 
 PROPERTIES: tuple[type[Checker], ...] = (
     *requantiser.PROPERTIES,

@@ -10,11 +10,11 @@ from unittest import mock
 import bitwuzla
 from amaranth.back import rtlil
 
-from formal.checker import INSTANCE, TOP, Checker, Emitted
-from formal.faults import Fault, seeded
-from golden.config import ArrayConfig
-from hdl import emit
-from synth.yosys import run_yosys
+from twofold.formal.checker import INSTANCE, TOP, Checker, Emitted
+from twofold.formal.faults import Fault, seeded
+from twofold.golden.config import ArrayConfig
+from twofold.hdl import emit
+from twofold.synth.yosys import run_yosys
 
 #: Longest that the solver may take for one question (s).
 TIME_LIMIT = 120

@@ -2,11 +2,11 @@
 
 from amaranth import Cat, Const, Module, Mux, Signal
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden import isa
-from golden.config import MACHINE_VERSION
-from golden.isa import REGISTERS, Error
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden import isa
+from twofold.golden.config import MACHINE_VERSION
+from twofold.golden.isa import REGISTERS, Error
 
 OKAY, SLVERR = 0, 2
 

@@ -2,11 +2,11 @@
 
 from amaranth import Array, Module, Mux, Signal, Value, signed
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden import isa
-from golden.config import bits_for
-from hdl.layouts import fields_layout
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden import isa
+from twofold.golden.config import bits_for
+from twofold.hdl.layouts import fields_layout
 
 
 class _Unit(Checker):

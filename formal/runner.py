@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from formal import builds, kept
-from formal.checker import Checker
-from formal.prover import prepare
-from golden.config import ArrayConfig
+from twofold.formal import builds, kept
+from twofold.formal.checker import Checker
+from twofold.formal.prover import prepare
+from twofold.golden.config import ArrayConfig
 
 OUTPUT = Path("build/formal")
 

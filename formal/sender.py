@@ -2,11 +2,11 @@
 
 from amaranth import Module, Mux, Signal
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden import isa
-from golden.config import bits_for
-from golden.isa import STREAM_BITS, Section
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden import isa
+from twofold.golden.config import bits_for
+from twofold.golden.isa import STREAM_BITS, Section
 
 
 class SenderFrames(Checker):

@@ -4,12 +4,12 @@ from typing import Any, ClassVar
 
 from amaranth import Cat, Module, Mux, Signal
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden import isa
-from golden.config import bits_for
-from golden.isa import OPCODE_BITS, Opcode, Section
-from hdl.layouts import fields_layout
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden import isa
+from twofold.golden.config import bits_for
+from twofold.golden.isa import OPCODE_BITS, Opcode, Section
+from twofold.hdl.layouts import fields_layout
 
 #: The sequencer's states, by Amaranth's numbers.
 IDLE, FETCH, DECODE, OFFER, SETTLE, SEND, OVERRUN = range(7)

@@ -3,14 +3,14 @@
 from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from formal.builds import SMALL
-from formal.checker import Checker
-from formal.faults import Fault
-from formal.sequencer import DECODE, FETCH, IDLE, OFFER, OVERRUN, SEND, SETTLE
-from golden import isa
-from golden.config import bits_for
-from golden.isa import OPCODE_BITS, Opcode, Section
-from hdl.layouts import fields_layout
+from twofold.formal.builds import SMALL
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.formal.sequencer import DECODE, FETCH, IDLE, OFFER, OVERRUN, SEND, SETTLE
+from twofold.golden import isa
+from twofold.golden.config import bits_for
+from twofold.golden.isa import OPCODE_BITS, Opcode, Section
+from twofold.hdl.layouts import fields_layout
 
 
 class SequencerTiming(Checker):

@@ -4,9 +4,9 @@ from typing import Any
 
 from amaranth import Cat, Module, Signal, Value, signed
 
-from formal.checker import Checker
-from formal.faults import Fault
-from golden.config import ArrayConfig, bits_for
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.golden.config import ArrayConfig, bits_for
 
 
 def fits(config: ArrayConfig, window: Any, x: Any, y: Any) -> Any:

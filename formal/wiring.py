@@ -7,15 +7,15 @@ from unittest import mock
 from amaranth import Cat, Const, Instance, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 
-from formal.builds import SMALL
-from formal.checker import Checker
-from formal.faults import Fault
-from formal.memories import Memory
-from golden import isa
-from golden.config import ArrayConfig, bits_for
-from golden.isa import Section
-from hdl import emit
-from hdl.control import AXI_LITE
+from twofold.formal.builds import SMALL
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.formal.memories import Memory
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig, bits_for
+from twofold.golden.isa import Section
+from twofold.hdl import emit
+from twofold.hdl.control import AXI_LITE
 
 #: The parts of the machine, by their names in it.
 PARTS = ("control", "loader", "sequencer", "decoder", "compute", "requantiser", "sender")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from support.reading import LARGEST, check_file, read_bytes
+from twofold.support.reading import LARGEST, check_file, read_bytes
 
 #: What the readers of NumPy and of zip files raise on damaged files.
 _DAMAGED = (

@@ -1,6 +1,6 @@
 """Named weight formats and point sets, each with its source."""
 
-from golden.formats import PointSet, WeightFormat, digit_levels
+from twofold.golden.formats import PointSet, WeightFormat, digit_levels
 
 
 def log_format(bits: int, *, asymmetric: bool = False) -> WeightFormat:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
-from golden import catalog
-from golden.formats import WeightFormat
-from support.tables import read_toml
+from twofold.golden import catalog
+from twofold.golden.formats import WeightFormat
+from twofold.support.tables import read_toml
 
 PES = ("log", "subset")
 #: How a PE picks a shift: multiplexers (smaller in look-up tables) or AND-OR gates (smaller in standard cells).

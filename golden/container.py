@@ -12,11 +12,11 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from golden.formats import PointSet, WeightFormat
-from golden.network import Branch, Layer, Network, Tensor
-from support.folders import recover, replace_folder
-from support.reading import LARGEST, read_bytes
-from support.tables import read_json
+from twofold.golden.formats import PointSet, WeightFormat
+from twofold.golden.network import Branch, Layer, Network, Tensor
+from twofold.support.folders import recover, replace_folder
+from twofold.support.reading import LARGEST, read_bytes
+from twofold.support.tables import read_json
 
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike, NDArray
 
-from golden.network import Branch
+from twofold.golden.network import Branch
 
 #: Bytes of unfolded windows made at once: they should still lie in the cache when the product reads them.
 UNFOLD_BYTES = 1 << 22

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import catalog
-from golden.formats import PointSet
+from twofold.golden import catalog
+from twofold.golden.formats import PointSet
 
 
 def digit_codes(values: NDArray[np.int64], points: PointSet) -> tuple[NDArray[np.uint8], tuple[int, ...]]:

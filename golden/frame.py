@@ -3,10 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from golden.config import ArrayConfig
-from golden.isa import FRAME_MAGIC, SECTION_FIELDS, STREAM_BITS, Error, Section, line_beats, line_bits, line_count
-from golden.isa import pack as pack_fields
-from golden.isa import unpack as unpack_fields
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import (
+    FRAME_MAGIC,
+    SECTION_FIELDS,
+    STREAM_BITS,
+    Error,
+    Section,
+    line_beats,
+    line_bits,
+    line_count,
+)
+from twofold.golden.isa import pack as pack_fields
+from twofold.golden.isa import unpack as unpack_fields
 
 _BEAT = (1 << STREAM_BITS) - 1
 

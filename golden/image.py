@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import ArrayConfig
-from golden.frame import FrameError, frame, join, parse
-from golden.isa import Opcode, Section, decode, line_beats
-from golden.network import Tensor
+from twofold.golden.config import ArrayConfig
+from twofold.golden.frame import FrameError, frame, join, parse
+from twofold.golden.isa import Opcode, Section, decode, line_beats
+from twofold.golden.network import Tensor
 
 __all__ = [
     "FrameError",

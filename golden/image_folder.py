@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from golden.config import ArrayConfig
-from golden.frame import FrameError, parse
-from golden.image import Image, ImageLayer, PlacedTensor
-from golden.isa import Section, line_bits, line_count
-from golden.network import Tensor
-from support.folders import recover, replace_folder
-from support.reading import LARGEST, read_bytes
-from support.tables import read_json
+from twofold.golden.config import ArrayConfig
+from twofold.golden.frame import FrameError, parse
+from twofold.golden.image import Image, ImageLayer, PlacedTensor
+from twofold.golden.isa import Section, line_bits, line_count
+from twofold.golden.network import Tensor
+from twofold.support.folders import recover, replace_folder
+from twofold.support.reading import LARGEST, read_bytes
+from twofold.support.tables import read_json
 
 FORMAT = "twofold-image"
 VERSION = 1

@@ -7,7 +7,7 @@ dictionary name -> width (bits), least significant field first, as `WeightFormat
 from collections.abc import Mapping
 from enum import IntEnum
 
-from golden.config import ArrayConfig, bits_for
+from twofold.golden.config import ArrayConfig, bits_for
 
 
 class Opcode(IntEnum):

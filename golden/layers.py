@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from golden.convolution import BranchKernel
-from golden.network import INPUT, Layer, Network, Tensor
-from golden.rounding import rne
+from twofold.golden.convolution import BranchKernel
+from twofold.golden.network import INPUT, Layer, Network, Tensor
+from twofold.golden.rounding import rne
 
 #: Bytes of the largest activation tensor of a batch: it should stay in the cache from layer to layer.
 BATCH_BYTES = 1 << 20

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.catalog import log_points
-from golden.config import ArrayConfig
-from golden.frame import FrameError, SectionLines, parse, split
-from golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
-from golden.isa import (
+from twofold.golden.catalog import log_points
+from twofold.golden.config import ArrayConfig
+from twofold.golden.frame import FrameError, SectionLines, parse, split
+from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
+from twofold.golden.isa import (
     Error,
     Opcode,
     Section,
@@ -24,9 +24,9 @@ from golden.isa import (
     pass_fields,
     unpack,
 )
-from golden.products import product_bases
-from golden.rounding import rne
-from golden.timing import Step, cycles, timing
+from twofold.golden.products import product_bases
+from twofold.golden.rounding import rne
+from twofold.golden.timing import Step, cycles, timing
 
 Array = NDArray[np.int64]
 

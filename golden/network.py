@@ -14,7 +14,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.formats import PointSet
+from twofold.golden.formats import PointSet
 
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")

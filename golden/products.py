@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import ArrayConfig
+from twofold.golden.config import ArrayConfig
 
 
 def product_bases(config: ArrayConfig, values: NDArray[np.int64]) -> NDArray[np.int64]:

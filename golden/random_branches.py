@@ -7,10 +7,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from golden import catalog
-from golden.config import ArrayConfig
-from golden.digit_words import digit_codes
-from golden.formats import PointSet
+from twofold.golden import catalog
+from twofold.golden.config import ArrayConfig
+from twofold.golden.digit_words import digit_codes
+from twofold.golden.formats import PointSet
 
 #: Kinds of weights: one word, several words by tile, and integers written as signed digits.
 WORDS = ("one word", "two words", "uniform", "binary", "ternary")

@@ -6,8 +6,8 @@ A pure function of the instructions; no data decides how long anything takes.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from golden.config import ArrayConfig
-from golden.isa import Opcode
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Opcode
 
 #: Where a cycle can go: the array occupied; an instruction being fetched; a tile being loaded; the requantiser busy.
 SPENT = ("array", "fetch", "load", "requantiser")

@@ -1,19 +1,19 @@
-"""``python -m hdl --config configs/log_8x8.toml --out build/verilog``: Verilog and its listing, without torch."""
+"""``twofold emit --config configs/log_8x8.toml --out build/verilog``: Verilog and its listing, without torch."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from golden.config import load_config
-from hdl.emit import emit, listing, listing_markdown, top_name
-from support.console import run_command
-from support.files import write_together
+from twofold.golden.config import load_config
+from twofold.hdl.emit import emit, listing, listing_markdown, top_name
+from twofold.support.console import run_command
+from twofold.support.files import write_together
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Emit one build; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hdl", description="Emit the Verilog of a build.")
+    parser = argparse.ArgumentParser(prog="twofold emit", description="Emit the Verilog of a build.")
     parser.add_argument("--config", type=Path, required=True, help="build, a TOML file in configs/")
     parser.add_argument("--out", type=Path, default=Path("build/verilog"), help="folder to write to")
     options = parser.parse_args(arguments)

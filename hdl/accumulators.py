@@ -9,8 +9,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.layouts import accumulators_layout, sums_layout, tag_layout
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.layouts import accumulators_layout, sums_layout, tag_layout
 
 
 class Accumulators(wiring.Component):

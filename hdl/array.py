@@ -6,8 +6,8 @@ from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.column import Column
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.column import Column
 
 
 class PeArray(wiring.Component):

@@ -6,8 +6,8 @@ from amaranth import Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.pe import ProcessingElement
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.pe import ProcessingElement
 
 
 class Column(wiring.Component):

@@ -4,13 +4,13 @@ from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden import isa
-from golden.config import ArrayConfig
-from hdl.accumulators import Accumulators
-from hdl.array import PeArray
-from hdl.layouts import accumulators_layout, activations_layout, fields_layout, tag_layout, word_layout
-from hdl.operands import Operands
-from hdl.window import WindowGenerator
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.accumulators import Accumulators
+from twofold.hdl.array import PeArray
+from twofold.hdl.layouts import accumulators_layout, activations_layout, fields_layout, tag_layout, word_layout
+from twofold.hdl.operands import Operands
+from twofold.hdl.window import WindowGenerator
 
 
 class Compute(wiring.Component):

@@ -4,9 +4,9 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden import isa
-from golden.config import MACHINE_VERSION, ArrayConfig
-from golden.isa import REGISTERS, Error
+from twofold.golden import isa
+from twofold.golden.config import MACHINE_VERSION, ArrayConfig
+from twofold.golden.isa import REGISTERS, Error
 
 OKAY, SLVERR = 0, 2
 ADDRESS_BITS = 8

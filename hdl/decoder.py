@@ -4,9 +4,9 @@ from amaranth import Array, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.catalog import log_points
-from golden.config import ArrayConfig, bits_for
-from hdl.layouts import code_layout, fields_layout, word_layout
+from twofold.golden.catalog import log_points
+from twofold.golden.config import ArrayConfig, bits_for
+from twofold.hdl.layouts import code_layout, fields_layout, word_layout
 
 
 class Decoder(wiring.Component):

@@ -8,23 +8,23 @@ from amaranth.back import rtlil
 from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.lib import wiring
 
-from golden import isa
-from golden.config import MACHINE_VERSION, ArrayConfig
-from golden.isa import REGISTERS, Opcode, Section
-from hdl.accumulators import Accumulators
-from hdl.array import PeArray
-from hdl.column import Column
-from hdl.compute import Compute
-from hdl.control import Control
-from hdl.decoder import Decoder
-from hdl.loader import Loader
-from hdl.operands import Operands
-from hdl.pe import ProcessingElement
-from hdl.requantiser import Requantiser, RequantUnit
-from hdl.sender import Sender
-from hdl.sequencer import Sequencer
-from hdl.top import PORTS, Twofold
-from hdl.window import WindowGenerator
+from twofold.golden import isa
+from twofold.golden.config import MACHINE_VERSION, ArrayConfig
+from twofold.golden.isa import REGISTERS, Opcode, Section
+from twofold.hdl.accumulators import Accumulators
+from twofold.hdl.array import PeArray
+from twofold.hdl.column import Column
+from twofold.hdl.compute import Compute
+from twofold.hdl.control import Control
+from twofold.hdl.decoder import Decoder
+from twofold.hdl.loader import Loader
+from twofold.hdl.operands import Operands
+from twofold.hdl.pe import ProcessingElement
+from twofold.hdl.requantiser import Requantiser, RequantUnit
+from twofold.hdl.sender import Sender
+from twofold.hdl.sequencer import Sequencer
+from twofold.hdl.top import PORTS, Twofold
+from twofold.hdl.window import WindowGenerator
 
 #: Every component that can be emitted by itself, for its bench.
 COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {

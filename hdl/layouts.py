@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from amaranth import Shape, signed, unsigned
 from amaranth.lib import data
 
-from golden import isa
-from golden.config import ArrayConfig
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
 
 
 def fields_layout(fields: Mapping[str, int]) -> data.StructLayout:

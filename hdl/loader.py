@@ -4,10 +4,10 @@ from amaranth import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden import isa
-from golden.config import ArrayConfig, bits_for
-from golden.isa import STREAM_BITS, Error, Section
-from hdl.layouts import fields_layout
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig, bits_for
+from twofold.golden.isa import STREAM_BITS, Error, Section
+from twofold.hdl.layouts import fields_layout
 
 
 class Loader(wiring.Component):

@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
+from twofold.golden.config import ArrayConfig
 
 FORMS = ("operator", "rows", "inverted rows")
 

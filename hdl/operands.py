@@ -4,8 +4,8 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.layouts import activations_layout, operands_layout
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.layouts import activations_layout, operands_layout
 
 
 class Operands(wiring.Component):

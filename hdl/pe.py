@@ -4,8 +4,8 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.layouts import word_layout
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.layouts import word_layout
 
 
 class ProcessingElement(wiring.Component):

@@ -4,9 +4,9 @@ from amaranth import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden import isa
-from golden.config import ArrayConfig
-from hdl.layouts import fields_layout
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.layouts import fields_layout
 
 
 class RequantUnit(wiring.Component):

@@ -4,10 +4,10 @@ from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden import isa
-from golden.config import ArrayConfig
-from golden.isa import OPCODE_BITS, Opcode, Section
-from hdl.layouts import fields_layout
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import OPCODE_BITS, Opcode, Section
+from twofold.hdl.layouts import fields_layout
 
 
 class Sequencer(wiring.Component):

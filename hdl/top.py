@@ -5,17 +5,17 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect
 
-from golden import isa
-from golden.config import ArrayConfig
-from golden.isa import STREAM_BITS, Section
-from hdl.compute import Compute
-from hdl.control import AXI_LITE, Control
-from hdl.decoder import Decoder
-from hdl.layouts import activations_layout
-from hdl.loader import Loader
-from hdl.requantiser import Requantiser
-from hdl.sender import Sender
-from hdl.sequencer import Sequencer
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import STREAM_BITS, Section
+from twofold.hdl.compute import Compute
+from twofold.hdl.control import AXI_LITE, Control
+from twofold.hdl.decoder import Decoder
+from twofold.hdl.layouts import activations_layout
+from twofold.hdl.loader import Loader
+from twofold.hdl.requantiser import Requantiser
+from twofold.hdl.sender import Sender
+from twofold.hdl.sequencer import Sequencer
 
 #: The machine's ports, the same for every build; clock `clk` and reset `rst` (synchronous, active high) come on top.
 PORTS = {

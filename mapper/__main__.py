@@ -1,6 +1,6 @@
-"""``python -m mapper NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder.
+"""``twofold map NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder.
 
-``python -m mapper fit NETWORK``: which builds it fits (`mapper.commands`).
+``twofold fit NETWORK``: which builds it fits (`mapper.commands`).
 """
 
 import argparse
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from golden import container, image_folder
-from golden.config import load_config
-from golden.image import Image
-from mapper import commands
-from mapper.builds import map_network
-from support.console import run_command
+from twofold.golden import container, image_folder
+from twofold.golden.config import load_config
+from twofold.golden.image import Image
+from twofold.mapper import commands
+from twofold.mapper.builds import map_network
+from twofold.support.console import run_command
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = command(arguments)
     except (OSError, ValueError, TypeError) as error:
-        print(f"python -m mapper: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"twofold map: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(text)
     return 0
@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _map(arguments: list[str]) -> str:
     parser = _Parser(
-        prog="python -m mapper",
+        prog="twofold map",
         description="Map a quantized network to the memory image of a build.",
-        epilog="python -m mapper fit NETWORK: which builds a network fits, and the smallest build file that does",
+        epilog="twofold fit NETWORK: which builds a network fits, and the smallest build file that does",
     )
     parser.add_argument("network", type=Path, help="folder of the quantized network")
     parser.add_argument("--config", type=Path, required=True, help="build, a TOML file of configs/")
@@ -50,7 +50,7 @@ def _map(arguments: list[str]) -> str:
 
 
 def _fit(arguments: list[str]) -> str:
-    parser = _Parser(prog="python -m mapper fit", description=commands.__doc__)
+    parser = _Parser(prog="twofold fit", description=commands.__doc__)
     commands.add_arguments(parser)
     return commands.fit(parser.parse_args(arguments[1:])).rstrip("\n")
 

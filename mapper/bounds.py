@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import ArrayConfig
-from golden.network import INPUT, Layer, Network
+from twofold.golden.config import ArrayConfig
+from twofold.golden.network import INPUT, Layer, Network
 
 Array = NDArray[np.int64]
 

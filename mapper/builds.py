@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from golden.config import ArrayConfig, load_config
-from golden.image import Image
-from golden.network import Network
-from mapper.checks import used_points
-from mapper.compiler import compile_network
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.image import Image
+from twofold.golden.network import Network
+from twofold.mapper.checks import used_points
+from twofold.mapper.compiler import compile_network
 
 BUILDS = Path("configs")
 
@@ -45,7 +45,7 @@ def advice(network: Network) -> str:
     """Which build to take, in a line."""
     found = first_fit(network)
     if found is None:
-        return f"It fits none of {BUILDS}/: `python -m mapper fit NETWORK` gives the smallest build file that it does"
+        return f"It fits none of {BUILDS}/: `twofold fit NETWORK` gives the smallest build file that it does"
     return f"It fits {found[0]}"
 
 

@@ -1,11 +1,11 @@
 """What a build cannot do, said before anything is made."""
 
-from golden.catalog import log_points
-from golden.config import ArrayConfig
-from golden.isa import Section, channel_fields, line_count, window_fields
-from golden.network import Layer, Network, Tensor
-from golden.rounding import csd
-from mapper.bounds import accumulator_bits
+from twofold.golden.catalog import log_points
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Section, channel_fields, line_count, window_fields
+from twofold.golden.network import Layer, Network, Tensor
+from twofold.golden.rounding import csd
+from twofold.mapper.bounds import accumulator_bits
 
 
 class FitError(ValueError):

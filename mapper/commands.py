@@ -1,4 +1,4 @@
-"""``python -m mapper fit NETWORK``: which builds a network fits, and the smallest build file that does."""
+"""``twofold fit NETWORK``: which builds a network fits, and the smallest build file that does."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from golden import container
-from golden.config import load_config
-from mapper.fit import DEPTHS, Fit, best, toml, try_build
-from support.files import write_text
+from twofold.golden import container
+from twofold.golden.config import load_config
+from twofold.mapper.fit import DEPTHS, Fit, best, toml, try_build
+from twofold.support.files import write_text
 
 #: Columns of a table that goes to a file or a pipe.
 WIDTH = 200

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-from golden.config import ArrayConfig
-from golden.image import Image, ImageLayer, PlacedTensor
-from golden.isa import Opcode, Section, channel_fields, encode, pack
-from golden.network import INPUT, Layer, Network
-from golden.rounding import csd
-from golden.timing import Clock, cycles, spent
-from mapper.bounds import accumulator_bits
-from mapper.checks import check_memory, check_network, used_points
-from mapper.chunks import choices
-from mapper.memory import allocate, feature_lines
-from mapper.schedule import Instruction, Layout, Scheduler, State, needs_clear, zero_block
-from mapper.tiles import OutputTile, output_tiles
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image, ImageLayer, PlacedTensor
+from twofold.golden.isa import Opcode, Section, channel_fields, encode, pack
+from twofold.golden.network import INPUT, Layer, Network
+from twofold.golden.rounding import csd
+from twofold.golden.timing import Clock, cycles, spent
+from twofold.mapper.bounds import accumulator_bits
+from twofold.mapper.checks import check_memory, check_network, used_points
+from twofold.mapper.chunks import choices
+from twofold.mapper.memory import allocate, feature_lines
+from twofold.mapper.schedule import Instruction, Layout, Scheduler, State, needs_clear, zero_block
+from twofold.mapper.tiles import OutputTile, output_tiles
 
 
 @dataclass(frozen=True)

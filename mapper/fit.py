@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
-from golden.config import ArrayConfig
-from golden.image import Image
-from golden.isa import Opcode, Section, decode, line_bits, line_count
-from golden.network import Network
-from mapper.bounds import accumulator_bits
-from mapper.compiler import compile_network
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image
+from twofold.golden.isa import Opcode, Section, decode, line_bits, line_count
+from twofold.golden.network import Network
+from twofold.mapper.bounds import accumulator_bits
+from twofold.mapper.compiler import compile_network
 
 #: The key of each memory whose depth is a build's choice.
 DEPTHS = {

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from golden.config import ArrayConfig
-from golden.network import INPUT, Network
+from twofold.golden.config import ArrayConfig
+from twofold.golden.network import INPUT, Network
 
 
 def tensor_lines(config: ArrayConfig, shape: tuple[int, int, int]) -> int:

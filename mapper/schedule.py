@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import ArrayConfig
-from golden.isa import Opcode, pass_fields
-from golden.network import Layer
-from golden.timing import Clock, Step
-from mapper.chunks import Chunk
-from mapper.tiles import Geometry, OutputTile, TilePass, reached
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Opcode, pass_fields
+from twofold.golden.network import Layer
+from twofold.golden.timing import Clock, Step
+from twofold.mapper.chunks import Chunk
+from twofold.mapper.tiles import Geometry, OutputTile, TilePass, reached
 
 Instruction = tuple[Opcode, dict[str, int]]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.config import ArrayConfig
-from golden.formats import PointSet
-from golden.network import Branch, Layer, Network
-from golden.products import column_constants, idle_sum
+from twofold.golden.config import ArrayConfig
+from twofold.golden.formats import PointSet
+from twofold.golden.network import Branch, Layer, Network
+from twofold.golden.products import column_constants, idle_sum
 
 
 @dataclass(frozen=True)

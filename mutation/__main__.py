@@ -1,4 +1,4 @@
-"""``python -m mutation rtl|python``: seeds faults and reports who finds them; build/mutation/report.json."""
+"""``twofold mutate rtl|python``: seeds faults and reports who finds them; build/mutation/report.json."""
 
 import argparse
 import json
@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mutation import python, rtl
-from mutation.builds import BUILDS
-from sim.tools import ToolError
-from support.console import run_command
-from support.files import write_text
+from twofold.mutation import python, rtl
+from twofold.mutation.builds import BUILDS
+from twofold.sim.tools import ToolError
+from twofold.support.console import run_command
+from twofold.support.files import write_text
 
 OUTPUT = Path("build/mutation")
 KINDS = ("rtl", "python")
@@ -20,7 +20,7 @@ KINDS = ("rtl", "python")
 
 def main(arguments: list[str] | None = None) -> int:
     """Seeds faults; returns 0 if the aim is met, 1 if not, 2 if it could not be run."""
-    parser = argparse.ArgumentParser(prog="python -m mutation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="twofold mutate", description=__doc__)
     parser.add_argument(
         "kinds", nargs="*", metavar="rtl|python", help="what to seed faults into; both if none is given"
     )

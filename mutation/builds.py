@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from golden.config import ArrayConfig
+from twofold.golden.config import ArrayConfig
 
 _SMALL: dict[str, Any] = {
     "rows": 4,

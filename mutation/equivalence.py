@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mutation.netlist import TOP, Mutant, Netlist
-from support.files import write_text
-from synth.yosys import run_yosys
+from twofold.mutation.netlist import TOP, Mutant, Netlist
+from twofold.support.files import write_text
+from twofold.synth.yosys import run_yosys
 
 #: Longest that the solver may take (s).
 TIMEOUT = 60

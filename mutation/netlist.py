@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from golden.config import ArrayConfig
-from hdl.emit import COMPONENTS, emit, emit_component, top_name
-from mutation.isomorphism import match_cells
-from support.files import write_text
-from synth.yosys import run_yosys
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import COMPONENTS, emit, emit_component, top_name
+from twofold.mutation.isomorphism import match_cells
+from twofold.support.files import write_text
+from twofold.synth.yosys import run_yosys
 
 #: Name of the machine's own cells, those in no component: memories and what lies between components.
 TOP = "top"

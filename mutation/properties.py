@@ -3,10 +3,10 @@
 from dataclasses import replace
 from functools import cache
 
-from formal.checker import Checker
-from formal.properties import PROPERTIES
-from formal.prover import Answer, Task, prepare, prove, refute
-from mutation.netlist import Mutant, Netlist
+from twofold.formal.checker import Checker
+from twofold.formal.properties import PROPERTIES
+from twofold.formal.prover import Answer, Task, prepare, prove, refute
+from twofold.mutation.netlist import Mutant, Netlist
 
 
 def broken(netlist: Netlist, mutant: Mutant) -> str | None:

@@ -15,15 +15,15 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from golden.config import ArrayConfig
-from hdl.emit import top_name
-from mutation.equivalence import equivalent
-from mutation.netlist import Mutant, Netlist, prepare
-from mutation.properties import broken
-from mutation.suite import HostTest, tasks
-from sim import fast, runner, settings, tools
-from sim.files import hash_of
-from support.files import write_text
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import top_name
+from twofold.mutation.equivalence import equivalent
+from twofold.mutation.netlist import Mutant, Netlist, prepare
+from twofold.mutation.properties import broken
+from twofold.mutation.suite import HostTest, tasks
+from twofold.sim import fast, runner, settings, tools
+from twofold.sim.files import hash_of
+from twofold.support.files import write_text
 
 #: Faults that nothing within the machine's contract can show, with the reason.
 REASONS = Path(__file__).parent / "unreachable.toml"
@@ -124,7 +124,7 @@ class Campaign:
         design = runner.build(self.netlist.component(name), f"twofold_{name}", simulator=_component_simulator())
         values = settings.write(self.config, seed=self.seed, networks=3, programs=5, damaged=200)
         results = runner.run(
-            design, f"sim.bench_{name}", settings=values, seed=self.seed, plusargs=[f"+mutant={mutant.number}"]
+            design, f"twofold.sim.bench_{name}", settings=values, seed=self.seed, plusargs=[f"+mutant={mutant.number}"]
         )
         failed = [result.test for result in results if not result.passed]
         return Verdict(KILLED, f"bench {name}: {failed[0]}") if failed else None

@@ -1,4 +1,4 @@
-"""``python -m sim``: cocotb benches of the components and of the whole machine; ``--random N`` for random networks."""
+"""``twofold sim``: cocotb benches of the components and of the whole machine; ``--random N`` for random networks."""
 
 import argparse
 import importlib
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from golden import container
-from golden.config import ArrayConfig, load_config
-from golden.image import Image
-from golden.network import Network
-from hdl.emit import emit, emit_component, top_name
-from mapper.builds import describe
-from sim import gates, network, runner, settings, tools
-from sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
-from support.console import run_command
+from twofold.golden import container
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.image import Image
+from twofold.golden.network import Network
+from twofold.hdl.emit import emit, emit_component, top_name
+from twofold.mapper.builds import describe
+from twofold.sim import gates, network, runner, settings, tools
+from twofold.sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
+from twofold.support.console import run_command
 
 DEFAULT_CONFIGS = (Path("configs/log_4x4.toml"), Path("configs/subset_4x4.toml"))
 #: Benches of the whole machine; every other `bench_<component>` is of that component alone.
@@ -39,7 +39,7 @@ def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> li
     design = runner.build(text, top, simulator=options.sim, waves=options.waves)
     values = settings.write(config, seed=options.seed, networks=options.networks, programs=5, damaged=200)
     results = runner.run(
-        design, f"sim.bench_{name}", settings=values, seed=options.seed, unknown=name in MACHINE_BENCHES
+        design, f"twofold.sim.bench_{name}", settings=values, seed=options.seed, unknown=name in MACHINE_BENCHES
     )
     command = _command(config, options, options.seed, name, "--networks", str(options.networks))
     return [_repeatable(_named(result, config), options.seed, command) for result in results]
@@ -52,7 +52,7 @@ def run_network(image: Image, mine: Network, options: argparse.Namespace) -> lis
     values = settings.write(
         config, seed=options.seed, network=str(options.network.resolve()), image=str(network.kept(image))
     )
-    results = runner.run(design, "sim.network_bench", settings=values, seed=options.seed, unknown=True)
+    results = runner.run(design, "twofold.sim.network_bench", settings=values, seed=options.seed, unknown=True)
     if options.reference:
         results.append(check_reference(mine, options.seed, _function(options.reference)))
     return [_named(result, config) for result in results]
@@ -75,7 +75,7 @@ def _command(config: ArrayConfig, options: argparse.Namespace, seed: int, *more:
     choice = ["--sim", options.sim] if options.sim != "verilator" else []
     gate = ["--gates", options.gates] if options.gates else []
     reference = ["--reference", options.reference] if options.reference else []
-    return shlex.join(["python", "-m", "sim", *more, *build, *choice, *gate, *reference, "--seed", str(seed)])
+    return shlex.join(["twofold", "sim", *more, *build, *choice, *gate, *reference, "--seed", str(seed)])
 
 
 def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterator[runner.BenchResult]:
@@ -138,7 +138,7 @@ def _function(path: str) -> Reference:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    parser = argparse.ArgumentParser(prog="twofold sim", description=__doc__)
     parser.add_argument("benches", nargs="*", help=f"of {', '.join(bench_names())}; all if none is given")
     parser.add_argument("--sim", choices=tools.SIMULATORS, default="verilator")
     parser.add_argument("--config", type=Path, action="append", help="builds, TOML files; may be given several times")

@@ -4,11 +4,11 @@ import random
 
 import cocotb
 
-from golden import isa
-from golden.config import bits_for
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, join, split, struct
+from twofold.golden import isa
+from twofold.golden.config import bits_for
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, join, split, struct
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

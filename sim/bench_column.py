@@ -4,9 +4,9 @@ import random
 
 import cocotb
 
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, all_words, join, product, word_bits
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, all_words, join, product, word_bits
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -4,13 +4,13 @@ import random
 
 import cocotb
 
-from golden import isa
-from sim import settings
-from sim.bench_accumulators import wrap
-from sim.bench_window import draw as draw_window
-from sim.bench_window import positions
-from sim.compare import equal
-from sim.component import Driver, all_words, join, product, split, struct, word_bits
+from twofold.golden import isa
+from twofold.sim import settings
+from twofold.sim.bench_accumulators import wrap
+from twofold.sim.bench_window import draw as draw_window
+from twofold.sim.bench_window import positions
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, all_words, join, product, split, struct, word_bits
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -3,12 +3,12 @@
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from golden import isa
-from golden.config import MACHINE_VERSION
-from golden.isa import Error
-from sim import settings
-from sim.component import Driver
-from sim.drivers import AxiLiteBus, AxiLiteMaster, pauses
+from twofold.golden import isa
+from twofold.golden.config import MACHINE_VERSION
+from twofold.golden.isa import Error
+from twofold.sim import settings
+from twofold.sim.component import Driver
+from twofold.sim.drivers import AxiLiteBus, AxiLiteMaster, pauses
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

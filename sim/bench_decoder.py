@@ -4,11 +4,11 @@ import random
 
 import cocotb
 
-from golden.catalog import log_points
-from golden.formats import PointSet
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, join, split, struct, word_bits, word_fields
+from twofold.golden.catalog import log_points
+from twofold.golden.formats import PointSet
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, join, split, struct, word_bits, word_fields
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -5,18 +5,18 @@ import random
 import cocotb
 import numpy as np
 
-from golden import isa, layers
-from golden.config import MACHINE_VERSION
-from golden.frame import FrameError, frame, parse
-from golden.image import input_frame, read_output
-from golden.isa import Error, Opcode, Section, encode
-from golden.machine import Machine
-from golden.random_network import random_inputs, random_network
-from mapper.compiler import compile_network
-from sim import settings
-from sim.damage import damaged, sealed
-from sim.drivers import Host
-from sim.inference import error_of
+from twofold.golden import isa, layers
+from twofold.golden.config import MACHINE_VERSION
+from twofold.golden.frame import FrameError, frame, parse
+from twofold.golden.image import input_frame, read_output
+from twofold.golden.isa import Error, Opcode, Section, encode
+from twofold.golden.machine import Machine
+from twofold.golden.random_network import random_inputs, random_network
+from twofold.mapper.compiler import compile_network
+from twofold.sim import settings
+from twofold.sim.damage import damaged, sealed
+from twofold.sim.drivers import Host
+from twofold.sim.inference import error_of
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -4,12 +4,12 @@ import random
 
 import cocotb
 
-from golden import isa
-from golden.frame import FrameError, frame, parse, section_kinds
-from golden.isa import Section
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver
+from twofold.golden import isa
+from twofold.golden.frame import FrameError, frame, parse, section_kinds
+from twofold.golden.isa import Section
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

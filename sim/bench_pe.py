@@ -2,8 +2,8 @@
 
 import cocotb
 
-from sim import settings
-from sim.component import Driver, all_words, product
+from twofold.sim import settings
+from twofold.sim.component import Driver, all_words, product
 
 CONFIG = settings.read()["config"]
 timed = cocotb.test(timeout_time=100, timeout_unit="ms")

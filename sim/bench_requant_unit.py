@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import cocotb
 
-from golden import isa
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, struct
+from twofold.golden import isa
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, struct
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -5,12 +5,12 @@ import random
 import cocotb
 import numpy as np
 
-from golden import isa
-from golden.config import bits_for
-from golden.rounding import rne
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, join, split, struct
+from twofold.golden import isa
+from twofold.golden.config import bits_for
+from twofold.golden.rounding import rne
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, join, split, struct
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

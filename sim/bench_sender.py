@@ -4,12 +4,12 @@ import random
 
 import cocotb
 
-from golden import isa
-from golden.frame import split as beats_of
-from golden.isa import Opcode, Section
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, struct
+from twofold.golden import isa
+from twofold.golden.frame import split as beats_of
+from twofold.golden.isa import Opcode, Section
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, struct
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -4,14 +4,14 @@ import random
 
 import cocotb
 
-from golden import isa
-from golden.frame import parse
-from golden.isa import Opcode, Section, decode
-from golden.timing import cycles, timing
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, struct
-from sim.random_program import random_frame
+from twofold.golden import isa
+from twofold.golden.frame import parse
+from twofold.golden.isa import Opcode, Section, decode
+from twofold.golden.timing import cycles, timing
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, struct
+from twofold.sim.random_program import random_frame
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -4,10 +4,10 @@ import random
 
 import cocotb
 
-from golden import isa
-from sim import settings
-from sim.compare import equal
-from sim.component import Driver, struct
+from twofold.golden import isa
+from twofold.sim import settings
+from twofold.sim.compare import equal
+from twofold.sim.component import Driver, struct
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from golden.config import ArrayConfig
-from sim.runner import PERIOD_NS
+from twofold.golden.config import ArrayConfig
+from twofold.sim.runner import PERIOD_NS
 
 
 class Driver:

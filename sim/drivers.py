@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
-from golden import isa
-from sim.inference import Inference, error_of
-from sim.runner import PERIOD_NS
+from twofold.golden import isa
+from twofold.sim.inference import Inference, error_of
+from twofold.sim.runner import PERIOD_NS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import isa
-from golden.config import ArrayConfig
-from golden.image import Image, input_frame, read_output
-from hdl.emit import emit
-from sim import tools
-from sim.files import hash_of, locked
-from sim.inference import Inference, error_of
-from sim.probe import probed, read_layers
-from sim.runner import OUTPUT, tail
-from support.files import write_text
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image, input_frame, read_output
+from twofold.hdl.emit import emit
+from twofold.sim import tools
+from twofold.sim.files import hash_of, locked
+from twofold.sim.inference import Inference, error_of
+from twofold.sim.probe import probed, read_layers
+from twofold.sim.runner import OUTPUT, tail
+from twofold.support.files import write_text
 
 _SEND, _RUN, _RESET = 1, 2, 3
 _ARGS = ("-Wno-lint", "-Wno-style", "--no-timing", *"-O3 --x-assign fast --x-initial fast --noassert".split())

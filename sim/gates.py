@@ -5,12 +5,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from golden.config import ArrayConfig
-from hdl.emit import emit, top_name
-from sim import fast, tools
-from sim.files import hash_of, locked
-from support.files import write_text
-from synth.yosys import run_yosys
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import emit, top_name
+from twofold.sim import fast, tools
+from twofold.sim.files import hash_of, locked
+from twofold.support.files import write_text
+from twofold.synth.yosys import run_yosys
 
 #: Style to Yosys commands and, of its cells, the file with their models within Yosys' folder of data.
 #: Generic gates leave memories as they are. ECP5 has no model of its block RAM: all memories become LUT RAM.

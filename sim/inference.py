@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from golden import isa
+from twofold.golden import isa
 
 
 @dataclass(frozen=True)

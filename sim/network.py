@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from golden import image_folder
-from golden.config import ArrayConfig, load_config
-from golden.image import Image
-from golden.network import Network
-from mapper.builds import advice, first_fit, made_for, map_network
-from sim import tools
-from sim.files import hash_of
+from twofold.golden import image_folder
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.image import Image
+from twofold.golden.network import Network
+from twofold.mapper.builds import advice, first_fit, made_for, map_network
+from twofold.sim import tools
+from twofold.sim.files import hash_of
 
 
 def mapped(network: Network, configs: Sequence[ArrayConfig]) -> list[Image]:

@@ -3,13 +3,13 @@
 import cocotb
 import numpy as np
 
-from golden import container, image_folder, layers
-from golden.image import input_frame, read_output
-from golden.random_network import random_inputs
-from sim import settings
-from sim.compare import same_tensor
-from sim.drivers import Host
-from sim.probe import probed, read_layers
+from twofold.golden import container, image_folder, layers
+from twofold.golden.image import input_frame, read_output
+from twofold.golden.random_network import random_inputs
+from twofold.sim import settings
+from twofold.sim.compare import same_tensor
+from twofold.sim.drivers import Host
+from twofold.sim.probe import probed, read_layers
 
 SETTINGS = settings.read()
 SEED = SETTINGS["seed"]

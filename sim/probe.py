@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import isa
-from golden.image import Image, read_output
-from golden.timing import cycles, timing
+from twofold.golden import isa
+from twofold.golden.image import Image, read_output
+from twofold.golden.timing import cycles, timing
 
 
 def probed(image: Image) -> Image:

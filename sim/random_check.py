@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import layers
-from golden.config import ArrayConfig
-from golden.image import Image, input_frame, read_output
-from golden.machine import Machine, Run, infer
-from golden.network import Network
-from golden.random_network import random_inputs, random_network
-from mapper.compiler import compile_network
-from sim.compare import equal, same_tensor
-from sim.fast import HostScript, build_machine, run
-from sim.inference import Inference
-from sim.probe import probed, read_layers
-from sim.random_program import random_frame
-from sim.runner import BenchResult
+from twofold.golden import layers
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.machine import Machine, Run, infer
+from twofold.golden.network import Network
+from twofold.golden.random_network import random_inputs, random_network
+from twofold.mapper.compiler import compile_network
+from twofold.sim.compare import equal, same_tensor
+from twofold.sim.fast import HostScript, build_machine, run
+from twofold.sim.inference import Inference
+from twofold.sim.probe import probed, read_layers
+from twofold.sim.random_program import random_frame
+from twofold.sim.runner import BenchResult
 
 Tensors = Mapping[str, NDArray[np.int64]]
 #: A further opinion: every layer's output (B, C, H, W) of a network on inputs; in `tests/`, PyTorch's integer mode.

@@ -7,10 +7,10 @@ no line that a drain under way may write, and only accumulates into columns that
 import random
 from dataclasses import dataclass
 
-from golden import isa
-from golden.config import ArrayConfig
-from golden.frame import frame, section_kinds
-from golden.isa import Opcode, Section, encode
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.golden.frame import frame, section_kinds
+from twofold.golden.isa import Opcode, Section, encode
 
 #: Lines of a memory that a random program uses, at a random place.
 MOST_LINES = 256

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 from cocotb_tools.runner import Runner, get_runner
 
-from sim import tools
-from sim.files import hash_of, locked
-from support.files import write_text
+from twofold.sim import tools
+from twofold.sim.files import hash_of, locked
+from twofold.support.files import write_text
 
 OUTPUT = tools.BUILD / "sim"
 #: Clock period of every bench (ns); a bench's cycles are its simulated time divided by it.

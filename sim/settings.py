@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from golden.config import ArrayConfig
+from twofold.golden.config import ArrayConfig
 
 VARIABLE = "BENCH_SETTINGS"
 

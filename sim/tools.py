@@ -11,8 +11,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from sim.files import hash_of, locked
-from support.files import write_text
+from twofold.sim.files import hash_of, locked
+from twofold.support.files import write_text
 
 BUILD = Path("build")
 BIN = BUILD / "tools" / "bin"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from support.locks import locked
+from twofold.support.locks import locked
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:

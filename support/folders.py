@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from support.locks import locked
+from twofold.support.locks import locked
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 #: What systems and file systems say that cannot exchange two names.

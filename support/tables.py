@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from support.reading import read_bytes
+from twofold.support.reading import read_bytes
 
 DEPTH = 64
 

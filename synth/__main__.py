@@ -1,4 +1,4 @@
-"""``python -m synth --config configs/log_8x8.toml``: what builds cost and how fast they are, component by component."""
+"""``twofold synth --config configs/log_8x8.toml``: what builds cost and how fast they are, component by component."""
 
 import argparse
 import json
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from golden.config import load_config
-from support.console import run_command
-from support.files import write_text
-from synth.cache import Cache
-from synth.fpga import TECHNOLOGIES
-from synth.measure import ASIC, COMPONENTS, Measurement, measure_all
-from synth.report import groups, picture, save_svg, table
+from twofold.golden.config import load_config
+from twofold.support.console import run_command
+from twofold.support.files import write_text
+from twofold.synth.cache import Cache
+from twofold.synth.fpga import TECHNOLOGIES
+from twofold.synth.measure import ASIC, COMPONENTS, Measurement, measure_all
+from twofold.synth.report import groups, picture, save_svg, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure builds; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m synth", description="Synthesise, place and route builds.")
+    parser = argparse.ArgumentParser(prog="twofold synth", description="Synthesise, place and route builds.")
     parser.add_argument("--config", type=Path, nargs="+", required=True, help="builds, TOML files in configs/")
     parser.add_argument("--component", nargs="+", choices=COMPONENTS, default=COMPONENTS, help="only these")
     parser.add_argument("--tech", nargs="+", choices=(*TECHNOLOGIES, ASIC), help="default: all, asic with --liberty")

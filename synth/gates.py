@@ -9,7 +9,7 @@ repeated module's inputs, made once outside it, and those of registers inside it
 from collections.abc import Iterator
 from typing import Any
 
-from synth.liberty import Gate
+from twofold.synth.liberty import Gate
 
 Module = dict[str, Any]
 #: A port that brings complements is called as the port it complements, with this after it.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
 
-from support.reading import LARGEST, unpack
+from twofold.support.reading import LARGEST, unpack
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 _OPERATOR = re.compile(r"\s*([A-Za-z_][\w\[\]]*|[01()!'^*&+|])")

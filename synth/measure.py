@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from golden.config import ArrayConfig
-from hdl.emit import emit, emit_component, top_name
-from synth.asic import AsicArea, asic_area, critical_path
-from synth.cache import Cache
-from synth.fpga import ECP5, ECP5_MACHINE, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
-from synth.liberty import read_liberty
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import emit, emit_component, top_name
+from twofold.synth.asic import AsicArea, asic_area, critical_path
+from twofold.synth.cache import Cache
+from twofold.synth.fpga import ECP5, ECP5_MACHINE, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
+from twofold.synth.liberty import read_liberty
 
 #: The components that the report lists; `pe` is a part of `array`, and `top` is all of them with the memories.
 COMPONENTS = (

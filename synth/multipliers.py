@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from golden.config import ArrayConfig
-from hdl.emit import emit, top_name
-from support.files import write_text
-from synth.yosys import count_multipliers, read_statistics, run_yosys
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import emit, top_name
+from twofold.support.files import write_text
+from twofold.synth.yosys import count_multipliers, read_statistics, run_yosys
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from synth.measure import ASIC
+from twofold.synth.measure import ASIC
 
 Row = dict[str, Any]
 #: What a technology's table shows: heading and key.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synth.liberty import Group, Library, truth_table
+from twofold.synth.liberty import Group, Library, truth_table
 
 FANOUT = 8
 _UNITS = {"fs": 1e-6, "ps": 1e-3, "ns": 1.0, "us": 1e3}

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from golden.isa import REGISTERS, Error, Opcode
+from twofold.golden.isa import REGISTERS, Error, Opcode
 
 
 def test_tutorials_code_runs():
@@ -12,7 +12,7 @@ def test_tutorials_code_runs():
     prepared = blocks[0].replace("model = ...", "torch.manual_seed(0)\nmodel = build_model('demo').eval()")
     prepared = prepared.replace("images = ...", "images = load_data('digits').train_x[:128]")
     assert prepared.count("...") == 0
-    start = "from train.data import load_data\nfrom train.models import build_model\n"
+    start = "from twofold.train.data import load_data\nfrom train.models import build_model\n"
     names: dict[str, object] = {}
     exec(start + prepared + blocks[1], names)
     assert len(names["expected"]) == 5

@@ -50,7 +50,13 @@ def test_a_legend_beyond_the_edge_is_found():
     assert "legend is cut" in faults(figure)
 
 
-DRAWING = ("demo.pictures", "train.plots", "synth.report", "bench.frozen", "bench.pareto")
+DRAWING = (
+    "twofold.demo.pictures",
+    "twofold.train.plots",
+    "twofold.synth.report",
+    "twofold.bench.frozen",
+    "twofold.bench.pareto",
+)
 
 
 def test_every_module_that_draws_is_listed():
@@ -67,7 +73,7 @@ for name in {DRAWING!r}:
     importlib.import_module(name)
 import pathlib, tempfile
 from matplotlib.figure import Figure
-from synth.report import save_svg
+from twofold.synth.report import save_svg
 with tempfile.TemporaryDirectory() as folder:
     save_svg(Figure(), pathlib.Path(folder) / "x.svg")
 assert "matplotlib.pyplot" not in sys.modules

@@ -1,11 +1,11 @@
-"""PyTorch's integer mode as a further opinion for `python -m sim --reference`."""
+"""PyTorch's integer mode as a further opinion for `twofold sim --reference`."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from golden.network import Network
-from train import integer
+from twofold.golden.network import Network
+from twofold.train import integer
 
 
 def run(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:

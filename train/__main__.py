@@ -1,14 +1,14 @@
-"""Command line: ``python -m train fit|ptq|eval|export|plot --help``."""
+"""Command line: ``twofold train fit|ptq|eval|export|plot --help``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from support.console import run_command
-from train import commands
-from train.data import DATA
-from train.models import MODELS
-from train.runs import use_threads
+from twofold.support.console import run_command
+from twofold.train import commands
+from twofold.train.data import DATA
+from twofold.train.models import MODELS
+from twofold.train.runs import use_threads
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train", description="Train, quantize and export networks.")
+    parser = argparse.ArgumentParser(prog="twofold train", description="Train, quantize and export networks.")
     found = parser.add_subparsers(required=True, metavar="COMMAND")
 
     fit = found.add_parser("fit", help="train in float, or quantization-aware from trained weights")

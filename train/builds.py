@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from golden.config import ArrayConfig, load_config
-from golden.network import Network
-from train.export import export
-from train.layers import QuantModel
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.network import Network
+from twofold.train.export import export
+from twofold.train.layers import QuantModel
 
 BUILDS = Path("configs")
 

@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from support.reading import LARGEST, check_file
-from support.tables import parse_json
-from train.layers import QuantModel
-from train.run_files import part
+from twofold.support.reading import LARGEST, check_file
+from twofold.support.tables import parse_json
+from twofold.train.layers import QuantModel
+from twofold.train.run_files import part
 
 #: Version of the file's layout.
 STATE_VERSION = 2

@@ -1,4 +1,4 @@
-"""What the commands of ``python -m train`` do."""
+"""What the commands of ``twofold train`` do."""
 
 import argparse
 import hashlib
@@ -13,22 +13,22 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
-from golden.config import load_config
-from golden.container import save
-from train import integer
-from train.builds import export_for
-from train.checkpoint import read_progress
-from train.data import DataSet, load_data
-from train.distributed import ALONE, World, world
-from train.layers import QuantModel
-from train.loop import FitOptions, accuracy
-from train.models import build_model, load_weights
-from train.pipelines import FLOAT_BY_DATA, apply, train_float
-from train.recipe import Recipe, TrainSettings, load_recipe
-from train.report import Report, both, json_lines, tensorboard
-from train.run_files import METRICS, STATE, part, writing
-from train.runs import load_run, quantized_run, save_run
-from train.snap import snap
+from twofold.golden.config import load_config
+from twofold.golden.container import save
+from twofold.train import integer
+from twofold.train.builds import export_for
+from twofold.train.checkpoint import read_progress
+from twofold.train.data import DataSet, load_data
+from twofold.train.distributed import ALONE, World, world
+from twofold.train.layers import QuantModel
+from twofold.train.loop import FitOptions, accuracy
+from twofold.train.models import build_model, load_weights
+from twofold.train.pipelines import FLOAT_BY_DATA, apply, train_float
+from twofold.train.recipe import Recipe, TrainSettings, load_recipe
+from twofold.train.report import Report, both, json_lines, tensorboard
+from twofold.train.run_files import METRICS, STATE, part, writing
+from twofold.train.runs import load_run, quantized_run, save_run
+from twofold.train.snap import snap
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -126,7 +126,7 @@ def export_network(options: argparse.Namespace) -> None:
 
 def plot(options: argparse.Namespace) -> None:
     """Draw a run."""
-    from train.plots import plot_run
+    from twofold.train.plots import plot_run
 
     for file in plot_run(options.run_folder, options.out, options.report, data_path=options.data_path):
         print(file)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from train.data import InputFormat
-from train.layers import QuantLayer, QuantModel
+from twofold.train.data import InputFormat
+from twofold.train.layers import QuantLayer, QuantModel
 
 #: Images of the comparison; not the traced number, so that a size that depends on it shows.
 IMAGES = 3

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from golden.network import INPUT
-from train.compare import check_finite, check_same
-from train.data import InputFormat, check_images
-from train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
-from train.lower import Lowering
-from train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
-from train.recipe import Recipe
+from twofold.golden.network import INPUT
+from twofold.train.compare import check_finite, check_same
+from twofold.train.data import InputFormat, check_images
+from twofold.train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
+from twofold.train.lower import Lowering
+from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
+from twofold.train.recipe import Recipe
 
 
 def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: bool = False) -> QuantModel:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from golden.config import ArrayConfig
-from golden.image import Image
-from golden.isa import line_bits
-from golden.network import Layer, Network
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image
+from twofold.golden.isa import line_bits
+from twofold.golden.network import Layer, Network
 
 #: Part of a uniform operation that one of these weights counts for. What the last two mean is not published; with
 #: them the formula gives the published figures.

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from golden.network import INPUT, Pair
-from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, Skip
+from twofold.golden.network import INPUT, Pair
+from twofold.train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, Skip
 
 
 @dataclass(eq=False)

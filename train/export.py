@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from golden.catalog import digit_points
-from golden.config import ArrayConfig
-from golden.digit_words import digit_codes
-from golden.formats import PointSet
-from golden.network import INPUT, Branch, Layer, Network, Tensor
-from golden.rounding import scale_multiplier
-from train.compare import check_finite
-from train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
-from train.quantizers import ActivationQuantizer, CodedWeights
-from train.quantizers.units import UnitGrid
-from train.residual import addend_branch, fraction_bits
+from twofold.golden.catalog import digit_points
+from twofold.golden.config import ArrayConfig
+from twofold.golden.digit_words import digit_codes
+from twofold.golden.formats import PointSet
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.rounding import scale_multiplier
+from twofold.train.compare import check_finite
+from twofold.train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
+from twofold.train.quantizers import ActivationQuantizer, CodedWeights
+from twofold.train.quantizers.units import UnitGrid
+from twofold.train.residual import addend_branch, fraction_bits
 
 
 def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object] | None = None) -> Network:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from golden.network import Pair
+from twofold.golden.network import Pair
 
 #: Layers that are known, by name; their subclasses are looked into.
 TYPES: dict[str, type[nn.Module]] = {

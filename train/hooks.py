@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.layers import QuantModel
+from twofold.train.layers import QuantModel
 
 #: Learning rate of training aids: that of the shipped recipes.
 AID_LR = 0.2

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from golden.network import INPUT, Branch, Layer, Network
-from train.data.checks import check_shape
+from twofold.golden.network import INPUT, Branch, Layer, Network
+from twofold.train.data.checks import check_shape
 
 #: Float32 and float64 hold every integer up to this exactly.
 EXACT_SINGLE, EXACT = 2**24, 2**53

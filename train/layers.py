@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from golden.network import INPUT, Pair
-from train.data import InputFormat
-from train.norm import bound, forgotten, gains, normalise, offsets
-from train.quantizers import ActivationQuantizer, WeightQuantizer
+from twofold.golden.network import INPUT, Pair
+from twofold.train.data import InputFormat
+from twofold.train.norm import bound, forgotten, gains, normalise, offsets
+from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 
 Tensors = dict[str, Tensor]
 

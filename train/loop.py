@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from train.checkpoint import LoopState, load_state, save_state
-from train.data import DataSet, Images, InputFormat, check_images
-from train.distributed import ALONE, World, shared_norms
-from train.hooks import Trained, require_gradients, settle
-from train.layers import QuantModel
-from train.recipe import TrainSettings
-from train.report import Report, json_lines
-from train.schedule import rate
+from twofold.train.checkpoint import LoopState, load_state, save_state
+from twofold.train.data import DataSet, Images, InputFormat, check_images
+from twofold.train.distributed import ALONE, World, shared_norms
+from twofold.train.hooks import Trained, require_gradients, settle
+from twofold.train.layers import QuantModel
+from twofold.train.recipe import TrainSettings
+from twofold.train.report import Report, json_lines
+from twofold.train.schedule import rate
 
 __all__ = ["FitOptions", "Report", "accuracy", "fit", "json_lines", "predict"]
 

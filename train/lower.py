@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from golden.network import INPUT, Pair
-from train.compare import Reference, random_inputs
-from train.data import InputFormat
-from train.draft import Draft, Value
-from train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, chw, is_shared, pair, place, result_shape
-from train.layers import QuantLayer
-from train.norm import kept_norm
-from train.trace import own_copy, reference, resolve, trace
+from twofold.golden.network import INPUT, Pair
+from twofold.train.compare import Reference, random_inputs
+from twofold.train.data import InputFormat
+from twofold.train.draft import Draft, Value
+from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, chw, is_shared, pair, place, result_shape
+from twofold.train.layers import QuantLayer
+from twofold.train.norm import kept_norm
+from twofold.train.trace import own_copy, reference, resolve, trace
 
 
 class Lowering:

@@ -6,7 +6,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from train.quantizers import ACTIVATIONS, QUANTIZERS, build_activation, build_quantizer
+from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS, build_activation, build_quantizer
 
 #: Name that only a member of a mixture may have: its weights stay as they are.
 FLOAT = "float"

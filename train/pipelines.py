@@ -8,16 +8,16 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from golden.config import ArrayConfig
-from train.checkpoint import read_stage
-from train.convert import calibrate, convert
-from train.data import DataSet
-from train.layers import QuantModel
-from train.loop import FitOptions, Report, accuracy, fit
-from train.models import build_model
-from train.ptq import correct_bias, quantize
-from train.recipe import Recipe, TrainSettings, load_recipe
-from train.snap import snap
+from twofold.golden.config import ArrayConfig
+from twofold.train.checkpoint import read_stage
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import DataSet
+from twofold.train.layers import QuantModel
+from twofold.train.loop import FitOptions, Report, accuracy, fit
+from twofold.train.models import build_model
+from twofold.train.ptq import correct_bias, quantize
+from twofold.train.recipe import Recipe, TrainSettings, load_recipe
+from twofold.train.snap import snap
 
 #: Float training of the demo's network.
 FLOAT = TrainSettings(epochs=100, batch=64, lr=1e-2, weight_decay=1e-3, settle=0.0)

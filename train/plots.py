@@ -8,11 +8,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from support.tables import read_json
-from train.layers import QuantModel
-from train.quantizers import WeightQuantizer
-from train.quantizers.base import per_channel
-from train.runs import load_run, run_metrics
+from twofold.support.tables import read_json
+from twofold.train.layers import QuantModel
+from twofold.train.quantizers import WeightQuantizer
+from twofold.train.quantizers.base import per_channel
+from twofold.train.runs import load_run, run_metrics
 
 #: Layers in a picture of quantizers, at most.
 MOST_LAYERS = 24

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from golden.network import INPUT
-from train.convert import calibrate, calibrate_weights
-from train.data import check_images
-from train.data.augment import Augment
-from train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
-from train.recipe import PostSettings
-from train.reconstruct import learn_block
+from twofold.golden.network import INPUT
+from twofold.train.convert import calibrate, calibrate_weights
+from twofold.train.data import check_images
+from twofold.train.data.augment import Augment
+from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
+from twofold.train.recipe import PostSettings
+from twofold.train.reconstruct import learn_block
 
 #: Pull of the fitted gain towards 1, as a part of the output's energy.
 RIDGE = 1e-3

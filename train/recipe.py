@@ -6,11 +6,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_origin
 
-from golden.network import KINDS
-from support.tables import read_toml
-from train.options import check_activation, check_weight
-from train.quantizers import ACTIVATIONS, QUANTIZERS
-from train.quantizers.activation import CALIBRATIONS
+from twofold.golden.network import KINDS
+from twofold.support.tables import read_toml
+from twofold.train.options import check_activation, check_weight
+from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS
+from twofold.train.quantizers.activation import CALIBRATIONS
 
 METHODS = ("qat", "ptq")
 OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("cosine", "step", "constant")

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.layers import ConvLayer, QuantLayer, Tensors
-from train.quantizers import ActivationQuantizer, WeightQuantizer
-from train.quantizers.base import per_channel
-from train.recipe import PostSettings
+from twofold.train.layers import ConvLayer, QuantLayer, Tensors
+from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
+from twofold.train.quantizers.base import per_channel
+from twofold.train.recipe import PostSettings
 
 #: Stretch of the sigmoid that makes choices (AdaRound's zeta and gamma), so that 0 and 1 are reached.
 ZETA, GAMMA = 1.1, -0.1

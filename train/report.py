@@ -6,9 +6,9 @@ from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
-from support.files import write_text
-from support.reading import read_bytes
-from support.tables import parse_json
+from twofold.support.files import write_text
+from twofold.support.reading import read_bytes
+from twofold.support.tables import parse_json
 
 #: Called after each epoch with what happened in it.
 Report = Callable[[dict[str, float]], None]

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from support.files import write_text
-from support.locks import claimed
-from support.reading import LARGEST, read_bytes
-from support.tables import read_json
+from twofold.support.files import write_text
+from twofold.support.locks import claimed
+from twofold.support.reading import LARGEST, read_bytes
+from twofold.support.tables import read_json
 
 WEIGHTS, FACTS, METRICS, STATE = "model.safetensors", "run.json", "metrics.jsonl", "state.safetensors"
 #: Keys of the facts that are digests: of the weights, of the metrics (or ``None``), of all other keys.

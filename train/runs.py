@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from train.convert import convert
-from train.data import DataSet, load_data
-from train.layers import QuantModel
-from train.models import build_model
-from train.recipe import Recipe, parse_recipe
-from train.report import parse_lines
-from train.run_files import (
+from twofold.train.convert import convert
+from twofold.train.data import DataSet, load_data
+from twofold.train.layers import QuantModel
+from twofold.train.models import build_model
+from twofold.train.recipe import Recipe, parse_recipe
+from twofold.train.report import parse_lines
+from twofold.train.run_files import (
     FACTS,
     METRICS,
     METRICS_DIGEST,

@@ -2,7 +2,7 @@
 
 import math
 
-from train.recipe import TrainSettings
+from twofold.train.recipe import TrainSettings
 
 
 def rate(settings: TrainSettings, step: int, steps: int, epochs: int) -> float:

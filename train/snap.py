@@ -13,9 +13,9 @@ threshold, and each that crosses it moves by a whole level.
 import numpy as np
 import torch
 
-from golden.config import ArrayConfig
-from train.export import multiplier, tensor_formats
-from train.layers import AddLayer, ConvLayer, PoolLayer, QuantModel
+from twofold.golden.config import ArrayConfig
+from twofold.train.export import multiplier, tensor_formats
+from twofold.train.layers import AddLayer, ConvLayer, PoolLayer, QuantModel
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils import parametrize
 
-from train.graph import BATCH, TYPES
+from twofold.train.graph import BATCH, TYPES
 
 #: Modules that hold the user's own under this name and compute the same in evaluation.
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "AveragedModel": "module",

@@ -4,9 +4,9 @@ from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.layouts import operands_layout
-from hdl.pe import ProcessingElement
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.layouts import operands_layout
+from twofold.hdl.pe import ProcessingElement
 
 
 class PaperMacColumn(wiring.Component):

@@ -4,8 +4,8 @@ from amaranth import Array, Cat, Const, Module, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.config import ArrayConfig
-from hdl.layouts import code_layout, fields_layout, operands_layout
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.layouts import code_layout, fields_layout, operands_layout
 
 
 class PickElement(wiring.Component):

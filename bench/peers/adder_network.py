@@ -1,4 +1,4 @@
-"""da4ml's adder network for a constant integer matrix: ``python -m bench.peers.adder_network FOLDER STEP``.
+"""da4ml's adder network for a constant integer matrix: ``python -m twofold.bench.peers.adder_network FOLDER STEP``.
 
 Run with the peers' Python. The folder holds ``matrix.npy`` (inputs x outputs); it gets ``part.v``, whose top ``part``
 takes a vector of unsigned 8-bit inputs and gives one of sums in each cycle, and ``network.json``. Registers stand after
@@ -22,7 +22,7 @@ from da4ml.trace import (  # type: ignore[import-not-found]
     to_pipeline,
 )
 
-from support.files import write_text
+from twofold.support.files import write_text
 
 INPUT_BITS = 8
 

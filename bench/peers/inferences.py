@@ -6,11 +6,11 @@ from pathlib import Path
 
 import cocotb
 
-from bench.sim_speed import case
-from golden.image import input_frame, read_output
-from sim import settings
-from sim.drivers import Host
-from support.files import write_text
+from twofold.bench.sim_speed import case
+from twofold.golden.image import input_frame, read_output
+from twofold.sim import settings
+from twofold.sim.drivers import Host
+from twofold.support.files import write_text
 
 SETTINGS = settings.read()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import tools
-from support.files import write_text
+from twofold.sim import tools
+from twofold.support.files import write_text
 
 Integers = NDArray[np.int64]
 #: Signed or not, bits, and left shift of the value (bits) of each port field, first in the low bits.

@@ -1,4 +1,4 @@
-"""``python -m bench.results``: measure the rows of `docs/results.md` that are not in the report yet."""
+"""``twofold results``: measure the rows of `docs/results.md` that are not in the report yet."""
 
 import argparse
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from bench.results import measure, table
-from bench.results.rows import FOLDER, ROWS, Row, find_row
-from bench.tools.console import run_benchmark
+from twofold.bench.results import measure, table
+from twofold.bench.results.rows import FOLDER, ROWS, Row, find_row
+from twofold.bench.tools.console import run_benchmark
 
 REPORT = FOLDER / "report.json"
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.list:
             for row in ROWS:
                 command = " ".join(row.command(options.data or Path("DATA"), _further(row, options)))
-                print(f"{row.key}: python -m train {command}")
+                print(f"{row.key}: twofold train {command}")
             return 0
         if options.write:
             table.publish(table.read(table.SOURCE))
@@ -87,7 +87,7 @@ def _keep(entries: list[table.Entry]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.results",
+        prog="twofold results",
         description="Measure the rows of docs/results.md that build/results/report.json has not yet: by the page's "
         "short schedules (hours) or by the recipes' own (days).",
     )

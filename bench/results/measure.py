@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from bench.results.rows import Row
-from golden.config import ArrayConfig, load_config
-from golden.network import Network
-from mapper.checks import FitError
-from mapper.compiler import compile_network
-from train import integer
-from train.costs import first_words, total, two_word_layers, word_costs
-from train.export import export
-from train.layers import QuantModel
-from train.loop import accuracy
-from train.pipelines import trainings
-from train.quantizers import ActivationQuantizer
-from train.recipe import Recipe
-from train.run_files import FACTS, STATE
-from train.runs import load_run, run_metrics, run_recipe
-from train.snap import snap
+from twofold.bench.results.rows import Row
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.network import Network
+from twofold.mapper.checks import FitError
+from twofold.mapper.compiler import compile_network
+from twofold.train import integer
+from twofold.train.costs import first_words, total, two_word_layers, word_costs
+from twofold.train.export import export
+from twofold.train.layers import QuantModel
+from twofold.train.loop import accuracy
+from twofold.train.pipelines import trainings
+from twofold.train.quantizers import ActivationQuantizer
+from twofold.train.recipe import Recipe
+from twofold.train.run_files import FACTS, STATE
+from twofold.train.runs import load_run, run_metrics, run_recipe
+from twofold.train.snap import snap
 
 #: Images of a step of an evaluation.
 PART = 50
@@ -48,8 +48,8 @@ def run(row: Row, data: Path, options: tuple[str, ...] = (), threads: int = 1) -
     resumed = command[0] == "fit" and (row.folder / STATE).is_file()
     command += ["--resume"] * resumed
     start = time.monotonic()
-    if subprocess.run([sys.executable, "-m", "train", *command, "--threads", str(threads)]).returncode:
-        raise RuntimeError(f"Row {row.key!r}: command failed: python -m train {' '.join(command)}")
+    if subprocess.run([sys.executable, "-m", "twofold.train", *command, "--threads", str(threads)]).returncode:
+        raise RuntimeError(f"Row {row.key!r}: command failed: twofold train {' '.join(command)}")
     return None if resumed else time.monotonic() - start
 
 

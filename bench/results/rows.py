@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from train.pipelines import trainings
-from train.recipe import Recipe, load_recipe
+from twofold.train.pipelines import trainings
+from twofold.train.recipe import Recipe, load_recipe
 
 FOLDER = Path("build/results")
 #: Trained weights of the CIFAR-10 network, below the data folder.
@@ -87,7 +87,7 @@ class Row:
         return "--epochs", str(epochs), "--steps", str(steps), "--bf16"
 
     def command(self, data: Path, options: tuple[str, ...] = ()) -> list[str]:
-        """Arguments of ``python -m train``; `options` are further ones of a training."""
+        """Arguments of ``twofold train``; `options` are further ones of a training."""
         path = ["--data-path", str(data / self.data)]
         source = ["--network", self.network, "--data", self.data, *path]
         if self.float_row is not None:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.results.rows import ROWS, Row
-from support.files import write_text
+from twofold.bench.results.rows import ROWS, Row
+from twofold.support.files import write_text
 
 PAGE, SOURCE = Path("docs/results.md"), Path("docs/results.json")
-BEGIN, END = "<!-- begin of the tables: python -m bench.results --write -->", "<!-- end of the tables -->"
+BEGIN, END = "<!-- begin of the tables: twofold results --write -->", "<!-- end of the tables -->"
 HEAD = (
     "| recipe | W | A | fake-quantized | integer | drop | weights only | cycles | epochs | seed | seconds | measured |"
 )

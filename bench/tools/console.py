@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from support.console import run_command
+from twofold.support.console import run_command
 
 
 def run_benchmark(main: Callable[[], int]) -> int:

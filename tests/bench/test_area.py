@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 from amaranth.sim import Simulator
 
-from bench import area
-from bench.elements.grid import Grid
-from golden.config import ArrayConfig
-from hdl.column import Column
-from hdl.emit import emit_verilog
+from twofold.bench import area
+from twofold.bench.elements.grid import Grid
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.column import Column
+from twofold.hdl.emit import emit_verilog
 
 
 def test_the_smallest_form_counts_and_rivals_make_the_ratios():

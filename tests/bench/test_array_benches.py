@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from bench import sim_speed, utilisation
-from golden.config import load_config
-from golden.image import Image
+from twofold.bench import sim_speed, utilisation
+from twofold.golden.config import load_config
+from twofold.golden.image import Image
 
 #: Of the demo's network on 8x8 images: 3x3 convolutions of 1 and 16 channels at 4x4, and the linear layer.
 MACS = 16 * 9 * 16 + 2 * 16 * 16 * 9 * 16 + 16 * 10

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import NAMES
-from bench.tools.console import run_benchmark
+from twofold.bench.__main__ import NAMES
+from twofold.bench.tools.console import run_benchmark
 
 
 def run(*arguments, **environment):
@@ -24,7 +24,7 @@ def test_every_benchmark_is_wrapped():
 
 def test_a_wrong_build_is_one_line(tmp_path):
     (tmp_path / "größe.toml").write_text("rows = 3\n")
-    done = run("bench.utilisation", "--config", tmp_path / "größe.toml", PYTHONIOENCODING="ascii")
+    done = run("twofold.bench.utilisation", "--config", tmp_path / "größe.toml", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("error: ") and line.endswith("must be given, not left out")

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from bench import frozen
-from bench.peers import vectors
-from golden import catalog
 from tests.figures import faults
+from twofold.bench import frozen
+from twofold.bench.peers import vectors
+from twofold.golden import catalog
 
 #: y0 = 3 * x0 - x1 and y1 = 4 * x1, two cycles later; y1 leaves its two zeros out.
 PART = """module part (input clk, input [15:0] x, output reg [19:0] y);

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bench import golden_speed
-from golden import layers
+from twofold.bench import golden_speed
+from twofold.golden import layers
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import json
 
-from bench import pareto
 from tests.figures import faults
+from twofold.bench import pareto
 
 AREAS = {"log3": {"per_mac": 2.0}, "subset4": {"per_mac": 4.0}}
 ROW = {

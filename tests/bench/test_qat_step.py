@@ -5,8 +5,8 @@ import time
 
 import torch
 
-import bench.__main__ as runner
-from bench import qat_step
+import twofold.bench.__main__ as runner
+from twofold.bench import qat_step
 
 
 def test_peak_is_that_of_what_lives_at_once():

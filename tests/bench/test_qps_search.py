@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from bench import qps_search
-from golden import catalog
+from twofold.bench import qps_search
+from twofold.golden import catalog
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bench.results.__main__ as program
-from bench.results import measure, rows, table
-from bench.results.rows import ROWS, Row, find_row
-from train.__main__ import _parser
-from train.quantizers import build_quantizer
+import twofold.bench.results.__main__ as program
+from twofold.bench.results import measure, rows, table
+from twofold.bench.results.rows import ROWS, Row, find_row
+from twofold.train.__main__ import _parser
+from twofold.train.quantizers import build_quantizer
 
 ENTRY = {
     "network": "resnet20", "data": "cifar10", "recipe": "lsq_w3a3", "weight_bits": 3, "act_bits": 3, "seed": 5,
@@ -213,7 +213,7 @@ def test_a_failed_row_leaves_no_entry(place, monkeypatch, capsys):
     (place / "data").mkdir()
     monkeypatch.setattr(program, "ROWS", (ROWS[0],))
     assert program.main(["--data", str(place / "data")]) == 1
-    assert "error: Row 'resnet20-cifar10-sq_w4a8': command failed: python -m train ptq " in capsys.readouterr().err
+    assert "error: Row 'resnet20-cifar10-sq_w4a8': command failed: twofold train ptq " in capsys.readouterr().err
     assert not program.REPORT.exists()
 
 

@@ -8,16 +8,16 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
-from boards.host import Board
-from boards.machine import SerialMachine
-from boards.uart import Receiver, Transmitter, check_divisor
-from golden import layers
-from golden.catalog import log_points
-from golden.config import MACHINE_VERSION, ArrayConfig
-from golden.image import input_frame, read_output
-from golden.isa import ID_VALUE
-from golden.network import INPUT, Branch, Layer, Network, Tensor
-from mapper.compiler import compile_network
+from twofold.boards.host import Board
+from twofold.boards.machine import SerialMachine
+from twofold.boards.uart import Receiver, Transmitter, check_divisor
+from twofold.golden import layers
+from twofold.golden.catalog import log_points
+from twofold.golden.config import MACHINE_VERSION, ArrayConfig
+from twofold.golden.image import input_frame, read_output
+from twofold.golden.isa import ID_VALUE
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.mapper.compiler import compile_network
 
 DIVISOR = 4
 CONFIG = ArrayConfig(

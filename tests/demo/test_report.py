@@ -11,24 +11,24 @@ from urllib.parse import unquote
 import pytest
 import torch
 
-import hdl.__main__
-import sim.__main__
-import train.__main__
-from demo import __main__ as demo
-from demo import pictures, report, steps
-from demo.variants import VARIANTS, Outcome
-from golden import container, image_folder, layers
-from golden.config import load_config
-from mapper.__main__ import main as mapper
-from mapper.compiler import compile_network
-from support.files import write_text
+import twofold.hdl.__main__
+import twofold.sim.__main__
+import twofold.train.__main__
 from tests.figures import faults
-from train.convert import calibrate, convert
-from train.data import load_data
-from train.export import export
-from train.models import build_model
-from train.pipelines import Quantized
-from train.recipe import load_recipe
+from twofold.demo import __main__ as demo
+from twofold.demo import pictures, report, steps
+from twofold.demo.variants import VARIANTS, Outcome
+from twofold.golden import container, image_folder, layers
+from twofold.golden.config import load_config
+from twofold.mapper.__main__ import main as mapper
+from twofold.mapper.compiler import compile_network
+from twofold.support.files import write_text
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import load_data
+from twofold.train.export import export
+from twofold.train.models import build_model
+from twofold.train.pipelines import Quantized
+from twofold.train.recipe import load_recipe
 
 CHOSEN = VARIANTS[:2]
 #: A page is read in a window of that width (pixels).
@@ -110,7 +110,7 @@ def test_every_link_leads_to_a_file(page):
 
 def test_the_commands_run_or_parse(page, outcomes, monkeypatch):
     for name in ("emit", "listing", "listing_markdown"):  # of whole machines: seconds each
-        monkeypatch.setattr(hdl.__main__, name, lambda config: config.name)
+        monkeypatch.setattr(twofold.hdl.__main__, name, lambda config: config.name)
     folder, text = page
     found = [line for block in re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL) for line in block.splitlines()]
     lines = [shlex.split(html.unescape(line)) for line in found]
@@ -123,14 +123,14 @@ def test_the_commands_run_or_parse(page, outcomes, monkeypatch):
     }  # fmt: skip
     assert demo.parse(by_module["demo"][0]).out == folder
     for arguments in by_module["train"]:
-        options = train.__main__._parser().parse_args(arguments)
+        options = twofold.train.__main__._parser().parse_args(arguments)
         assert all(path.is_file() for path in (options.__dict__.get("config"), options.__dict__.get("recipe")) if path)
     for arguments in by_module["mapper"]:
         assert mapper(arguments) == 0
     for arguments in by_module["hdl"]:
-        assert hdl.__main__.main(arguments) == 0
+        assert twofold.hdl.__main__.main(arguments) == 0
     for arguments in by_module["sim"]:
-        assert container.load(sim.__main__._parse(arguments).network)
+        assert container.load(twofold.sim.__main__._parse(arguments).network)
     assert {tuple(arguments) for arguments in by_module["synth"]} == {
         ("--config", f"configs/{one.variant.config}.toml") for one in outcomes
     }
@@ -140,5 +140,5 @@ def test_the_commands_run_or_parse(page, outcomes, monkeypatch):
 def test_the_report_says_what_made_it(page):
     folder, _ = page
     table = json.loads((folder / "report.json").read_text())
-    assert shlex.split(table["command"]) == ["python", "-m", "demo", "--out", str(folder)]
+    assert shlex.split(table["command"]) == ["twofold", "demo", "--out", str(folder)]
     assert [row["recipe"] for row in table["variants"]] == [variant.recipe for variant in CHOSEN]

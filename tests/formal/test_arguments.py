@@ -5,17 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from formal.builds import formats, shipped
-from formal.window import fits
-from golden import isa
-from golden.catalog import log_points
-from golden.formats import PointSet
-from golden.isa import Opcode
-from golden.machine import _multiplier, _wrap
-from golden.products import product_bases
-from golden.random_network import random_network
-from golden.rounding import rne
-from mapper import compile_network
+from twofold.formal.builds import formats, shipped
+from twofold.formal.window import fits
+from twofold.golden import isa
+from twofold.golden.catalog import log_points
+from twofold.golden.formats import PointSet
+from twofold.golden.isa import Opcode
+from twofold.golden.machine import _multiplier, _wrap
+from twofold.golden.products import product_bases
+from twofold.golden.random_network import random_network
+from twofold.golden.rounding import rne
+from twofold.mapper import compile_network
 
 BUILDS = shipped()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from formal.properties import PROPERTIES
-from formal.runner import obligations, run
+from twofold.formal.properties import PROPERTIES
+from twofold.formal.runner import obligations, run
 
 SHORT = obligations([checker for checker in PROPERTIES if checker.short], short=True)
 

@@ -5,15 +5,15 @@ from unittest import mock
 import pytest
 from amaranth import Signal
 
-from formal import builds, kept
-from formal.__main__ import main
-from formal.checker import Checker
-from formal.faults import Fault
-from formal.properties import PROPERTIES
-from formal.prover import prepare, prove, refute
-from formal.runner import Obligation, obligations, run
-from golden.config import load_config
-from hdl import emit
+from twofold.formal import builds, kept
+from twofold.formal.__main__ import main
+from twofold.formal.checker import Checker
+from twofold.formal.faults import Fault
+from twofold.formal.properties import PROPERTIES
+from twofold.formal.prover import prepare, prove, refute
+from twofold.formal.runner import Obligation, obligations, run
+from twofold.golden.config import load_config
+from twofold.hdl import emit
 
 CONFIG = load_config("configs/log_4x4.toml")
 

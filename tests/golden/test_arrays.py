@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from golden.arrays import read_npy, read_npz
+from twofold.golden.arrays import read_npy, read_npz
 
 
 def arrays():

@@ -4,8 +4,8 @@ import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from golden import catalog
-from golden.config import _RANGES, PES, SELECTS, ArrayConfig
+from twofold.golden import catalog
+from twofold.golden.config import _RANGES, PES, SELECTS, ArrayConfig
 
 TEXT = Path("docs/machine.md").read_text(encoding="utf-8").partition("## Build keys")[2].partition("\n## ")[0]
 ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", TEXT, re.MULTILINE)}

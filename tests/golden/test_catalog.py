@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from golden import catalog
-from golden.digit_words import digit_codes
-from golden.formats import PointSet
+from twofold.golden import catalog
+from twofold.golden.digit_words import digit_codes
+from twofold.golden.formats import PointSet
 
 #: [Sigma] section 2.2: {0, +-1} at 2 bits, {0, +-1, +-2, +-4} at 3, 15 levels up to 64 at 4.
 SYMMETRIC = {

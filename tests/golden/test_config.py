@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from golden.config import ArrayConfig, bits_for, load_config
+from twofold.golden.config import ArrayConfig, bits_for, load_config
 
 LOG = ArrayConfig(name="a", pe="log", rows=8, cols=4, word_bits=3)
 SUBSET = ArrayConfig(name="b", pe="subset", rows=4, cols=16, word_bits=4, act_bits=4)

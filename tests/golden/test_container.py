@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from golden import container
-from golden.config import ArrayConfig
-from golden.layers import run
-from golden.random_network import random_inputs, random_network
-from support import folders
+from twofold.golden import container
+from twofold.golden.config import ArrayConfig
+from twofold.golden.layers import run
+from twofold.golden.random_network import random_inputs, random_network
+from twofold.support import folders
 
 CONFIGS = [
     ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3, asymmetric=True),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from golden.convolution import BranchKernel
-from golden.network import INPUT, Branch
+from twofold.golden.convolution import BranchKernel
+from twofold.golden.network import INPUT, Branch
 
 TYPES = (np.float32, np.float64, np.int64)
 

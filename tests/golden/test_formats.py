@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from golden.formats import PointSet, WeightFormat, digit_levels
+from twofold.golden.formats import PointSet, WeightFormat, digit_levels
 
 #: Two terms: {4, 1, 0} and {2, 0}.
 FMT = WeightFormat(menus=((2, 0, None), (1, None)), index_bits=2)

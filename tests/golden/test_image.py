@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from golden.config import ArrayConfig
-from golden.image import Image, ImageLayer, PlacedTensor, input_frame, pack_tensor, read_output, unpack_tensor
-from golden.isa import Opcode, Section, encode
-from golden.network import Tensor
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image, ImageLayer, PlacedTensor, input_frame, pack_tensor, read_output, unpack_tensor
+from twofold.golden.isa import Opcode, Section, encode
+from twofold.golden.network import Tensor
 
 CONFIG = ArrayConfig(name="tiny", pe="log", rows=2, cols=2, word_bits=3, act_bits=5)
 INPUT = PlacedTensor(Tensor((3, 1, 2), 4, True, 0.5), 6)

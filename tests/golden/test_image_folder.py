@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from golden import image_folder
-from golden.frame import frame
-from golden.isa import Section
 from tests.golden.test_image import CONFIG, image
+from twofold.golden import image_folder
+from twofold.golden.frame import frame
+from twofold.golden.isa import Section
 
 FILES = ["channel.mem", "image.bin", "manifest.json", "program.mem", "weight.mem"]
 

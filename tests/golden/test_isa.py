@@ -3,9 +3,9 @@ import re
 import numpy as np
 import pytest
 
-from golden import isa
-from golden.config import ArrayConfig
-from golden.isa import Opcode, Section
+from twofold.golden import isa
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Opcode, Section
 
 CONFIGS = [
     ArrayConfig(name="small", pe="log", rows=2, cols=2, word_bits=2, act_bits=2, acc_width=8, digits=1, digit_span=0),

@@ -5,13 +5,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from golden import catalog, layers
-from golden.config import ArrayConfig
-from golden.convolution import BranchKernel
-from golden.formats import PointSet
-from golden.network import INPUT, Branch, Layer, Network, Tensor
-from golden.random_network import random_inputs, random_network
 from tests.golden import naive
+from twofold.golden import catalog, layers
+from twofold.golden.config import ArrayConfig
+from twofold.golden.convolution import BranchKernel
+from twofold.golden.formats import PointSet
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.random_network import random_inputs, random_network
 
 LOG = catalog.log_points(catalog.log_format(3))
 WIDE = catalog.log_points(catalog.log_format(5))
@@ -234,7 +234,7 @@ def test_small_batches_change_nothing(monkeypatch):
     x = random_inputs(5, network, 7)
     whole = layers.run(network, x)
     monkeypatch.setattr(layers, "BATCH_BYTES", 1)
-    monkeypatch.setattr("golden.convolution.UNFOLD_BYTES", 1)
+    monkeypatch.setattr("twofold.golden.convolution.UNFOLD_BYTES", 1)
     for name, values in layers.run(network, x).items():
         np.testing.assert_array_equal(values, whole[name])
 

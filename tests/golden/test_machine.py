@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from golden.config import ArrayConfig
-from golden.frame import FrameError, frame
-from golden.image import PlacedTensor, pack_tensor
-from golden.isa import Error, Opcode, Section, channel_fields, encode, pack
-from golden.machine import Machine, MachineError
-from golden.network import Tensor
+from twofold.golden.config import ArrayConfig
+from twofold.golden.frame import FrameError, frame
+from twofold.golden.image import PlacedTensor, pack_tensor
+from twofold.golden.isa import Error, Opcode, Section, channel_fields, encode, pack
+from twofold.golden.machine import Machine, MachineError
+from twofold.golden.network import Tensor
 
 LOG = ArrayConfig(
     name="hand", pe="log", rows=2, cols=2, word_bits=3, acc_width=24, acc_depth=8, feature_depth=32, weight_depth=16

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from golden import catalog
-from golden.config import ArrayConfig, load_config
+from twofold.golden import catalog
+from twofold.golden.config import ArrayConfig, load_config
 
 SUBSET = ArrayConfig(name="own", pe="subset", rows=4, cols=4, word_bits=3)
 

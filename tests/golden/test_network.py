@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from golden import catalog
-from golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden import catalog
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 
 POINTS = {"p": catalog.log_points(catalog.log_format(3))}
 MAP = Tensor((2, 4, 5), 4, False, 0.5)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from golden.rounding import csd, rne, scale_multiplier
+from twofold.golden.rounding import csd, rne, scale_multiplier
 
 
 def test_ties_go_to_even_in_both_directions():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from golden.config import ArrayConfig
-from golden.isa import Opcode
-from golden.timing import SPENT, Step, cycles, spent, timing
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Opcode
+from twofold.golden.timing import SPENT, Step, cycles, spent, timing
 
 
 class Pinned(ArrayConfig):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from amaranth.sim import Simulator
 
-from bench.elements.paper_mac import PaperMacColumn
-from bench.elements.shared_products import PickElement, RowProducts
-from golden.config import ArrayConfig
-from hdl.multiplier import FORMS, MultiplierElement
-from hdl.pe import ProcessingElement
+from twofold.bench.elements.paper_mac import PaperMacColumn
+from twofold.bench.elements.shared_products import PickElement, RowProducts
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.multiplier import FORMS, MultiplierElement
+from twofold.hdl.pe import ProcessingElement
 
 LOG = ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3)
 SUBSET = ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=3)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from golden.config import ArrayConfig
-from hdl.__main__ import main
-from hdl.emit import COMPONENTS, emit, emit_component, listing, listing_markdown, share_modules
-from sim.tools import find
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.__main__ import main
+from twofold.hdl.emit import COMPONENTS, emit, emit_component, listing, listing_markdown, share_modules
+from twofold.sim.tools import find
 
 LOG = ArrayConfig(name="small_log", pe="log", rows=4, cols=4, word_bits=3)
 SUBSET = ArrayConfig(name="small_subset", pe="subset", rows=2, cols=4, word_bits=4, requant_units=2)
@@ -22,7 +22,7 @@ BUILDS = pytest.mark.parametrize("config", [LOG, SUBSET], ids=lambda config: con
 @BUILDS
 def test_same_build_gives_same_bytes_in_another_process(config):
     script = (
-        "import sys; from golden.config import ArrayConfig; from hdl.emit import emit;"
+        "import sys; from twofold.golden.config import ArrayConfig; from twofold.hdl.emit import emit;"
         f"sys.stdout.write(emit({config!r})); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from golden import catalog
-from golden.config import ArrayConfig
-from golden.formats import PointSet
-from golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden import catalog
+from twofold.golden.config import ArrayConfig
+from twofold.golden.formats import PointSet
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 
 
 def build(**changes) -> ArrayConfig:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from golden import layers
-from mapper.bounds import accumulator_bits, source_range
 from tests.mapper import networks
 from tests.mapper.small import branch, build, layer, network, pointwise
+from twofold.golden import layers
+from twofold.mapper.bounds import accumulator_bits, source_range
 
 
 def test_range_of_a_source_is_its_clip():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from golden import catalog
-from golden.formats import PointSet
-from mapper import FitError, compile_network
 from tests.mapper.small import DENSE, NATURAL, branch, build, layer, network, pointwise
+from twofold.golden import catalog
+from twofold.golden.formats import PointSet
+from twofold.mapper import FitError, compile_network
 
 FMT4 = build(word_bits=4).fmt
 SUBSET_FMT = build(pe="subset").fmt

@@ -1,6 +1,6 @@
 import pytest
 
-from mapper.chunks import Chunk, choices, chunks, even
+from twofold.mapper.chunks import Chunk, choices, chunks, even
 
 
 def test_even_parts():

@@ -3,15 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden import layers
-from golden.config import load_config
-from golden.isa import Opcode
-from golden.machine import Machine, execute, infer
-from golden.random_network import random_inputs, random_network
-from mapper import compile_network
-from mapper.compiler import useful_macs
 from tests.mapper import networks
 from tests.mapper.small import branch, build, layer, network
+from twofold.golden import layers
+from twofold.golden.config import load_config
+from twofold.golden.isa import Opcode
+from twofold.golden.machine import Machine, execute, infer
+from twofold.golden.random_network import random_inputs, random_network
+from twofold.mapper import compile_network
+from twofold.mapper.compiler import useful_macs
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -1,9 +1,9 @@
 import pytest
 
-from golden import container, image_folder
-from mapper.__main__ import main
-from mapper.compiler import compile_network
 from tests.mapper.small import build, pointwise
+from twofold.golden import container, image_folder
+from twofold.mapper.__main__ import main
+from twofold.mapper.compiler import compile_network
 
 TOML = 'name = "small"\npe = "log"\nrows = 4\ncols = 4\nword_bits = 3\nmax_side = 32\n'
 
@@ -32,8 +32,8 @@ def failure(capsys, arguments):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert err.startswith("python -m mapper: error: ")
-    return err.removeprefix("python -m mapper: error: ").rstrip("\n")
+    assert err.startswith("twofold map: error: ")
+    return err.removeprefix("twofold map: error: ").rstrip("\n")
 
 
 def test_a_network_that_does_not_fit_leaves_nothing(files, tmp_path, capsys):

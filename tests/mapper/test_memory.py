@@ -1,8 +1,8 @@
 import numpy as np
 
-from golden.network import INPUT
-from mapper.memory import allocate, feature_lines, lifetimes, tensor_lines
 from tests.mapper.small import branch, build, layer, network
+from twofold.golden.network import INPUT
+from twofold.mapper.memory import allocate, feature_lines, lifetimes, tensor_lines
 
 EYE = [[[[[1]] if n == m else [[0]] for m in range(4)] for n in range(4)]]
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from golden.isa import Opcode
-from golden.machine import execute
-from golden.timing import timing
-from mapper import compile_network
 from tests.mapper import networks
 from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
+from twofold.golden.isa import Opcode
+from twofold.golden.machine import execute
+from twofold.golden.timing import timing
+from twofold.mapper import compile_network
 
 
 def names(image):

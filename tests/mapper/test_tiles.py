@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mapper.tiles import output_tiles
 from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
+from twofold.mapper.tiles import output_tiles
 
 
 def passes(net, config, number=0):

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from formal.properties import PROPERTIES
-from mutation.builds import BUILDS
-from mutation.equivalence import equivalent
-from mutation.isomorphism import match_cells
-from mutation.netlist import TOP, prepare
-from mutation.properties import _must_hold, broken
-from sim import runner, settings, tools
+from twofold.formal.properties import PROPERTIES
+from twofold.mutation.builds import BUILDS
+from twofold.mutation.equivalence import equivalent
+from twofold.mutation.isomorphism import match_cells
+from twofold.mutation.netlist import TOP, prepare
+from twofold.mutation.properties import _must_hold, broken
+from twofold.sim import runner, settings, tools
 
 LOG = BUILDS[0]
 
@@ -66,9 +66,9 @@ def test_a_selected_fault_is_found_and_none_is_without_it(netlist):
     for mutant in netlist.mutants:
         if mutant.component == "operands" and mutant.mode == "inv":
             chosen = [f"+mutant={mutant.number}"]
-            results = runner.run(design, "sim.bench_operands", settings=values, plusargs=chosen)
+            results = runner.run(design, "twofold.sim.bench_operands", settings=values, plusargs=chosen)
             verdicts[mutant.number] = all(result.passed for result in results)
-    plain = runner.run(design, "sim.bench_operands", settings=values)
+    plain = runner.run(design, "twofold.sim.bench_operands", settings=values)
     assert [result.message for result in plain] == [""] * len(plain)
     assert verdicts and not any(verdicts.values())
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sim.compare import equal, same_tensor
+from twofold.sim.compare import equal, same_tensor
 
 
 def failure(compare, *arguments, **keywords):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from golden.config import load_config
-from hdl.emit import COMPONENTS, emit_component
-from sim import runner, settings, tools
-from sim.__main__ import MACHINE_BENCHES, bench_names
+from twofold.golden.config import load_config
+from twofold.hdl.emit import COMPONENTS, emit_component
+from twofold.sim import runner, settings, tools
+from twofold.sim.__main__ import MACHINE_BENCHES, bench_names
 
 
 def simulator():
@@ -21,7 +21,7 @@ def simulator():
 def test_component_bench(name, build):
     config = load_config(f"configs/{build}.toml")
     design = runner.build(emit_component(name, config), f"twofold_{name}", simulator=simulator())
-    results = runner.run(design, f"sim.bench_{name}", settings=settings.write(config, seed=2, damaged=100))
+    results = runner.run(design, f"twofold.sim.bench_{name}", settings=settings.write(config, seed=2, damaged=100))
     assert {result.test: result.message for result in results if not result.passed} == {}
 
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from golden.config import ArrayConfig
-from hdl.emit import top_name
-from sim import fast, gates
-from sim.random_check import check_networks, check_programs
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.emit import top_name
+from twofold.sim import fast, gates
+from twofold.sim.random_check import check_networks, check_programs
 
 #: As small as a machine can be that runs networks of several layers.
 SMALL = {
@@ -60,7 +60,9 @@ def test_gates_equal_golden_and_a_fault_is_seen(style, config, monkeypatch):
     assert [result.message for result in results] == [""] * 4
     assert all(result.cycles > 30 for result in results)
 
-    monkeypatch.setattr("sim.random_check.run", lambda *args, **keys: fast.run(*args, **keys, plusargs=["+fault"]))
+    monkeypatch.setattr(
+        "twofold.sim.random_check.run", lambda *args, **keys: fast.run(*args, **keys, plusargs=["+fault"])
+    )
     (faulty,) = check_networks(config, 1, 1, program=program)
     assert not faulty.passed
 

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden import isa, layers
-from golden.config import ArrayConfig, load_config
-from golden.frame import frame
-from golden.image import input_frame, read_output
-from golden.isa import Error, Opcode, Section, encode
-from golden.random_network import random_inputs, random_network
-from hdl.emit import emit, top_name
-from mapper.compiler import compile_network
-from sim import fast, runner, settings
-from sim.probe import probed, read_layers
-from sim.random_check import check_networks, check_programs
 from tests.torch_reference import run as torch_reference
+from twofold.golden import isa, layers
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.frame import frame
+from twofold.golden.image import input_frame, read_output
+from twofold.golden.isa import Error, Opcode, Section, encode
+from twofold.golden.random_network import random_inputs, random_network
+from twofold.hdl.emit import emit, top_name
+from twofold.mapper.compiler import compile_network
+from twofold.sim import fast, runner, settings
+from twofold.sim.probe import probed, read_layers
+from twofold.sim.random_check import check_networks, check_programs
 
 BUILDS = ("log_4x4", "subset_4x4")
 
@@ -37,7 +37,7 @@ def test_whole_machine_bench(build, bench):
     config = load_config(Path("configs") / f"{build}.toml")
     design = runner.build(emit(config), top_name(config))
     values = settings.write(config, seed=11, networks=2, programs=2, damaged=100)
-    results = runner.run(design, f"sim.bench_{bench}", settings=values)
+    results = runner.run(design, f"twofold.sim.bench_{bench}", settings=values)
     assert len(results) >= 6
     assert {result.test: result.message for result in results if not result.passed} == {}
     assert all(result.cycles > 100 for result in results)

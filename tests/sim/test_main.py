@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from golden import container, image_folder
-from golden.config import load_config
-from golden.random_network import random_network
-from mapper import builds
-from sim import __main__ as command
-from sim import random_check, runner, tools
-from sim.__main__ import bench_names, main
+from twofold.golden import container, image_folder
+from twofold.golden.config import load_config
+from twofold.golden.random_network import random_network
+from twofold.mapper import builds
+from twofold.sim import __main__ as command
+from twofold.sim import random_check, runner, tools
+from twofold.sim.__main__ import bench_names, main
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_the_build_that_a_network_names_is_taken_first(report, tmp_path, capsys,
 def test_a_network_that_fits_no_build_is_told_what_to_do(no_simulator, tmp_path, capsys):
     config = replace(load_config("configs/log_4x4.toml"), word_bits=5)
     container.save(random_network(3, config, layers=2, name="mine"), tmp_path / "net")
-    hint = "It fits none of configs/: `python -m mapper fit NETWORK` gives the smallest build file that it does\n"
+    hint = "It fits none of configs/: `twofold fit NETWORK` gives the smallest build file that it does\n"
     for build in ([], ["--config", "configs/log_4x4.toml"]):
         assert main(["--network", str(tmp_path / "net"), *build]) == 2
         (line,) = capsys.readouterr().err.splitlines(keepends=True)
@@ -184,7 +184,7 @@ def test_a_failure_says_what_repeats_it(report, monkeypatch, capsys):
     monkeypatch.setattr(runner, "build", lambda *a, **k: None)
     monkeypatch.setattr(runner, "run", lambda *a, **k: [runner.BenchResult("host", "x", False, 1, 0.1, "why")])
     assert main(["host", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
-    repeat = "python -m sim host --networks 3 --config configs/log_4x4.toml --seed 7"
+    repeat = "twofold sim host --networks 3 --config configs/log_4x4.toml --seed 7"
     assert f"why\nseed 7; to repeat: {repeat}\n" in capsys.readouterr().out
 
 
@@ -193,5 +193,5 @@ def test_a_random_network_that_fails_is_repeated_by_itself(report, monkeypatch, 
     monkeypatch.setattr(command, "check_networks", lambda *a, **k: iter(results))
     monkeypatch.setattr(command, "check_programs", lambda *a, **k: iter(()))
     assert main(["--random", "2", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
-    repeat = "python -m sim --random 1 --config configs/log_4x4.toml --seed 8"
+    repeat = "twofold sim --random 1 --config configs/log_4x4.toml --seed 8"
     assert f"why\nseed 8; to repeat: {repeat}\n" in capsys.readouterr().out

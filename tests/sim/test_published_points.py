@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden import catalog, layers
-from golden.config import load_config
-from golden.formats import PointSet
-from golden.machine import Machine, infer
-from golden.network import INPUT, Branch, Layer, Network, Tensor
-from golden.random_network import random_inputs
-from mapper.compiler import compile_network
-from sim.fast import run_images
+from twofold.golden import catalog, layers
+from twofold.golden.config import load_config
+from twofold.golden.formats import PointSet
+from twofold.golden.machine import Machine, infer
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.random_network import random_inputs
+from twofold.mapper.compiler import compile_network
+from twofold.sim.fast import run_images
 
 FILE = Path(os.environ.get("TWOFOLD_DATA", "../shared/data")) / "subset_points_resnet50" / "points.json"
 LANES = 4

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sim import runner, tools
+from twofold.sim import runner, tools
 
 COUNTER = """
 module counter(input clk, output reg [3:0] q);

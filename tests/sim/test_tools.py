@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from sim import tools
+from twofold.sim import tools
 
 
 @pytest.fixture

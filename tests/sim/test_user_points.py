@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from golden.config import load_config
-from sim.random_check import check_networks
+from twofold.golden.config import load_config
+from twofold.sim.random_check import check_networks
 
 
 def test_a_build_with_own_menus_runs_networks():

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 MAINS = sorted(path for path in ROOT.glob("*/**/__main__.py") if path.parts[len(ROOT.parts)] != "build")
 SCRIPT = """
 import sys
-from support.console import run_command
+from twofold.support.console import run_command
 def main():
     for number in range(int(sys.argv[1])):
         print(number, "x" * 100)

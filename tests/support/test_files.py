@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.files import write_text
+from twofold.support.files import write_text
 
 
 def test_a_file_is_written_whole_with_its_folders_and_mode(tmp_path):

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from support import folders
-from support.folders import recover, replace_folder
+from twofold.support import folders
+from twofold.support.folders import recover, replace_folder
 
 OLD, NEW = {"a": b"old", "b": b"older"}, {"a": b"new", "c": b"newer"}
 #: Replaces a folder and is killed, at one file-system call after the other; prints what each kill has left.
 SCRIPT = """
 import os, shutil, sys
 from pathlib import Path
-from golden import container, image_folder
-from golden.config import ArrayConfig
-from golden.random_network import random_network
-from support import folders
+from twofold.golden import container, image_folder
+from twofold.golden.config import ArrayConfig
+from twofold.golden.random_network import random_network
+from twofold.support import folders
 from tests.golden.test_image import image
 from tests.support.killed import killed_at
 from dataclasses import replace
@@ -134,7 +134,7 @@ def test_a_folder_that_was_moved_aside_comes_back(tmp_path):
 
 
 def test_writers_wait_for_each_other(tmp_path):
-    text = "import sys; from pathlib import Path; from support.folders import replace_folder\n"
+    text = "import sys; from pathlib import Path; from twofold.support.folders import replace_folder\n"
     text += "for _ in range(40): replace_folder(Path(sys.argv[1]), {n: sys.argv[2].encode() for n in 'abcdefgh'})"
     writers = [subprocess.Popen([sys.executable, "-c", text, tmp_path / "x", mark]) for mark in "12"]
     assert [writer.wait(60) for writer in writers] == [0, 0]

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from support.reading import read_bytes, unpack
+from twofold.support.reading import read_bytes, unpack
 
 REGULAR = "file must be a regular file, not a folder, pipe or device"
 READERS = {"bytes": read_bytes, "gzip": unpack}

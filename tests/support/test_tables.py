@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from support.reading import read_bytes
-from support.tables import read_json, read_toml
+from twofold.support.reading import read_bytes
+from twofold.support.tables import read_json, read_toml
 
 
 @pytest.mark.parametrize("read", [read_json, read_toml])

@@ -2,7 +2,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from support.files import write_together
+from twofold.support.files import write_together
 
 NAMES = ("a.v", "a.md", "a.json")
 

@@ -5,10 +5,10 @@ from itertools import product
 
 import pytest
 
-from synth.absorb import absorb, fit
-from synth.cache import Cache
-from synth.fpga import ecp5_trees, synthesise
-from synth.yosys import read_json, run_yosys
+from twofold.synth.absorb import absorb, fit
+from twofold.synth.cache import Cache
+from twofold.synth.fpga import ecp5_trees, synthesise
+from twofold.synth.yosys import read_json, run_yosys
 
 SUMS = """
 module part(input [5:0] a, b, c, input v, w, output [6:0] gated, either, output [5:0] less);

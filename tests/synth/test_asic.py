@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from golden.config import ArrayConfig
-from synth.asic import asic_area, component_area
-from synth.cache import Cache
-from synth.liberty import Adder, read_liberty, truth_table
-from synth.yosys import run_yosys
+from twofold.golden.config import ArrayConfig
+from twofold.synth.asic import asic_area, component_area
+from twofold.synth.cache import Cache
+from twofold.synth.liberty import Adder, read_liberty, truth_table
+from twofold.synth.yosys import run_yosys
 
 LIBRARY = Path("tests/synth/small.lib")
 WAYS = ("cells", "chains of cells", "gates", "yosys")

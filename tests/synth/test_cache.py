@@ -2,24 +2,26 @@
 
 import pytest
 
-from synth import asic, fpga
-from synth.asic import AsicArea, critical_path
-from synth.cache import Cache, source_hash
+from twofold.synth import asic, fpga
+from twofold.synth.asic import AsicArea, critical_path
+from twofold.synth.cache import Cache, source_hash
 
 
 def test_a_changed_module_has_another_hash(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "made_up_step.py"
     path.write_text("DELAY = 1")
-    first = source_hash("made_up_step", "synth.sta")
-    assert first == source_hash("made_up_step", "synth.sta") != source_hash("synth.sta")
+    first = source_hash("made_up_step", "twofold.synth.sta")
+    assert first == source_hash("made_up_step", "twofold.synth.sta") != source_hash("twofold.synth.sta")
     path.write_text("DELAY = 2")
-    assert source_hash("made_up_step", "synth.sta") != first
+    assert source_hash("made_up_step", "twofold.synth.sta") != first
     with pytest.raises(ValueError, match=r"Modules must be files of Python, not \('no_such_step',\)"):
         source_hash("no_such_step")
 
 
-@pytest.mark.parametrize("changed", ["synth.sta", "synth.liberty", "synth.asic", "netlist", "library"])
+@pytest.mark.parametrize(
+    "changed", ["twofold.synth.sta", "twofold.synth.liberty", "twofold.synth.asic", "netlist", "library"]
+)
 def test_a_delay_is_made_again_after_a_change(changed, tmp_path, monkeypatch):
     netlist, library = tmp_path / "netlist.json", tmp_path / "cells.lib"
     netlist.write_text("{}")
@@ -42,4 +44,6 @@ def test_a_delay_is_made_again_after_a_change(changed, tmp_path, monkeypatch):
 def test_an_fpga_result_depends_on_its_sources(monkeypatch):
     technology = next(iter(fpga.TECHNOLOGIES.values()))
     monkeypatch.setattr(fpga, "source_hash", lambda *names: " ".join(names))
-    assert any("synth.fpga synth.yosys" in part for part in fpga._synth_parts(technology, "module x;", "x"))
+    assert any(
+        "twofold.synth.fpga twofold.synth.yosys" in part for part in fpga._synth_parts(technology, "module x;", "x")
+    )

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from golden.config import ArrayConfig
-from hdl.array import PeArray
-from hdl.emit import emit_verilog
-from synth.asic import asic_area
-from synth.cache import Cache
-from synth.liberty import Gate, read_liberty
-from synth.yosys import read_json, run_yosys
+from twofold.golden.config import ArrayConfig
+from twofold.hdl.array import PeArray
+from twofold.hdl.emit import emit_verilog
+from twofold.synth.asic import asic_area
+from twofold.synth.cache import Cache
+from twofold.synth.liberty import Gate, read_liberty
+from twofold.synth.yosys import read_json, run_yosys
 
 LIBRARY = Path("tests/synth/small.lib")
 PICKS = """

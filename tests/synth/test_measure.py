@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from golden.config import ArrayConfig, load_config
-from synth import yosys
-from synth.__main__ import main
-from synth.cache import Cache
-from synth.fpga import TECHNOLOGIES, place_and_route, readable
-from synth.measure import ASIC, COMPONENTS, Measurement, measure, measure_all
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.synth import yosys
+from twofold.synth.__main__ import main
+from twofold.synth.cache import Cache
+from twofold.synth.fpga import TECHNOLOGIES, place_and_route, readable
+from twofold.synth.measure import ASIC, COMPONENTS, Measurement, measure, measure_all
 
 LIBRARY = Path("tests/synth/small.lib")
 SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, feature_depth=64, weight_depth=64)

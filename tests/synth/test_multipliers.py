@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from golden.config import ArrayConfig, load_config
-from hdl.emit import emit, top_name
-from synth.cache import Cache
-from synth.fpga import TECHNOLOGIES
-from synth.fpga import synthesise as map_to
-from synth.multipliers import mapped_multipliers, word_multipliers
-from synth.yosys import count_multipliers, read_statistics, run_yosys
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.hdl.emit import emit, top_name
+from twofold.synth.cache import Cache
+from twofold.synth.fpga import TECHNOLOGIES
+from twofold.synth.fpga import synthesise as map_to
+from twofold.synth.multipliers import mapped_multipliers, word_multipliers
+from twofold.synth.yosys import count_multipliers, read_statistics, run_yosys
 
 SHIPPED = sorted([*Path("configs").glob("*.toml"), *Path("boards").glob("*.toml")])
 SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=4, feature_depth=64, weight_depth=64)

@@ -1,8 +1,8 @@
 """The picture of components' areas."""
 
-from synth.measure import ASIC, COMPONENTS
-from synth.report import picture
 from tests.figures import faults
+from twofold.synth.measure import ASIC, COMPONENTS
+from twofold.synth.report import picture
 
 BUILDS = ("log_4x4", "subset_16x16", "a_build_of_the_users_own")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from synth.asic import asic_area
-from synth.cache import Cache
-from synth.liberty import read_liberty
-from synth.sta import Table, Timing, longest_path
+from twofold.synth.asic import asic_area
+from twofold.synth.cache import Cache
+from twofold.synth.liberty import read_liberty
+from twofold.synth.sta import Table, Timing, longest_path
 
 LIBRARY = Path("tests/synth/small.lib")
 

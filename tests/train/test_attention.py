@@ -7,12 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from golden.catalog import log_format
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.quantizers import AttentionActivation, AttentionQuantizer, BinaryQuantizer, RelaxQuantizer, UniformQuantizer
-from train.quantizers.attention import initial_attention, penalties, temperature
-from train.recipe import parse_recipe
+from twofold.golden.catalog import log_format
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.quantizers import (
+    AttentionActivation,
+    AttentionQuantizer,
+    BinaryQuantizer,
+    RelaxQuantizer,
+    UniformQuantizer,
+)
+from twofold.train.quantizers.attention import initial_attention, penalties, temperature
+from twofold.train.recipe import parse_recipe
 
 THREE = [{"quantizer": "minmax", "bits": bits} for bits in (2, 4, 8)]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from train.quantizers import blend, build_activation, fused
-from train.quantizers.mixture import Mixture
+from twofold.train.quantizers import blend, build_activation, fused
+from twofold.train.quantizers.mixture import Mixture
 
 
 def mixture(member, signed):
@@ -47,7 +47,7 @@ def test_it_is_what_the_members_give(member, signed, size, monkeypatch):
     assert (x.numel() > blend.BLOCK) == (size[0] == 40)
     fused = results(mixture(member, signed), x, target)
     called = []
-    monkeypatch.setattr("train.quantizers.mixture.blend_rounded", lambda *rest: called.append(1))
+    monkeypatch.setattr("twofold.train.quantizers.mixture.blend_rounded", lambda *rest: called.append(1))
     slow = mixture(member, signed)
     monkeypatch.setattr(slow, "mix", lambda x: Mixture.mix(slow, x))
     wanted = results(slow, x, target)
@@ -104,7 +104,9 @@ def test_only_the_input_is_kept():
 
 
 def test_other_members_are_mixed_one_by_one(monkeypatch):
-    monkeypatch.setattr("train.quantizers.mixture.blend_rounded", lambda *rest: pytest.fail("This is not for LSQ"))
+    monkeypatch.setattr(
+        "twofold.train.quantizers.mixture.blend_rounded", lambda *rest: pytest.fail("This is not for LSQ")
+    )
     x = torch.randn(64)
     quantizer = mixture("lsq", False)
     shares = quantizer.shares()

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from golden import container
-from golden.config import load_config
-from mapper.builds import describe, made_for
-from train import builds
-from train.__main__ import main
-from train.builds import export_for
-from train.convert import calibrate, convert
-from train.data import load_data
-from train.models import build_model
-from train.recipe import load_recipe
-from train.runs import save_run
+from twofold.golden import container
+from twofold.golden.config import load_config
+from twofold.mapper.builds import describe, made_for
+from twofold.train import builds
+from twofold.train.__main__ import main
+from twofold.train.builds import export_for
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import load_data
+from twofold.train.models import build_model
+from twofold.train.recipe import load_recipe
+from twofold.train.runs import save_run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.quantizers import build_activation, build_quantizer
+from twofold.train.quantizers import build_activation, build_quantizer
 
 
 @pytest.mark.parametrize("granularity", ["channel", "layer"])

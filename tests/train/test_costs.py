@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from golden.config import load_config
-from golden.isa import Section, line_bits
-from mapper.compiler import compile_network, useful_macs
-from train.convert import calibrate, convert
-from train.costs import (
+from twofold.golden.config import load_config
+from twofold.golden.isa import Section, line_bits
+from twofold.mapper.compiler import compile_network, useful_macs
+from twofold.train.convert import calibrate, convert
+from twofold.train.costs import (
     WordCost,
     first_words,
     fix_ops,
@@ -19,10 +19,10 @@ from train.costs import (
     two_word_layers,
     word_costs,
 )
-from train.data import InputFormat
-from train.export import export
-from train.quantizers import STLQuantizer
-from train.recipe import parse_recipe
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.quantizers import STLQuantizer
+from twofold.train.recipe import parse_recipe
 
 #: Multiply-accumulates of ResNet-18: 112*112*64*147 + 512*1000; and 4*56*56*64*576 + 3 stages of 28*28*128*(576 +
 #: 3*1152 + 64), or as much.

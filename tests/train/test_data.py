@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from train.data import InputFormat, PixelImages, load_data
-from train.data.base import DataSet, pixel_format
-from train.data.batches import read_batch
-from train.data.folders import FolderImages, imagenet
-from train.data.idx import read_idx
+from twofold.train.data import InputFormat, PixelImages, load_data
+from twofold.train.data.base import DataSet, pixel_format
+from twofold.train.data.batches import read_batch
+from twofold.train.data.folders import FolderImages, imagenet
+from twofold.train.data.idx import read_idx
 
 RNG = np.random.default_rng(0)
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from golden import catalog
-from golden.formats import WeightFormat
 from tests.train.test_export import LOG, SUBSET, SUBSET3
-from train import integer
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.ptq import quantize
-from train.quantizers.search import search_points
-from train.recipe import load_recipe, parse_recipe
-from train.snap import snap
+from twofold.golden import catalog
+from twofold.golden.formats import WeightFormat
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.ptq import quantize
+from twofold.train.quantizers.search import search_points
+from twofold.train.recipe import load_recipe, parse_recipe
+from twofold.train.snap import snap
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 FORM = InputFormat((3, 6, 6), 8, True, 1 / 64)

@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from golden import layers as golden_layers
-from golden.config import ArrayConfig
-from golden.network import INPUT
-from train import integer
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.recipe import load_recipe, parse_recipe
-from train.residual import TOLERANCE
-from train.snap import snap
+from twofold.golden import layers as golden_layers
+from twofold.golden.config import ArrayConfig
+from twofold.golden.network import INPUT
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.recipe import load_recipe, parse_recipe
+from twofold.train.residual import TOLERANCE
+from twofold.train.snap import snap
 
 LOG = ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3)
 ASYMMETRIC = replace(LOG, name="asymmetric", asymmetric=True)

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from golden.config import load_config
-from train import integer
-from train.convert import calibrate, convert
-from train.data import DataSet, InputFormat, PixelImages, check_images, handwritten_digits
-from train.data.base import pixel_format
-from train.export import export
-from train.loop import accuracy, fit, predict
-from train.ptq import quantize
-from train.recipe import PostSettings, TrainSettings, parse_recipe
-from train.snap import snap
+from twofold.golden.config import load_config
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import DataSet, InputFormat, PixelImages, check_images, handwritten_digits
+from twofold.train.data.base import pixel_format
+from twofold.train.export import export
+from twofold.train.loop import accuracy, fit, predict
+from twofold.train.ptq import quantize
+from twofold.train.recipe import PostSettings, TrainSettings, parse_recipe
+from twofold.train.snap import snap
 
 FORM = InputFormat((3, 8, 6), scale=1 / 256)
 RECIPE = parse_recipe(

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from tests.support.mutations import SPECIAL, VALUES, check, mutations, toml_file
-from train.__main__ import main
-from train.data import load_data
-from train.models import build_model
-from train.quantizers import ACTIVATIONS, QUANTIZERS, build_activation, build_quantizer
-from train.recipe import load_recipe
-from train.run_files import _own
-from train.runs import _read_facts, load_run, save_run
+from twofold.train.__main__ import main
+from twofold.train.data import load_data
+from twofold.train.models import build_model
+from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS, build_activation, build_quantizer
+from twofold.train.recipe import load_recipe
+from twofold.train.run_files import _own
+from twofold.train.runs import _read_facts, load_run, save_run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from golden import layers as golden_layers
-from golden.network import INPUT
 from tests.train.test_export import ASYMMETRIC, LOG, MODELS, SUBSET, SUBSET3
-from train import integer
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.hooks import settle
-from train.quantizers import ACTIVATIONS, QUANTIZERS, build_quantizer
-from train.recipe import parse_recipe
-from train.snap import _rescale, snap
+from twofold.golden import layers as golden_layers
+from twofold.golden.network import INPUT
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.hooks import settle
+from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS, build_quantizer
+from twofold.train.recipe import parse_recipe
+from twofold.train.snap import _rescale, snap
 
 LOG4 = replace(LOG, name="log4", word_bits=4)
 LOG5 = replace(LOG, name="log5", word_bits=5, acc_width=32)

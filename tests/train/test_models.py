@@ -6,20 +6,20 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from golden import layers as golden_layers
-from golden.config import load_config
-from mapper import compile_network
-from train import integer
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.models import MODELS, build_model, load_weights
-from train.models.mobilenet import MobileNetV1, MobileNetV2
-from train.models.resnet18 import ResNet18
-from train.models.resnet_cifar import ResNetCifar
-from train.models.small_vgg import SmallVGG
-from train.recipe import parse_recipe
-from train.snap import snap
+from twofold.golden import layers as golden_layers
+from twofold.golden.config import load_config
+from twofold.mapper import compile_network
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.models import MODELS, build_model, load_weights
+from twofold.train.models.mobilenet import MobileNetV1, MobileNetV2
+from twofold.train.models.resnet18 import ResNet18
+from twofold.train.models.resnet_cifar import ResNetCifar
+from twofold.train.models.small_vgg import SmallVGG
+from twofold.train.recipe import parse_recipe
+from twofold.train.snap import snap
 
 UNIFORM = parse_recipe({
     "name": "u", "method": "ptq",

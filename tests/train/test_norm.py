@@ -10,17 +10,17 @@ from torch import nn
 from tests.train.test_export import randomise
 from tests.train.test_methods import WEIGHTS, check, rules
 from tests.train.test_resume import StoppedError, few, interrupt  # noqa: F401
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.hooks import settle
-from train.loop import FitOptions
-from train.models import build_model
-from train.norm import LEAST_GAIN, gains
-from train.pipelines import train_quantized
-from train.recipe import TrainSettings, load_recipe
-from train.run_files import STATE
-from train.snap import snap
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.hooks import settle
+from twofold.train.loop import FitOptions
+from twofold.train.models import build_model
+from twofold.train.norm import LEAST_GAIN, gains
+from twofold.train.pipelines import train_quantized
+from twofold.train.recipe import TrainSettings, load_recipe
+from twofold.train.run_files import STATE
+from twofold.train.snap import snap
 
 POWERS = ("po2_gradient", "po2_msqe")
 SHAPE = (3, 6, 6)
@@ -169,7 +169,7 @@ def test_results_of_the_norm_are_not_kept(kind, monkeypatch):
             for parameter in part.trained():
                 parameter.requires_grad_(True)
         if not again:
-            monkeypatch.setattr("train.layers.normalise", lambda norm, x: (norm(x), None))
+            monkeypatch.setattr("twofold.train.layers.normalise", lambda norm, x: (norm(x), None))
         seen = []
         for layer in quantized.quant_layers[:3]:
             layer.quantizer.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(weakref.ref(inputs[0])))

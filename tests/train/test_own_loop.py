@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from golden.config import load_config
-from train.convert import calibrate, convert
-from train.data import DataSet, InputFormat
-from train.export import export
-from train.hooks import AID_LR, QuantTraining
-from train.loop import fit
-from train.quantizers import QUANTIZERS, WeightQuantizer, build_quantizer
-from train.recipe import TrainSettings, load_recipe, parse_recipe
-from train.snap import snap
+from twofold.golden.config import load_config
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import DataSet, InputFormat
+from twofold.train.export import export
+from twofold.train.hooks import AID_LR, QuantTraining
+from twofold.train.loop import fit
+from twofold.train.quantizers import QUANTIZERS, WeightQuantizer, build_quantizer
+from twofold.train.recipe import TrainSettings, load_recipe, parse_recipe
+from twofold.train.snap import snap
 
 FORM = InputFormat((3, 6, 6), 8, True, 1 / 64)
 PAGE = Path("docs/training.md").read_text(encoding="utf-8")

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from tests.figures import faults
-from train.__main__ import main
-from train.convert import calibrate, convert
-from train.data import load_data
-from train.models import build_model
-from train.plots import (
+from twofold.train.__main__ import main
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import load_data
+from twofold.train.models import build_model
+from twofold.train.plots import (
     draw_attention,
     draw_cost,
     draw_metrics,
@@ -24,8 +24,8 @@ from train.plots import (
     quantizer_function,
     read_rows,
 )
-from train.recipe import load_recipe
-from train.runs import save_run
+from twofold.train.recipe import load_recipe
+from twofold.train.runs import save_run
 
 ROOT = Path(__file__).parents[2]
 #: A report's rows are accuracies as parts of 1.

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from golden import layers as golden_layers
 from tests.train.test_export import LOG, MODELS, SUBSET
-from train import integer
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.quantizers import po2
-from train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
-from train.quantizers.po2_msqe import MSQEPowerQuantizer
-from train.recipe import parse_recipe
-from train.snap import snap
+from twofold.golden import layers as golden_layers
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.quantizers import po2
+from twofold.train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
+from twofold.train.quantizers.po2_msqe import MSQEPowerQuantizer
+from twofold.train.recipe import parse_recipe
+from twofold.train.snap import snap
 
 X = [[6, 5, 1], [8, 3, -8]]
 Y = [[6, 5, 1], [1, 3, -1]]

@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from golden import layers as golden_layers
-from golden.config import ArrayConfig, load_config
-from golden.network import INPUT
-from train import integer
-from train.convert import convert
-from train.data import InputFormat
-from train.export import export
-from train.models import build_model
-from train.ptq import blocks, correct_bias, float_means, float_sums, quantize, second_moments
-from train.quantizers import SubsetQuantizer, UniformQuantizer
-from train.quantizers.search import search_points
-from train.recipe import PostSettings, load_recipe, parse_recipe
-from train.reconstruct import SoftChoice
+from twofold.golden import layers as golden_layers
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.network import INPUT
+from twofold.train import integer
+from twofold.train.convert import convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.models import build_model
+from twofold.train.ptq import blocks, correct_bias, float_means, float_sums, quantize, second_moments
+from twofold.train.quantizers import SubsetQuantizer, UniformQuantizer
+from twofold.train.quantizers.search import search_points
+from twofold.train.recipe import PostSettings, load_recipe, parse_recipe
+from twofold.train.reconstruct import SoftChoice
 
 FORMAT = InputFormat((1, 8, 8), bits=8, signed=False, scale=1 / 16)
 BLOCK = PostSettings(images=64, unit="block", rounding="choose", steps=60, batch=32, lr=0.05, scale_lr=0.005)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from golden import catalog
-from golden.formats import WeightFormat
-from train.quantizers import QUANTIZERS, ActivationQuantizer, SubsetQuantizer, UniformQuantizer, build_quantizer
-from train.quantizers.base import LEAST_SCALE
-from train.quantizers.search import search_points
+from twofold.golden import catalog
+from twofold.golden.formats import WeightFormat
+from twofold.train.quantizers import QUANTIZERS, ActivationQuantizer, SubsetQuantizer, UniformQuantizer, build_quantizer
+from twofold.train.quantizers.base import LEAST_SCALE
+from twofold.train.quantizers.search import search_points
 
 SMALL = WeightFormat(menus=((2, 1, None), (0, None)), index_bits=1)  # universal set 0, 1, 2, 3, 4, 5; two points
 

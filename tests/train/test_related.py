@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from train.quantizers import (
+from twofold.train.quantizers import (
     APoTQuantizer,
     BinaryQuantizer,
     DeepShiftQuantizer,
@@ -18,7 +18,7 @@ from train.quantizers import (
     TernaryQuantizer,
     UniformQuantizer,
 )
-from train.quantizers.apot import apot_levels
+from twofold.train.quantizers.apot import apot_levels
 
 
 def row(*values):

@@ -17,17 +17,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from train.__main__ import main
-from train.checkpoint import LoopState, load_state, read_epoch, save_state
-from train.convert import calibrate, convert
-from train.data import Augment, DataSet, load_data
-from train.distributed import World
-from train.loop import FitOptions, Training, accuracy, fit
-from train.models import build_model
-from train.recipe import TrainSettings, load_recipe
-from train.report import both, json_lines, read_lines
-from train.run_files import STATE
-from train.schedule import rate
+from twofold.train.__main__ import main
+from twofold.train.checkpoint import LoopState, load_state, read_epoch, save_state
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import Augment, DataSet, load_data
+from twofold.train.distributed import World
+from twofold.train.loop import FitOptions, Training, accuracy, fit
+from twofold.train.models import build_model
+from twofold.train.recipe import TrainSettings, load_recipe
+from twofold.train.report import both, json_lines, read_lines
+from twofold.train.run_files import STATE
+from twofold.train.schedule import rate
 
 ROOT = Path(__file__).parents[2]
 QAT = [path for path in sorted((ROOT / "recipes").glob("*.toml")) if load_recipe(path).method == "qat"]
@@ -130,7 +130,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     command = ["fit", "--epochs", "60", "--batch", "64", "--device", "cpu", "--save-every", "7"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(
-        [sys.executable, "-m", "train", *command, "--out", str(killed)], cwd=ROOT, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "twofold.train", *command, "--out", str(killed)], cwd=ROOT, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
     while epoch_now(killed / STATE, tmp_path) < 3 and time.monotonic() < deadline:
@@ -170,12 +170,12 @@ WORKER = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
-from train.convert import calibrate, convert
-from train.data import Augment, DataSet, InputFormat, load_data
-from train.distributed import world
-from train.loop import FitOptions, fit
-from train.models import build_model
-from train.recipe import TrainSettings, load_recipe
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import Augment, DataSet, InputFormat, load_data
+from twofold.train.distributed import world
+from twofold.train.loop import FitOptions, fit
+from twofold.train.models import build_model
+from twofold.train.recipe import TrainSettings, load_recipe
 from safetensors.torch import save_file
 torch.set_num_threads(1)
 whole = load_data("digits")
@@ -206,7 +206,7 @@ assert not [name for name in names if "gloo" in name], names
 def test_two_processes_do_as_one(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for prefix, name in (([sys.executable], "one"), (torchrun, "two")):
         done = subprocess.run(

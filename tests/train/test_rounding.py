@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.models import build_model
-from train.quantizers import ActivationQuantizer
-from train.quantizers.rounding import clip_rounded, round_clipped
-from train.recipe import parse_recipe
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.models import build_model
+from twofold.train.quantizers import ActivationQuantizer
+from twofold.train.quantizers.rounding import clip_rounded, round_clipped
+from twofold.train.recipe import parse_recipe
 
 
 @pytest.mark.parametrize("slack", [0.0, 0.5])

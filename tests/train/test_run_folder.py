@@ -9,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from support.files import write_text
-from support.locks import claimed, locked
-from train.__main__ import main
-from train.run_files import FACTS, METRICS, STATE, WEIGHTS, part, read_bound, read_signed, replace_run, tidy, writing
-from train.runs import load_run, run_metrics
+from twofold.support.files import write_text
+from twofold.support.locks import claimed, locked
+from twofold.train.__main__ import main
+from twofold.train.run_files import (
+    FACTS,
+    METRICS,
+    STATE,
+    WEIGHTS,
+    part,
+    read_bound,
+    read_signed,
+    replace_run,
+    tidy,
+    writing,
+)
+from twofold.train.runs import load_run, run_metrics
 
 ROOT = Path(__file__).parents[2]
 FIT = ["fit", "--device", "cpu", "--epochs", "2", "--steps", "3"]
@@ -23,7 +34,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 from tests.support.killed import killed_at
-from train.run_files import METRICS, STATE, WEIGHTS, part, read_bound, read_signed, replace_run, writing
+from twofold.train.run_files import METRICS, STATE, WEIGHTS, part, read_bound, read_signed, replace_run, writing
 
 folder = Path(sys.argv[1])
 def save(name):
@@ -95,7 +106,7 @@ def test_fit_on_a_full_disk_is_one_line_and_the_older_run_stays(tmp_path, monkey
 HOLDER = """
 import sys
 from pathlib import Path
-from train.run_files import writing
+from twofold.train.run_files import writing
 with writing(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from golden.config import ArrayConfig
-from golden.layers import run as run_golden
-from train import integer
-from train.convert import calibrate, convert
-from train.data import InputFormat
-from train.export import export
-from train.recipe import parse_recipe
-from train.snap import snap
+from twofold.golden.config import ArrayConfig
+from twofold.golden.layers import run as run_golden
+from twofold.train import integer
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.recipe import parse_recipe
+from twofold.train.snap import snap
 
 FORM = InputFormat((3, 6, 6), bits=8, signed=True, scale=1 / 64)
 BUILD = ArrayConfig(name="t", pe="subset", rows=4, cols=4, word_bits=4, acc_width=40, max_pass_shift=31)
@@ -248,7 +248,7 @@ def test_chance_is_refused():
 
 
 def test_a_wrong_lowering_is_found_and_the_layer_named(monkeypatch):
-    from train.lower import Lowering
+    from twofold.train.lower import Lowering
 
     def broken(self, node, norm):
         return self._alias(node)

@@ -6,12 +6,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from golden import catalog
-from golden.formats import WeightFormat
-from train.quantizers.search import objective, search_points, smallest
-from train.quantizers.search_channels import distinct_subsets
-from train.quantizers.search_rows import SortedRow, chord_bounds
-from train.quantizers.search_tensor import path_search
+from twofold.golden import catalog
+from twofold.golden.formats import WeightFormat
+from twofold.train.quantizers.search import objective, search_points, smallest
+from twofold.train.quantizers.search_channels import distinct_subsets
+from twofold.train.quantizers.search_rows import SortedRow, chord_bounds
+from twofold.train.quantizers.search_tensor import path_search
 
 SMALL = WeightFormat(menus=((2, 1, None), (0, None)), index_bits=1)  # universal set 0 to 5; two points
 NO_ZERO = WeightFormat(menus=((3, 1), (2, 0)), index_bits=1)  # 3, 6, 9, 12

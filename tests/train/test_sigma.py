@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 
-from golden import catalog
-from train.quantizers.sigma import (
+from twofold.golden import catalog
+from twofold.train.quantizers.sigma import (
     SigmaActivation,
     SigmaQuantizer,
     activation_deviation,

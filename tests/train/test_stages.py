@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from tests.train.test_export import LOG
-from train import integer
-from train.checkpoint import read_epoch
-from train.convert import convert
-from train.data import DataSet, load_data
-from train.export import export
-from train.loop import FitOptions, _optimizers
-from train.models import build_model
-from train.pipelines import apply, train_quantized, trainings
-from train.quantizers import build_activation
-from train.recipe import TrainSettings, parse_recipe
-from train.run_files import STATE
+from twofold.train import integer
+from twofold.train.checkpoint import read_epoch
+from twofold.train.convert import convert
+from twofold.train.data import DataSet, load_data
+from twofold.train.export import export
+from twofold.train.loop import FitOptions, _optimizers
+from twofold.train.models import build_model
+from twofold.train.pipelines import apply, train_quantized, trainings
+from twofold.train.quantizers import build_activation
+from twofold.train.recipe import TrainSettings, parse_recipe
+from twofold.train.run_files import STATE
 
 
 @pytest.fixture(scope="module")

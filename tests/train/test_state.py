@@ -12,13 +12,13 @@ from safetensors.torch import load, save
 from torch import nn
 
 from tests.support.mutations import SPECIAL, VALUES, check, mutations
-from train.checkpoint import LoopState, load_state, read_progress, save_state, sign
-from train.convert import calibrate, convert
-from train.data import load_data
-from train.loop import _optimizers
-from train.models import build_model
-from train.recipe import TrainSettings, load_recipe
-from train.run_files import STATE
+from twofold.train.checkpoint import LoopState, load_state, read_progress, save_state, sign
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import load_data
+from twofold.train.loop import _optimizers
+from twofold.train.models import build_model
+from twofold.train.recipe import TrainSettings, load_recipe
+from twofold.train.run_files import STATE
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FACTS = {"settings": {"epochs": 3}, "stage": 1, "weights": "x"}

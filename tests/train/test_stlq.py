@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from golden import catalog
-from train.quantizers import STLQuantizer
-from train.quantizers.units import UnitGrid, auxiliary, select
+from twofold.golden import catalog
+from twofold.train.quantizers import STLQuantizer
+from twofold.train.quantizers.units import UnitGrid, auxiliary, select
 
 # [STLQ], figure 4, R = 30 %.
 EXAMPLE = [[0.85, 0.30, 0.53], [0.80, 0.37, 0.29], [0.40, 0.15, 0.70]]

@@ -10,22 +10,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from golden.config import load_config
-from golden.container import load
-from golden.network import INPUT
-from train import integer
-from train.__main__ import main
-from train.convert import calibrate, convert
-from train.data import DATA, DataSet, InputFormat, load_data, shift_images
-from train.export import export
-from train.loop import accuracy, fit
-from train.models import MODELS, build_model
-from train.pipelines import apply, float_model
-from train.ptq import correct_bias, fit_channels, float_means, float_sums
-from train.quantizers import QUANTIZERS
-from train.recipe import PostSettings, TrainSettings, load_recipe, parse_recipe
-from train.reconstruct import learn_block
-from train.runs import load_run, save_run
+from twofold.golden.config import load_config
+from twofold.golden.container import load
+from twofold.golden.network import INPUT
+from twofold.train import integer
+from twofold.train.__main__ import main
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import DATA, DataSet, InputFormat, load_data, shift_images
+from twofold.train.export import export
+from twofold.train.loop import accuracy, fit
+from twofold.train.models import MODELS, build_model
+from twofold.train.pipelines import apply, float_model
+from twofold.train.ptq import correct_bias, fit_channels, float_means, float_sums
+from twofold.train.quantizers import QUANTIZERS
+from twofold.train.recipe import PostSettings, TrainSettings, load_recipe, parse_recipe
+from twofold.train.reconstruct import learn_block
+from twofold.train.runs import load_run, save_run
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from golden.container import load
-from train.__main__ import _parser
-from train.data import DATA, load_data
-from train.models import MODELS, build_model
-from train.quantizers import ACTIVATIONS, QUANTIZERS
-from train.recipe import ROLES, ActivationRule, PostSettings, Rule, TrainSettings, load_recipe
+from twofold.golden.container import load
+from twofold.train.__main__ import _parser
+from twofold.train.data import DATA, load_data
+from twofold.train.models import MODELS, build_model
+from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS
+from twofold.train.recipe import ROLES, ActivationRule, PostSettings, Rule, TrainSettings, load_recipe
 
 PAGE = Path("docs/training.md").read_text(encoding="utf-8")
 WORDS = set(re.findall(r"`\"?@?([\w*]+)\"?`", PAGE))

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from train.data.augment import Augment, shift_images
-from train.data.base import DataSet, Images, InputFormat, PixelImages
-from train.data.checks import check_images
-from train.data.cifar import cifar10, cifar100
-from train.data.folders import imagenet
-from train.data.handwritten import handwritten_digits
-from train.data.idx import fashion_mnist, mnist
+from twofold.train.data.augment import Augment, shift_images
+from twofold.train.data.base import DataSet, Images, InputFormat, PixelImages
+from twofold.train.data.checks import check_images
+from twofold.train.data.cifar import cifar10, cifar100
+from twofold.train.data.folders import imagenet
+from twofold.train.data.handwritten import handwritten_digits
+from twofold.train.data.idx import fashion_mnist, mnist
 
 #: Data sets that need no files.
 BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": handwritten_digits}

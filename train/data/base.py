@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.data.augment import UNCHANGED, Augment
+from twofold.train.data.augment import UNCHANGED, Augment
 
 #: Images that are read at once where only their range is wanted.
 READ = 256
@@ -193,7 +193,7 @@ class DataSet:
         ValueError
             If the format has no scale, or the images are not such (`train.data.check_images`).
         """
-        from train.data.checks import check_images
+        from twofold.train.data.checks import check_images
 
         if self.input.scale is None:
             raise ValueError(f"Data {self.name!r} must have a fixed input scale, not None")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from support.reading import read_bytes
+from twofold.support.reading import read_bytes
 
 #: Longest file (bytes): the official ones have 155 MB at most.
 LARGEST = 1 << 28

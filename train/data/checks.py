@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from train.data.base import Images, InputFormat, extremes
+from twofold.train.data.base import Images, InputFormat, extremes
 
 #: Lazily read images that are looked at, at most.
 FIRST = 64

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from golden.arrays import read_npz
-from train.data.augment import Augment
-from train.data.base import DataSet, PixelImages, pixel_format
-from train.data.batches import read_batch
+from twofold.golden.arrays import read_npz
+from twofold.train.data.augment import Augment
+from twofold.train.data.base import DataSet, PixelImages, pixel_format
+from twofold.train.data.batches import read_batch
 
 #: Normalisation that published CIFAR-10 networks expect most often (that of ImageNet).
 CIFAR10_MEAN, CIFAR10_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from support.reading import check_file
-from train.data.augment import Augment
-from train.data.base import DataSet, Images, pixel_format
+from twofold.support.reading import check_file
+from twofold.train.data.augment import Augment
+from twofold.train.data.base import DataSet, Images, pixel_format
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The shorter side is resized to this, and the middle square of `SIDE` pixels is taken.

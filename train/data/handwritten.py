@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from train.data.base import DataSet, InputFormat
+from twofold.train.data.base import DataSet, InputFormat
 
 
 def handwritten_digits() -> DataSet:

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from support.reading import LARGEST, unpack
-from train.data.base import DataSet, InputFormat, PixelImages
+from twofold.support.reading import LARGEST, unpack
+from twofold.train.data.base import DataSet, InputFormat, PixelImages
 
 
 def mnist(path: Path) -> DataSet:

@@ -5,14 +5,14 @@ from functools import partial
 
 from torch import nn
 
-from train.models.demo import DemoNet
-from train.models.mobilenet import MobileNetV1, MobileNetV2
-from train.models.resnet18 import ResNet18
-from train.models.resnet_cifar import ResNetCifar
-from train.models.small_vgg import SmallVGG
-from train.models.weights import load_weights
+from twofold.train.models.demo import DemoNet
+from twofold.train.models.mobilenet import MobileNetV1, MobileNetV2
+from twofold.train.models.resnet18 import ResNet18
+from twofold.train.models.resnet_cifar import ResNetCifar
+from twofold.train.models.small_vgg import SmallVGG
+from twofold.train.models.weights import load_weights
 
-#: Networks that `python -m train` knows by name; each takes the number of classes and of the input's channels.
+#: Networks that `twofold train` knows by name; each takes the number of classes and of the input's channels.
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "demo": DemoNet,
     "mobilenet_v1": MobileNetV1,

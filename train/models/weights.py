@@ -7,8 +7,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from golden.arrays import read_npz
-from support.reading import LARGEST, read_bytes
+from twofold.golden.arrays import read_npz
+from twofold.support.reading import LARGEST, read_bytes
 
 
 def load_weights(model: nn.Module, path: Path | str) -> None:

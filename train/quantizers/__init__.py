@@ -3,22 +3,22 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from train.quantizers.activation import ACTIVATIONS, ActivationQuantizer, build_activation
-from train.quantizers.affine import MinMaxQuantizer, SAWBQuantizer
-from train.quantizers.apot import APoTQuantizer
-from train.quantizers.attention import AttentionActivation, AttentionQuantizer
-from train.quantizers.base import QUANTIZERS, CodedWeights, WeightQuantizer, build_quantizer
-from train.quantizers.binary import BinaryQuantizer, TernaryQuantizer
-from train.quantizers.clipping import MinMaxActivation, PactActivation
-from train.quantizers.deepshift import DeepShiftQuantizer
-from train.quantizers.lsq import LSQuantizer
-from train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
-from train.quantizers.po2_msqe import MSQEPowerQuantizer
-from train.quantizers.relax import RelaxQuantizer
-from train.quantizers.sigma import SigmaActivation, SigmaQuantizer
-from train.quantizers.stlq import STLQuantizer
-from train.quantizers.subset import SubsetQuantizer
-from train.quantizers.uniform import UniformQuantizer
+from twofold.train.quantizers.activation import ACTIVATIONS, ActivationQuantizer, build_activation
+from twofold.train.quantizers.affine import MinMaxQuantizer, SAWBQuantizer
+from twofold.train.quantizers.apot import APoTQuantizer
+from twofold.train.quantizers.attention import AttentionActivation, AttentionQuantizer
+from twofold.train.quantizers.base import QUANTIZERS, CodedWeights, WeightQuantizer, build_quantizer
+from twofold.train.quantizers.binary import BinaryQuantizer, TernaryQuantizer
+from twofold.train.quantizers.clipping import MinMaxActivation, PactActivation
+from twofold.train.quantizers.deepshift import DeepShiftQuantizer
+from twofold.train.quantizers.lsq import LSQuantizer
+from twofold.train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
+from twofold.train.quantizers.po2_msqe import MSQEPowerQuantizer
+from twofold.train.quantizers.relax import RelaxQuantizer
+from twofold.train.quantizers.sigma import SigmaActivation, SigmaQuantizer
+from twofold.train.quantizers.stlq import STLQuantizer
+from twofold.train.quantizers.subset import SubsetQuantizer
+from twofold.train.quantizers.uniform import UniformQuantizer
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

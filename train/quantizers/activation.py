@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train.quantizers.base import register
-from train.quantizers.rounding import round_clipped
+from twofold.train.quantizers.base import register
+from twofold.train.quantizers.rounding import round_clipped
 
 CALIBRATIONS = ("mse", "max")
 #: Values of a tensor that calibration looks at, at most.

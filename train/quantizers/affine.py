@@ -10,8 +10,8 @@ so that both are the same numbers.
 import torch
 from torch import Tensor
 
-from train.quantizers.binary import positive
-from train.quantizers.digits import DigitQuantizer, weight_bits
+from twofold.train.quantizers.binary import positive
+from twofold.train.quantizers.digits import DigitQuantizer, weight_bits
 
 
 class AffineQuantizer(DigitQuantizer):

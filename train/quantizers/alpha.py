@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from train.quantizers.activation import ActivationQuantizer
-from train.quantizers.digits import DigitQuantizer
+from twofold.train.quantizers.activation import ActivationQuantizer
+from twofold.train.quantizers.digits import DigitQuantizer
 
 #: Training keeps alpha at least here.
 LEAST_ALPHA = 1e-3

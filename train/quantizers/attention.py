@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.quantizers.mixture import ActivationMixture, Mixture, WeightMixture
+from twofold.train.quantizers.mixture import ActivationMixture, Mixture, WeightMixture
 
 #: Temperature at the start and at the end of the training ([DQA] section 4.1).
 HOT, COLD = 100.0, 0.03

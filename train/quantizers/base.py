@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from golden.formats import PointSet, WeightFormat
+from twofold.golden.formats import PointSet, WeightFormat
 
 #: A channel's scale is at least this fraction of the layer's largest, so that a dead channel has a usable one.
 LEAST_SCALE = 2.0**-8

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from train.quantizers.base import LEAST_SCALE, per_channel
-from train.quantizers.digits import DigitQuantizer
-from train.quantizers.uniform import GRANULARITIES
+from twofold.train.quantizers.base import LEAST_SCALE, per_channel
+from twofold.train.quantizers.digits import DigitQuantizer
+from twofold.train.quantizers.uniform import GRANULARITIES
 
 #: TWN's threshold over the mean magnitude.
 TERNARY_THRESHOLD = 0.7

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.quantizers.fused import functions
+from twofold.train.quantizers.fused import functions
 
 #: Numbers of a block: a few of them fit a core's second-level cache.
 BLOCK = 1 << 16

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from train.quantizers.activation import ActivationQuantizer
-from train.quantizers.alpha import AlphaActivation
-from train.quantizers.rounding import clip_rounded
+from twofold.train.quantizers.activation import ActivationQuantizer
+from twofold.train.quantizers.alpha import AlphaActivation
+from twofold.train.quantizers.rounding import clip_rounded
 
 #: Share of a new batch in the running maximum.
 MOMENTUM = 0.01

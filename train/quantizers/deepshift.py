@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from golden import catalog
-from train.quantizers.digits import DigitQuantizer
+from twofold.golden import catalog
+from twofold.train.quantizers.digits import DigitQuantizer
 
 
 class DeepShiftQuantizer(DigitQuantizer, name="deepshift"):

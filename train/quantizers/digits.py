@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from golden import catalog
-from golden.digit_words import digit_codes
-from golden.formats import PointSet, WeightFormat
-from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, filled, per_channel
+from twofold.golden import catalog
+from twofold.golden.digit_words import digit_codes
+from twofold.golden.formats import PointSet, WeightFormat
+from twofold.train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, filled, per_channel
 
 #: Codes, shift of each word, point set, and the left shift of the sum of the words against the values.
 Words = tuple[NDArray[np.uint8], tuple[int, ...], PointSet, int]

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.quantizers.base import LEAST_SCALE, per_channel
-from train.quantizers.digits import DigitQuantizer, weight_bits
-from train.quantizers.uniform import GRANULARITIES
+from twofold.train.quantizers.base import LEAST_SCALE, per_channel
+from twofold.train.quantizers.digits import DigitQuantizer, weight_bits
+from twofold.train.quantizers.uniform import GRANULARITIES
 
 
 class LSQuantizer(DigitQuantizer, name="lsq"):

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from golden.formats import WeightFormat
-from train.quantizers.activation import ActivationQuantizer, build_activation
-from train.quantizers.base import CodedWeights, WeightQuantizer, build_quantizer
-from train.quantizers.blend import blend_rounded
-from train.quantizers.clipping import MinMaxActivation, PactActivation
+from twofold.golden.formats import WeightFormat
+from twofold.train.quantizers.activation import ActivationQuantizer, build_activation
+from twofold.train.quantizers.base import CodedWeights, WeightQuantizer, build_quantizer
+from twofold.train.quantizers.blend import blend_rounded
+from twofold.train.quantizers.clipping import MinMaxActivation, PactActivation
 
 #: Bits that the member ``float`` counts for.
 FLOAT_BITS = 32

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from train.quantizers.base import WeightQuantizer
-from train.quantizers.digits import DigitQuantizer, weight_bits
+from twofold.train.quantizers.base import WeightQuantizer
+from twofold.train.quantizers.digits import DigitQuantizer, weight_bits
 
 #: Added before logarithms and to divisors, as in the source.
 EPSILON = 1e-7

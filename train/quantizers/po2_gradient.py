@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train.quantizers import po2
-from train.quantizers.activation import ActivationQuantizer
-from train.quantizers.base import per_channel
-from train.quantizers.po2 import PowerQuantizer
-from train.quantizers.rounding import round_clipped
+from twofold.train.quantizers import po2
+from twofold.train.quantizers.activation import ActivationQuantizer
+from twofold.train.quantizers.base import per_channel
+from twofold.train.quantizers.po2 import PowerQuantizer
+from twofold.train.quantizers.rounding import round_clipped
 
 ROUNDINGS = ("error", "up", "nearest")
 #: Least scale of the start.

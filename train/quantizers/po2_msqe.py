@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from train.quantizers import po2
-from train.quantizers.po2 import PowerQuantizer
+from twofold.train.quantizers import po2
+from twofold.train.quantizers.po2 import PowerQuantizer
 
 
 class MSQEPowerQuantizer(PowerQuantizer, name="po2_msqe"):

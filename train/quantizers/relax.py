@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.quantizers.mixture import WeightMixture
+from twofold.train.quantizers.mixture import WeightMixture
 
 
 class RelaxQuantizer(WeightMixture, name="relax"):

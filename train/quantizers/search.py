@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.formats import WeightFormat
-from train.quantizers.search_channels import ChannelSearch
-from train.quantizers.search_rows import Array, SortedRow
-from train.quantizers.search_tensor import search_row
+from twofold.golden.formats import WeightFormat
+from twofold.train.quantizers.search_channels import ChannelSearch
+from twofold.train.quantizers.search_rows import Array, SortedRow
+from twofold.train.quantizers.search_tensor import search_row
 
 #: What the error may be above the least possible one, as a part of it.
 TOLERANCE = 1e-9

@@ -12,8 +12,16 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from train.quantizers.search_rows import Array, SortedRow, chord_bounds
-from train.quantizers.search_tensor import FIRST_STEP, PARTS, PathSearch, allowance, path_search, search_row, splittable
+from twofold.train.quantizers.search_rows import Array, SortedRow, chord_bounds
+from twofold.train.quantizers.search_tensor import (
+    FIRST_STEP,
+    PARTS,
+    PathSearch,
+    allowance,
+    path_search,
+    search_row,
+    splittable,
+)
 
 #: Subsets whose bounds are computed at once.
 CHUNK = 4096

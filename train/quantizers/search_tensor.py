@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from train.quantizers.search_rows import Array, SortedRow, chord_bounds
+from twofold.train.quantizers.search_rows import Array, SortedRow, chord_bounds
 
 #: Ratio of neighbouring scales at first.
 FIRST_STEP = 1.06

@@ -10,11 +10,11 @@ import math
 import torch
 from torch import Tensor
 
-from train.quantizers.activation import sample
-from train.quantizers.alpha import AlphaActivation, AlphaWeights
-from train.quantizers.base import l2_scales, per_channel
-from train.quantizers.digits import weight_bits
-from train.quantizers.rounding import clip_rounded
+from twofold.train.quantizers.activation import sample
+from twofold.train.quantizers.alpha import AlphaActivation, AlphaWeights
+from twofold.train.quantizers.base import l2_scales, per_channel
+from twofold.train.quantizers.digits import weight_bits
+from twofold.train.quantizers.rounding import clip_rounded
 
 #: Gradient scale by bits for ResNet-20; more bits take that of 5 ([Sigma] section 5.1).
 GRADIENT_SCALES = {2: 0.01, 3: 0.1, 4: 1.0, 5: 1.0}

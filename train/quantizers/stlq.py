@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from golden import catalog
-from golden.formats import WeightFormat
-from train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, l2_scales, nearest, per_channel
-from train.quantizers.units import UnitGrid, auxiliary, select
+from twofold.golden import catalog
+from twofold.golden.formats import WeightFormat
+from twofold.train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, l2_scales, nearest, per_channel
+from twofold.train.quantizers.units import UnitGrid, auxiliary, select
 
 ROUNDINGS = ("linear", "log")
 SCALES = ("channel", "layer")

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from golden import catalog
-from golden.formats import PointSet, WeightFormat
-from train.quantizers.base import (
+from twofold.golden import catalog
+from twofold.golden.formats import PointSet, WeightFormat
+from twofold.train.quantizers.base import (
     LEAST_SCALE,
     CodedWeights,
     WeightQuantizer,
@@ -14,7 +14,7 @@ from train.quantizers.base import (
     nearest,
     per_channel,
 )
-from train.quantizers.search import search_points
+from twofold.train.quantizers.search import search_points
 
 GRANULARITIES = ("channel", "layer")
 

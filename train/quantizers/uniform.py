@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from train.quantizers.base import l2_scales
-from train.quantizers.digits import DigitQuantizer, weight_bits
+from twofold.train.quantizers.base import l2_scales
+from twofold.train.quantizers.digits import DigitQuantizer, weight_bits
 
 CALIBRATIONS = ("mse", "max")
 GRANULARITIES = ("channel", "layer")

@@ -1,0 +1,92 @@
+"""Multiplier-free neural network accelerators, generated from PyTorch and verified bit for bit.
+
+The names of `__all__` are what others may build on; whatever lies deeper may change. Each is imported when it is first
+used: only those of training need PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.2.0"
+__all__ = [
+    "ArrayConfig",
+    "DataSet",
+    "Image",
+    "InputFormat",
+    "Network",
+    "Recipe",
+    "calibrate",
+    "compile_network",
+    "convert",
+    "emit",
+    "export",
+    "input_frame",
+    "load",
+    "load_config",
+    "load_image",
+    "load_recipe",
+    "quantize",
+    "read_output",
+    "run_network",
+    "save",
+    "save_image",
+    "simulate",
+    "snap",
+]
+
+if TYPE_CHECKING:
+    from twofold.golden.config import ArrayConfig, load_config
+    from twofold.golden.container import load, save
+    from twofold.golden.image import Image, input_frame, read_output
+    from twofold.golden.image_folder import load as load_image
+    from twofold.golden.image_folder import save as save_image
+    from twofold.golden.layers import run as run_network
+    from twofold.golden.network import Network
+    from twofold.hdl.emit import emit
+    from twofold.mapper.compiler import compile_network
+    from twofold.sim.fast import run_images as simulate
+    from twofold.train.convert import calibrate, convert
+    from twofold.train.data import DataSet, InputFormat
+    from twofold.train.export import export
+    from twofold.train.pipelines import apply as quantize
+    from twofold.train.recipe import Recipe, load_recipe
+    from twofold.train.snap import snap
+
+#: Where each name is: its module, and its name there.
+_PLACES = {
+    "ArrayConfig": "golden.config:ArrayConfig",
+    "DataSet": "train.data:DataSet",
+    "Image": "golden.image:Image",
+    "InputFormat": "train.data:InputFormat",
+    "Network": "golden.network:Network",
+    "Recipe": "train.recipe:Recipe",
+    "calibrate": "train.convert:calibrate",
+    "compile_network": "mapper.compiler:compile_network",
+    "convert": "train.convert:convert",
+    "emit": "hdl.emit:emit",
+    "export": "train.export:export",
+    "input_frame": "golden.image:input_frame",
+    "load": "golden.container:load",
+    "load_config": "golden.config:load_config",
+    "load_image": "golden.image_folder:load",
+    "load_recipe": "train.recipe:load_recipe",
+    "quantize": "train.pipelines:apply",
+    "read_output": "golden.image:read_output",
+    "run_network": "golden.layers:run",
+    "save": "golden.container:save",
+    "save_image": "golden.image_folder:save",
+    "simulate": "sim.fast:run_images",
+    "snap": "train.snap:snap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, inner = _PLACES[name].partition(":")
+    globals()[name] = value = getattr(import_module(f"{__name__}.{module}"), inner)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
