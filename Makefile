@@ -23,6 +23,7 @@ BOARD ?= ulx3s_85f
 
 VENV := build/venv
 RUN := $(VENV)/bin/python
+TWOFOLD := $(VENV)/bin/twofold
 BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
 PEERS := $(VENV)-bench/.peers
@@ -48,13 +49,13 @@ help: ## show this list
 	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n FULL=1 KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
 
 demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
-	$(RUN) -m demo
+	$(TWOFOLD) demo
 
 verilog: $(BASE) ## emit one build (CONFIG); build/verilog
-	$(RUN) -m hdl --config $(call quote,$(or $(CONFIG),configs/log_8x8.toml)) --out build/verilog
+	$(TWOFOLD) emit --config $(call quote,$(or $(CONFIG),configs/log_8x8.toml)) --out build/verilog
 
 sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one (NETWORK), also on gates (GATES)
-	$(RUN) -m sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(call configs,--config) \
+	$(TWOFOLD) sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(call configs,--config) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(call quote,$(NETWORK))) \
 	  $(if $(RANDOM)$(NETWORK),--reference tests.torch_reference:run,$(BENCH))
 
@@ -67,23 +68,23 @@ lint: $(TRAIN) ## check style and types
 	$(RUN) -m mypy
 
 synth: $(PNR) ## cells, area, clock rate and multipliers by component (CONFIG TECH LIBERTY COMPONENT); build/synth/report.json
-	$(RUN) -m synth --config $(or $(call configs,),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
+	$(TWOFOLD) synth --config $(or $(call configs,),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
 	  $(if $(LIBERTY),--liberty $(call quote,$(LIBERTY))) $(if $(COMPONENT),--component $(COMPONENT))
 
 bitstream: $(PNR) ## make a board's bitstream (BOARD CONFIG); build/bitstream/BOARD/report.json
-	$(RUN) -m boards build $(BOARD) $(if $(CONFIG),--config $(call quote,$(CONFIG)))
+	$(TWOFOLD) board build $(BOARD) $(if $(CONFIG),--config $(call quote,$(CONFIG)))
 
 formal: $(BASE) ## prove the hardware's properties, and that each proof catches a seeded fault; build/formal/report.json
-	$(RUN) -m formal
+	$(TWOFOLD) prove
 
 mutation: $(BASE) $(MUTMUT) ## seed faults into netlist and Python (KIND COUNT SEED), an hour; build/mutation/report.json
-	$(RUN) -m mutation $(KIND) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+	$(TWOFOLD) mutate $(KIND) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 bench: $(TRAIN) $(if $(filter qat_step frozen,$(or $(BENCH),frozen)),$(PEERS)) ## run the benchmarks, or one (BENCH WEIGHTS LIBERTY); build/bench/report.json
-	$(RUN) -m bench $(BENCH)
+	$(TWOFOLD) bench $(BENCH)
 
 results: $(TRAIN) ## measure the rows of docs/results.md (DATA ROW EPOCHS FULL=1), hours; build/results/report.json
-	$(RUN) -m bench.results $(if $(DATA),--data $(call quote,$(DATA))) $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(FULL),--full)
+	$(TWOFOLD) results $(if $(DATA),--data $(call quote,$(DATA))) $(if $(ROW),--row $(ROW)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(FULL),--full)
 
 clean: ## remove what was built, not the set-up
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name venv ! -name 'venv-*' ! -name tools -exec rm -rf {} +; fi
@@ -96,9 +97,11 @@ $(VENV)/bin/python:
 	@echo "Making a virtual environment in $(VENV)"
 	@$(call quote,$(PYTHON)) -m venv $(VENV)
 
-$(BASE): requirements/base.txt | $(VENV)/bin/python
+# The project itself is installed as a path to src/: edits need no new installation.
+$(BASE): requirements/base.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing $< (about 500 MB, once)"
 	@$(PIP) -r $<
+	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
 $(TRAIN): requirements/train.txt $(BASE)
@@ -120,11 +123,11 @@ $(MUTMUT): requirements/mutation.txt $(BASE)
 	@$(VENV)-mutation/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $<
 	@touch $@
 
-# The peers see the project's packages, too. Without them, what compares with them says "not run".
+# The peers see the project and its packages, too. Without them, what compares with them says "not run".
 $(PEERS): requirements/bench.txt $(TRAIN)
 	@echo "Installing $< (Brevitas, da4ml; 40 MB, once)"
 	@{ $(RUN) -m venv $(VENV)-bench \
-	  && $(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  && $(RUN) -c 'import os, sysconfig; print(sysconfig.get_path("purelib"), os.path.abspath("src"), sep="\n")' \
 	    > "$$($(VENV)-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" \
 	  && $(VENV)-bench/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $< \
 	  && touch $@; } || echo "Brevitas and da4ml cannot be installed here: they are not compared with"

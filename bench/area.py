@@ -8,7 +8,6 @@ accumulator; and subset products made once a row. An array is its columns, so on
 Standard cells need a Liberty file: ``LIBERTY=path``. Without it, only ECP5 is measured.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -31,14 +30,16 @@ from twofold.golden.config import ArrayConfig
 from twofold.hdl.column import Column
 from twofold.hdl.emit import emit_verilog
 from twofold.hdl.multiplier import FORMS, MultiplierElement
+from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 from twofold.synth.asic import CACHE, AsicArea, asic_areas, critical_path
 from twofold.synth.cache import Cache
 from twofold.synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise
 from twofold.synth.liberty import read_liberty
 from twofold.synth.yosys import read_json
 
-REPORT = Path("build/bench/area.json")
+REPORT = build_folder("bench", "area.json")
 COLS = 16
 LOG = ArrayConfig(name="area", pe="log", rows=16, cols=COLS, word_bits=3)
 SUBSET = ArrayConfig(name="area", pe="subset", rows=16, cols=COLS, word_bits=4)
@@ -246,7 +247,7 @@ def show(technology: str, unit: str, table: dict[str, dict[str, object]]) -> Non
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write build/bench/area.json."""
-    parser = argparse.ArgumentParser(prog="twofold bench area", description=str(__doc__).split("\n", 1)[0])
+    parser = Parser(prog="twofold bench area", description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--liberty", type=Path, default=os.environ.get("LIBERTY") or None, help="standard cells")
     parser.add_argument("--only", metavar="ELEMENT", nargs="+", help="elements to measure (default: all)")
     options = parser.parse_args(arguments)
@@ -254,8 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, object] = {}
     if options.liberty is not None:
         if not Path(options.liberty).is_file():
-            print(f"error: Liberty file must exist, not {str(options.liberty)!r}", file=sys.stderr)
-            return 2
+            return failed(f"Liberty file must exist, not {str(options.liberty)!r}")
         technology = Path(options.liberty).name.split("_")[0].split(".")[0]
         report[technology] = table = measure("asic", Path(options.liberty), names)
         show(technology, "um2", table)

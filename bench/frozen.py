@@ -9,7 +9,6 @@ requantisation are counted on neither side; weight memory is stated in bits.
 Standard cells need a Liberty file: ``LIBERTY=path``. ``WEIGHTS=path`` names trained weights; else they are synthetic.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -34,7 +33,10 @@ from twofold.golden.arrays import read_npz
 from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import WeightFormat
 from twofold.hdl.emit import COMPONENTS, emit_verilog
+from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
+from twofold.support.resources import SOURCES
 from twofold.synth.asic import asic_area
 from twofold.synth.cache import Cache, file_hash
 from twofold.synth.report import save_svg
@@ -43,9 +45,9 @@ from twofold.train.quantizers.search import search_points
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Row = dict[str, Any]
-FOLDER = Path("build/bench")
+FOLDER = build_folder("bench")
 REPORT, PICTURE = FOLDER / "frozen.json", FOLDER / "frozen.svg"
-PEERS = Path("build/venv-bench/bin/python")
+PEERS = build_folder("venv-bench", "bin", "python")
 NETWORK = "twofold.bench.peers.adder_network"
 UNITS = {"ecp5": "LUT sites"}
 #: Layers of ResNet-20 with their shapes, and what is cut from them: inputs and outputs.
@@ -134,8 +136,10 @@ def crossover(weights: Sequence[int], areas: Sequence[float], flat: float) -> fl
 
 def network(matrix: Integers, step: int) -> tuple[str, Row]:
     """da4ml's Verilog for a matrix and its facts, checked in simulation; kept by content."""
-    cache = Cache(Path("build/synth/cache"))
-    pin = next(line for line in Path("requirements/bench.txt").read_text().splitlines() if line.startswith("da4ml"))
+    cache = Cache(build_folder("synth", "cache"))
+    pin = next(
+        line for line in (SOURCES / "requirements" / "bench.txt").read_text().splitlines() if line.startswith("da4ml")
+    )
     sources = [file_hash(Path(__file__).parent / "peers" / name) for name in ("adder_network.py", "vectors.py")]
     key = ["frozen", pin, *sources, str(step), str(matrix.shape), matrix.tobytes().hex()]
 
@@ -301,7 +305,7 @@ def missing() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write build/bench/frozen.json and its picture."""
-    parser = argparse.ArgumentParser(prog="twofold bench frozen", description=str(__doc__).split("\n", 1)[0])
+    parser = Parser(prog="twofold bench frozen", description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--weights", type=Path, default=os.environ.get("WEIGHTS") or None, help="npz of ResNet-20")
     parser.add_argument("--liberty", type=Path, default=os.environ.get("LIBERTY") or None, help="standard cells")
     parser.add_argument("--most", type=int, default=2304, help="weights of the largest matrix (default: %(default)s)")
@@ -313,8 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.most < CUTS[0][1] * CUTS[0][2]:
             raise ValueError(f"Most weights must be at least {CUTS[0][1] * CUTS[0][2]}, not {options.most!r}")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     reason = missing()
     if reason:
         print(f"frozen weights (da4ml): {reason}")

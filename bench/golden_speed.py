@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,9 +21,11 @@ from twofold.golden import catalog, layers
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 from twofold.golden.rounding import scale_multiplier
+from twofold.support.commands import Parser
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 
-REPORT = Path("build/bench/golden_speed.json")
+REPORT = build_folder("bench", "golden_speed.json")
 Runner = Callable[[Network, NDArray[np.int64]], dict[str, NDArray[np.int64]]]
 
 
@@ -173,8 +174,9 @@ def measure(runner: Runner, network: Network, x: NDArray[np.int64], *, repeats: 
     return len(x) / min(seconds), result
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report. Fails if the plain integers differ."""
+    Parser(prog="twofold bench golden_speed", description=str(__doc__).split("\n", 1)[0]).parse_args(arguments)
     network = resnet20()
     x = np.random.default_rng(1).integers(-128, 128, (256, 3, 32, 32))
     few = 4

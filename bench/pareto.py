@@ -5,10 +5,8 @@ its build's PE. Subset quantization takes one word a weight, so its rows without
 costs; other rows without cycles are left out.
 """
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -17,12 +15,15 @@ from twofold.bench import area
 from twofold.bench.tools.console import run_benchmark
 from twofold.bench.utilisation import measure
 from twofold.golden.config import load_config
+from twofold.support.commands import Parser
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
+from twofold.support.resources import SOURCES
 from twofold.synth.report import save_svg
 
-RESULTS = Path("docs/results.json")
-REPORT = Path("build/bench/pareto.json")
-PICTURE = Path("build/bench/pareto.svg")
+RESULTS = SOURCES / "docs" / "results.json"
+REPORT = build_folder("bench", "pareto.json")
+PICTURE = build_folder("bench", "pareto.svg")
 #: The element of `bench.area` that a build's array consists of.
 ELEMENTS = {"log_16x16": "log3", "subset_16x16": "subset4"}
 MACS = 256
@@ -96,15 +97,18 @@ def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str)
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the table and the picture."""
-    parser = argparse.ArgumentParser(prog="twofold bench pareto", description=str(__doc__).split("\n", 1)[0])
+    parser = Parser(prog="twofold bench pareto", description=str(__doc__).split("\n", 1)[0])
     parser.parse_args(arguments)
     if not area.REPORT.is_file():
         print(f"not run: it needs {area.REPORT} (make bench BENCH=area)")
         return 0
+    if not RESULTS.is_file():
+        print(f"not run: it needs {RESULTS}, of a clone of the sources")
+        return 0
     areas = json.loads(area.REPORT.read_text(encoding="utf-8"))["area"]
     technology = next((name for name in areas if not name.startswith("ecp5")), "ecp5")
     unit = "LUT sites" if technology == "ecp5" else "um2"
-    plain = {build: measure("resnet20", load_config(f"configs/{build}.toml"))["cycles"] for build in ELEMENTS}
+    plain = {build: measure("resnet20", load_config(build))["cycles"] for build in ELEMENTS}
     found = candidates(json.loads(RESULTS.read_text(encoding="utf-8")), areas[technology], plain)
     best = front(found)
     print(f"{'recipe':24} {'build':14} {'accuracy':>8} {'cycles':>8} {unit + ' of the array':>24} {'product, 1e9':>13}")

@@ -6,7 +6,6 @@ CPU time of one thread, the least of some steps; memory is the peak of what PyTo
 optimizer state included. A step is forward, loss, backward and optimizer, without distillation's teacher.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,15 +21,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from twofold.bench.tools.console import run_benchmark
+from twofold.support import resources
+from twofold.support.commands import Parser
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import DataSet, InputFormat
 from twofold.train.loop import Training
 from twofold.train.models import build_model
 from twofold.train.recipe import Recipe, TrainSettings, load_recipe
 
-REPORT = Path("build/bench/qat_step.json")
-PEERS = Path("build/venv-bench/bin/python")
+REPORT = build_folder("bench", "qat_step.json")
+PEERS = build_folder("venv-bench", "bin", "python")
 BATCH = 128
 FLOAT = TrainSettings(epochs=1000, batch=BATCH, lr=0.01, optimizer="sgd")
 Step = Callable[[], object]
@@ -146,7 +148,7 @@ def measure(make: Callable[[], Step], *, steps: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
-    parser = argparse.ArgumentParser(prog="twofold bench qat_step", description=__doc__.splitlines()[0])
+    parser = Parser(prog="twofold bench qat_step", description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps of each (default: %(default)s)")
     parser.add_argument("--recipe", type=Path, nargs="+", help="recipes (default: all of method 'qat')")
     parser.add_argument("--brevitas", action="store_true", help="only Brevitas, as one line of JSON")
@@ -155,9 +157,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.brevitas:
         print(json.dumps(measure(brevitas_step, steps=options.steps)))
         return 0
-    paths = options.recipe or sorted(Path("recipes").glob("*.toml"))
+    paths = options.recipe or resources.shipped("recipes")
     for path in paths:
-        if not path.is_file():
+        if not resources.find("recipes", path).is_file():
             parser.error(f"Recipe must be a file, not {str(path)!r}")
     recipes = [recipe for recipe in map(load_recipe, paths) if recipe.method == "qat"]
     print(f"{'':28} {'time':>8} {'float':>8} {'ratio':>6} {'memory':>9} {'float':>9} {'ratio':>6}")

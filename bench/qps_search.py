@@ -6,7 +6,6 @@ than 1e-5; subset and scale of least error win. A sample of the subsets is timed
 Its error is the least over ALL subsets, by the same steps on prefix sums, which must agree with the timed sample.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -22,12 +21,14 @@ from twofold.bench.tools.console import run_benchmark
 from twofold.golden import catalog
 from twofold.golden.arrays import read_npz
 from twofold.golden.formats import WeightFormat
+from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 from twofold.train.quantizers.search import objective, search_points
 from twofold.train.quantizers.search_rows import SortedRow
 
 Array = NDArray[np.float64]
-REPORT = Path("build/bench/qps_search.json")
+REPORT = build_folder("bench", "qps_search.json")
 SHAPE = (64, 64, 3, 3)
 #: The peer stops when its scale moves less, or after so many steps.
 MOVE, STEPS = 1e-5, 1000
@@ -132,7 +133,7 @@ def measure(weights: Array, fmt: WeightFormat, *, sample: int, repeats: int) -> 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report. Fails if the peer's error is smaller."""
-    parser = argparse.ArgumentParser(prog="twofold bench qps_search", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="twofold bench qps_search", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", type=Path, help="npz with an array of 64x64x3x3 (default: synthetic weights)")
     parser.add_argument("--bits", type=int, default=4, choices=(2, 3, 4))
     parser.add_argument("--sample", type=int, default=100, help="subsets timed for the peer (default: %(default)s)")
@@ -141,8 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         weights, source = layer_weights(options.weights)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     fmt = catalog.subset_format(options.bits)
     result = measure(weights, fmt, sample=options.sample, repeats=options.repeats)
     peer, channels = result["peer"], result["scale_a_channel"]

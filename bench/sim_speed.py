@@ -5,7 +5,6 @@ inferences (the machine's own counter); the seconds also hold what the host does
 results. Building the simulators and loading the network are left out.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -25,9 +24,11 @@ from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings, tools
 from twofold.sim.inference import Inference
+from twofold.support.commands import Parser
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 
-REPORT = Path("build/bench/sim_speed.json")
+REPORT = build_folder("bench", "sim_speed.json")
 SEED = 3
 
 
@@ -98,8 +99,8 @@ def measure(config: ArrayConfig, *, count: int, repeats: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report. Fails if the two differ in an integer or a cycle."""
-    parser = argparse.ArgumentParser(prog="twofold bench sim_speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, nargs="+", default=[Path("configs/log_4x4.toml")], help="builds")
+    parser = Parser(prog="twofold bench sim_speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, nargs="+", default=[Path("log_4x4")], help="builds")
     parser.add_argument("--inputs", type=int, default=5, help="inferences under cocotb (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=50, help="times that the host does them (default: %(default)s)")
     options = parser.parse_args(arguments)

@@ -7,7 +7,6 @@ are multiplications by constants here, and cycles in which no pass runs. Cycles 
 own counter agrees. A build that is too small for a network gets deeper memories; its array stays as it is.
 """
 
-import argparse
 import json
 import sys
 from dataclasses import replace
@@ -21,7 +20,9 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.golden.timing import SPENT
 from twofold.mapper.compiler import compile_network
+from twofold.support.commands import Parser
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export
@@ -29,8 +30,8 @@ from twofold.train.models import build_model
 from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
-REPORT = Path("build/bench/utilisation.json")
-BUILDS = tuple(Path(f"configs/{kind}_{size}.toml") for kind in ("log", "subset") for size in ("8x8", "16x16"))
+REPORT = build_folder("bench", "utilisation.json")
+BUILDS = tuple(Path(f"{kind}_{size}") for kind in ("log", "subset") for size in ("8x8", "16x16"))
 #: Least depths of the memories (lines).
 DEEP = {
     "feature_depth": 1 << 14, "weight_depth": 1 << 16, "channel_depth": 1 << 12, "program_depth": 1 << 14,
@@ -90,7 +91,7 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
-    parser = argparse.ArgumentParser(prog="twofold bench utilisation", description=__doc__.splitlines()[0])
+    parser = Parser(prog="twofold bench utilisation", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, nargs="+", default=list(BUILDS), help="builds")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
     options = parser.parse_args(arguments)

@@ -13,18 +13,26 @@ from twofold.boards.host import Board, SerialPort
 from twofold.golden import image_folder
 from twofold.golden.arrays import read_npy
 from twofold.golden.image import input_frame, read_output
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
+
+EXAMPLES = (
+    "twofold board build ulx3s_85f",
+    "twofold map NETWORK --config ulx3s_85f --out IMAGE",
+    "twofold board run IMAGE inputs.npy --port /dev/ttyUSB0 --out outputs.npy",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a bitstream or talk to a board; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="twofold board", description="The machine on real boards.")
+    parser = Parser(prog="twofold board", description="The machine on real boards.", examples=EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("build", help="make a bitstream")
     make.add_argument("board", choices=BOARDS)
     make.add_argument("--config", type=Path, help="build, a TOML file (default: the board's own)")
-    make.add_argument("--out", type=Path, default=Path("build/bitstream"), help="folder to write to")
+    make.add_argument("--out", type=Path, default=build_folder("bitstream"), help="folder to write to")
     run = commands.add_parser("run", help="load an image into a board, run inputs, print the outputs' classes")
     run.add_argument("image", type=Path, help="image folder, made by twofold map for the board's build")
     run.add_argument("inputs", type=Path, help="NumPy file with integer inputs, (N, C, H, W) or (C, H, W)")
@@ -35,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _build(options) if options.command == "build" else _run(options)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
 
 
 def _build(options: argparse.Namespace) -> int:

@@ -11,16 +11,23 @@ from rich.progress import Progress
 from twofold.demo import report
 from twofold.demo.steps import command
 from twofold.demo.variants import VARIANTS, run_variant
+from twofold.support.commands import Parser, complain, failed
 from twofold.support.console import run_command
+from twofold.support.output import build_folder
 from twofold.train import pipelines
 from twofold.train.data import handwritten_digits
 from twofold.train.runs import use_threads
 
+EXAMPLES = (
+    "twofold demo                                    all held-out images (1 to 2 minutes)",
+    "twofold demo --rtl-images 100 --out elsewhere    fewer of them in the simulator",
+)
+
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(prog="twofold demo", description="The main job on real images.")
-    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder to write to")
+    parser = Parser(prog="twofold demo", description="The main job on real images.", examples=EXAMPLES)
+    parser.add_argument("--out", type=Path, default=build_folder("demo"), help="folder to write to")
     parser.add_argument("--rtl-seconds", type=float, default=40.0, help="RTL simulation a variant, at least 100 images")
     parser.add_argument("--rtl-images", type=int, help="most held-out images for the RTL (all)")
     return parser.parse_args(arguments)
@@ -62,8 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         made_by = command("demo", *(sys.argv[1:] if arguments is None else arguments))
         results = report.write(outcomes, data, options.out, seconds=time.monotonic() - began, made_by=made_by)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     console.print(report.terminal_table(results))
     say(f"written: {options.out}/report.html, report.json, verilog/, networks/, images/")
     wrong = [
@@ -72,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         if row["mismatches"] or row["multipliers"] or row["cycles_predicted"] != row["cycles_simulated"]
     ]
     if wrong:
-        print(f"error: hardware must agree with the golden model, but does not: {', '.join(wrong)}", file=sys.stderr)
+        complain(f"Hardware must agree with the golden model, but does not: {', '.join(wrong)}")
         return 1
     return 0
 

@@ -124,9 +124,9 @@ def run_variant(
     RuntimeError
         If the machine's cycles differ between images.
     """
-    config = load_config(Path("configs") / f"{variant.config}.toml")
+    config = load_config(variant.config)
     say("quantize")
-    quantized = pipelines.apply(model, data, Path("recipes") / f"{variant.recipe}.toml", config)
+    quantized = pipelines.apply(model, data, variant.recipe, config)
     network = export(quantized.model, config)
     image = compile_network(network, config)
     container.save(network, folder / "networks" / variant.recipe)

@@ -1,6 +1,5 @@
 """``twofold prove [NAME ...]``: prove the hardware's properties, and see that each proof catches a seeded fault."""
 
-import argparse
 import json
 import multiprocessing
 import sys
@@ -14,8 +13,15 @@ from rich.table import Table
 
 from twofold.formal.properties import PROPERTIES
 from twofold.formal.runner import OUTPUT, ProofResult, obligations, run
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+
+DESCRIPTION = "Prove the hardware's properties, and see that each proof catches a seeded fault."
+EXAMPLES = (
+    "twofold prove            all, minutes",
+    "twofold prove --short    the quick ones, each for one build",
+)
 
 
 def _table(results: list[ProofResult]) -> Table:
@@ -38,7 +44,7 @@ def _table(results: list[ProofResult]) -> Table:
 def main(arguments: list[str] | None = None) -> int:
     """Prove what is asked for; 1 if anything is not proven or a fault is not caught, 2 if it could not be run."""
     names = [checker.__name__ for checker in PROPERTIES]
-    parser = argparse.ArgumentParser(prog="twofold prove", description=__doc__)
+    parser = Parser(prog="twofold prove", description=DESCRIPTION, examples=EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all if none is given")
     parser.add_argument("--short", action="store_true", help="the quick ones only, each for one build")
     parser.add_argument("--jobs", type=int, default=2, help="proofs at a time")
@@ -52,8 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         todo = obligations([checker for checker in chosen if checker.short or not options.short], short=options.short)
     except (OSError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     found: dict[int, list[ProofResult]] = {}
     columns = (TextColumn("{task.description:50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     context = multiprocessing.get_context("spawn")

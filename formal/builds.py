@@ -1,23 +1,21 @@
 """The builds that are proven: those of `configs/`, and one of every weight format that a build can have."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from twofold.golden.catalog import SUBSET_MENUS
 from twofold.golden.config import ArrayConfig, load_config
-
-CONFIGS = Path("configs")
+from twofold.support import resources
 
 
 def shipped() -> dict[str, ArrayConfig]:
     """The builds of `configs/`, by name."""
-    return {path.stem: load_config(path) for path in sorted(CONFIGS.glob("*.toml"))}
+    return {path.stem: load_config(path) for path in resources.shipped("configs")}
 
 
 def formats() -> dict[str, ArrayConfig]:
     """A build of every weight format, by what the format is called, besides those of `configs/`."""
-    log, subset = load_config(CONFIGS / "log_8x8.toml"), load_config(CONFIGS / "subset_8x8.toml")
+    log, subset = load_config("log_8x8"), load_config("subset_8x8")
     found = {}
     for asymmetric in (False, True):
         for bits in range(2, 6):

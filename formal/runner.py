@@ -9,8 +9,9 @@ from twofold.formal import builds, kept
 from twofold.formal.checker import Checker
 from twofold.formal.prover import prepare
 from twofold.golden.config import ArrayConfig
+from twofold.support.output import build_folder
 
-OUTPUT = Path("build/formal")
+OUTPUT = build_folder("formal")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twofold.golden import catalog
 from twofold.golden.formats import WeightFormat
+from twofold.support import resources
 from twofold.support.tables import read_toml
 
 PES = ("log", "subset")
@@ -281,7 +282,7 @@ def _kind(kind: object) -> str:
 
 
 def load_config(path: Path | str) -> ArrayConfig:
-    """Build from a TOML file.
+    """Build from a TOML file, or by the name of one in `configs/`.
 
     Raises
     ------
@@ -290,7 +291,7 @@ def load_config(path: Path | str) -> ArrayConfig:
     ValueError, TypeError
         If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
     """
-    path = Path(path)
+    path = resources.find("configs", path)
     table = read_toml(path)
     known = [field.name for field in fields(ArrayConfig)]
     for key in table:

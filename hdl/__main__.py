@@ -1,21 +1,27 @@
 """``twofold emit --config configs/log_8x8.toml --out build/verilog``: Verilog and its listing, without torch."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 from twofold.golden.config import load_config
 from twofold.hdl.emit import emit, listing, listing_markdown, top_name
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_together
+from twofold.support.output import build_folder
+
+EXAMPLES = (
+    "twofold emit --config log_8x8",
+    "twofold emit --config mine.toml --out verilog",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Emit one build; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="twofold emit", description="Emit the Verilog of a build.")
-    parser.add_argument("--config", type=Path, required=True, help="build, a TOML file in configs/")
-    parser.add_argument("--out", type=Path, default=Path("build/verilog"), help="folder to write to")
+    parser = Parser(prog="twofold emit", description="Emit the Verilog of a build.", examples=EXAMPLES)
+    parser.add_argument("--config", type=Path, required=True, help="build, a TOML file or a name of configs/")
+    parser.add_argument("--out", type=Path, default=build_folder("verilog"), help="folder to write to")
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config)
@@ -26,8 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         }
         write_together(options.out, {f"{top_name(config)}{suffix}": text for suffix, text in texts.items()})
     except (OSError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     print(f"{options.out / top_name(config)}.v: {texts['.v'].count(chr(10))} lines, hash {config.build_hash:08x}")
     return 0
 

@@ -1,58 +1,36 @@
-"""``twofold map NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder.
+"""``twofold map NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder."""
 
-``twofold fit NETWORK``: which builds it fits (`mapper.commands`).
-"""
-
-import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from twofold.golden import container, image_folder
 from twofold.golden.config import load_config
 from twofold.golden.image import Image
-from twofold.mapper import commands
 from twofold.mapper.builds import map_network
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+EXAMPLES = (
+    "twofold map build/runs/w4-network --config subset_8x8 --out build/runs/w4-image",
+    "twofold fit build/runs/w4-network    which builds it fits, and the smallest build file that does",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code: 0, or 2 after one line on stderr."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    command = _fit if arguments[:1] == ["fit"] else _map
-    try:
-        text = command(arguments)
-    except (OSError, ValueError, TypeError) as error:
-        print(f"twofold map: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    print(text)
-    return 0
-
-
-def _map(arguments: list[str]) -> str:
-    parser = _Parser(
-        prog="twofold map",
-        description="Map a quantized network to the memory image of a build.",
-        epilog="twofold fit NETWORK: which builds a network fits, and the smallest build file that does",
-    )
+    description = "Map a quantized network to the memory image of a build."
+    parser = Parser(prog="twofold map", description=description, examples=EXAMPLES)
     parser.add_argument("network", type=Path, help="folder of the quantized network")
-    parser.add_argument("--config", type=Path, required=True, help="build, a TOML file of configs/")
+    parser.add_argument("--config", type=Path, required=True, help="build, a TOML file or a name of configs/")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an older image there is replaced")
     options = parser.parse_args(arguments)
-    image = map_network(container.load(options.network), load_config(options.config))
-    image_folder.save(image, options.out)
-    return table(image)
-
-
-def _fit(arguments: list[str]) -> str:
-    parser = _Parser(prog="twofold fit", description=commands.__doc__)
-    commands.add_arguments(parser)
-    return commands.fit(parser.parse_args(arguments[1:])).rstrip("\n")
+    try:
+        image = map_network(container.load(options.network), load_config(options.config))
+        image_folder.save(image, options.out)
+    except (OSError, ValueError, TypeError) as error:
+        return failed(error)
+    print(table(image))
+    return 0
 
 
 def table(image: Image) -> str:

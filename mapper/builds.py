@@ -7,14 +7,13 @@ from twofold.golden.image import Image
 from twofold.golden.network import Network
 from twofold.mapper.checks import used_points
 from twofold.mapper.compiler import compile_network
-
-BUILDS = Path("configs")
+from twofold.support import resources
 
 
 def made_for(network: Network) -> list[Path]:
     """The builds whose weight format is the network's: first the one that it names, then those of fewest PEs."""
     formats = {network.point_sets[name].fmt for name in used_points(network)}
-    builds = [(path, load_config(path)) for path in sorted(BUILDS.glob("*.toml"))]
+    builds = [(path, load_config(path)) for path in resources.shipped("configs")]
     fitting = [
         (config.name != network.meta.get("build"), config.rows * config.cols, path)
         for path, config in builds
@@ -27,7 +26,7 @@ def describe(network: Network) -> str:
     """Which build a network was made for, in a line."""
     named = network.meta.get("build")
     by_name = f"build {named!r}" if isinstance(named, str) else "a build of its weight format"
-    paths = ", ".join(map(str, made_for(network))) or f"none of {BUILDS}/"
+    paths = ", ".join(resources.shown("configs", path) for path in made_for(network)) or "none of configs/"
     return f"Network {network.name!r} was made for {by_name}: {paths}"
 
 
@@ -45,8 +44,8 @@ def advice(network: Network) -> str:
     """Which build to take, in a line."""
     found = first_fit(network)
     if found is None:
-        return f"It fits none of {BUILDS}/: `twofold fit NETWORK` gives the smallest build file that it does"
-    return f"It fits {found[0]}"
+        return "It fits none of configs/: `twofold fit NETWORK` gives the smallest build file that it does"
+    return f"It fits {resources.shown('configs', found[0])}"
 
 
 def map_network(network: Network, config: ArrayConfig) -> Image:

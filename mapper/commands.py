@@ -10,17 +10,37 @@ from rich.table import Table
 from twofold.golden import container
 from twofold.golden.config import load_config
 from twofold.mapper.fit import DEPTHS, Fit, best, toml, try_build
+from twofold.support import resources
+from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
 
 #: Columns of a table that goes to a file or a pipe.
 WIDTH = 200
+EXAMPLES = (
+    "twofold fit build/runs/w4-network                                    of all builds that there are",
+    "twofold fit build/runs/w4-network --config mine.toml --out my.toml    mine, made as small as may be",
+)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``fit``."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code: 0, or 2 after one line on stderr."""
+    parser = Parser(
+        prog="twofold fit",
+        description="Which builds a network fits, and the smallest build file that does.",
+        examples=EXAMPLES,
+    )
     parser.add_argument("network", type=Path, help="folder of the quantized network")
-    parser.add_argument("--config", type=Path, action="append", help="build, a TOML file (default: all of configs/)")
+    parser.add_argument(
+        "--config", type=Path, action="append", help="build, a TOML file or a name (default: all of configs/)"
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, help="build file to write (default: it is printed)")
+    options = parser.parse_args(arguments)
+    try:
+        text = fit(options)
+    except (OSError, ValueError, TypeError) as error:
+        return failed(error)
+    print(text.rstrip("\n"))
+    return 0
 
 
 def fit(options: argparse.Namespace) -> str:
@@ -32,7 +52,7 @@ def fit(options: argparse.Namespace) -> str:
         If no build takes the network, not even with deeper memories.
     """
     network = container.load(options.network)
-    paths = options.config or sorted(Path("configs").glob("*.toml"))
+    paths = options.config or resources.shipped("configs")
     fits = [try_build(network, load_config(path)) for path in paths]
     chosen = best(fits)
     if chosen is None:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,16 +10,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from twofold.mutation import python, rtl
 from twofold.mutation.builds import BUILDS
 from twofold.sim.tools import ToolError
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 
-OUTPUT = Path("build/mutation")
+DESCRIPTION = "Seed faults and report who finds them."
+EXAMPLES = (
+    "twofold mutate                        netlist and Python, an hour",
+    "twofold mutate rtl --count 100        fewer, in the netlist",
+    "twofold mutate python --jobs 8        in Python, eight at a time",
+)
+
+OUTPUT = build_folder("mutation")
 KINDS = ("rtl", "python")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Seeds faults; returns 0 if the aim is met, 1 if not, 2 if it could not be run."""
-    parser = argparse.ArgumentParser(prog="twofold mutate", description=__doc__)
+    parser = Parser(prog="twofold mutate", description=DESCRIPTION, examples=EXAMPLES)
     parser.add_argument(
         "kinds", nargs="*", metavar="rtl|python", help="what to seed faults into; both if none is given"
     )
@@ -37,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         tables = {kind: _RUN[kind](options) for kind in options.kinds or KINDS}
     except (OSError, RuntimeError, ValueError, ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     report = OUTPUT / "report.json"
     old = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
     write_text(report, json.dumps(old | tables, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """Faults in the golden model's and the mapper's own code, made and run by mutmut in a copy of the sources."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -10,35 +11,39 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from twofold.support.output import build_folder
+from twofold.support.resources import SOURCES, need_sources
+
 #: Modules that matter: arithmetic, formats, timing and mapping.
 MODULES = (
-    "golden/rounding.py",
-    "golden/formats.py",
-    "golden/digit_words.py",
-    "golden/convolution.py",
-    "golden/layers.py",
-    "golden/timing.py",
-    "golden/config.py",
-    "golden/machine.py",
-    "mapper/bounds.py",
-    "mapper/checks.py",
-    "mapper/chunks.py",
-    "mapper/compiler.py",
-    "mapper/memory.py",
-    "mapper/schedule.py",
-    "mapper/tiles.py",
+    "src/twofold/golden/rounding.py",
+    "src/twofold/golden/formats.py",
+    "src/twofold/golden/digit_words.py",
+    "src/twofold/golden/convolution.py",
+    "src/twofold/golden/layers.py",
+    "src/twofold/golden/timing.py",
+    "src/twofold/golden/config.py",
+    "src/twofold/golden/machine.py",
+    "src/twofold/mapper/bounds.py",
+    "src/twofold/mapper/checks.py",
+    "src/twofold/mapper/chunks.py",
+    "src/twofold/mapper/compiler.py",
+    "src/twofold/mapper/memory.py",
+    "src/twofold/mapper/schedule.py",
+    "src/twofold/mapper/tiles.py",
 )
 #: What their tests need.
-FOLDERS = ("support", "golden", "mapper", "configs", "tests/golden", "tests/mapper")
+FOLDERS = ("src/twofold/support", "src/twofold/golden", "src/twofold/mapper", "src/twofold/configs", "configs")
+TESTS = ("tests/golden", "tests/mapper")
 #: Python with mutmut on top of the project's packages; `make mutation` sets it up.
-PYTHON = Path("build/venv-mutation/bin/python")
+PYTHON = build_folder("venv-mutation", "bin", "python")
 #: Faults that no test can find, with the reason.
 REASONS = Path(__file__).parent / "equivalent_python.toml"
 #: Exit codes of mutmut: all tests pass; no test runs the code; not run.
 SURVIVED, UNTESTED, UNKNOWN = 0, (5, 33), (None, 2, 34)
 _SETTINGS = """
 [tool.mutmut]
-source_paths = ["golden", "mapper"]
+source_paths = ["src/twofold"]
 only_mutate = {modules}
 also_copy = ["configs"]
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -88,14 +93,17 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
     RuntimeError
         If mutmut is not installed, or the tests fail without a fault.
     """
+    need_sources()
     python = PYTHON.absolute()
     if not python.is_file():
         raise RuntimeError(f"mutmut must be installed in {PYTHON.parent.parent}; make mutation does it")
     _copy(folder)
     command = [str(python), "-m", "mutmut", "run", "--max-children", str(workers)]
+    # For the processes that tests start, in mutmut's folder.
+    environment = os.environ | {"PYTHONPATH": "src"}
     if not _codes(folder):
         # No fault has this name: mutmut makes all of them, runs the tests once without and stops.
-        subprocess.run([*command, "none"], cwd=folder, check=False)
+        subprocess.run([*command, "none"], cwd=folder, env=environment, check=False)
     names = sorted(_codes(folder))
     if not names:
         raise RuntimeError(f"mutmut must make faults in {folder} and the tests must pass there without one")
@@ -111,7 +119,7 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
     waiting = [name for name in chosen if codes[name] in (*UNTESTED, *UNKNOWN)]
     waiting += [name for name in chosen if codes[name] == SURVIVED and not reason(name)]
     if waiting:
-        subprocess.run([*command, *waiting], cwd=folder, check=False)
+        subprocess.run([*command, *waiting], cwd=folder, env=environment, check=False)
     codes = {name: code for name, code in _codes(folder).items() if name in set(chosen)}
     if any(code in UNKNOWN for code in codes.values()):
         raise RuntimeError(
@@ -143,16 +151,18 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
 
 def _copy(folder: Path) -> None:
     """Brings the copy of the sources up to date; equal files are left alone, so that mutmut knows them again."""
-    wanted = {Path("pyproject.toml")}
-    for name in FOLDERS:
-        wanted |= {path for path in Path(name).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    for name in ("support", "golden", "mapper", "configs", "tests"):
+    wanted = {Path("pyproject.toml"), *(path.relative_to(SOURCES) for path in (SOURCES / "src/twofold").glob("*.*"))}
+    for name in (*FOLDERS, *TESTS):
+        # Folders of the package are links, into which a pattern does not go by itself.
+        found = [path.relative_to(SOURCES) for path in (SOURCES / name).rglob("*") if path.is_file()]
+        wanted |= {path for path in found if "__pycache__" not in path.parts}
+    for name in ("src", "configs", "tests"):
         for path in sorted((folder / name).rglob("*")):
             if path.is_file() and path.relative_to(folder) not in wanted:
                 path.unlink()
     for path in wanted:
         target = folder / path
-        text = path.read_bytes()
+        text = (SOURCES / path).read_bytes()
         if path.name == "pyproject.toml":
             text += _SETTINGS.format(modules=json.dumps(MODULES)).encode()
         if not target.is_file() or target.read_bytes() != text:

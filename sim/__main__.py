@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import shlex
 import sys
 import time
@@ -17,9 +18,17 @@ from twofold.hdl.emit import emit, emit_component, top_name
 from twofold.mapper.builds import describe
 from twofold.sim import gates, network, runner, settings, tools
 from twofold.sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 
-DEFAULT_CONFIGS = (Path("configs/log_4x4.toml"), Path("configs/subset_4x4.toml"))
+DESCRIPTION = "Benches of the components and of the machine; random networks; a network of yours."
+EXAMPLES = (
+    "twofold sim                                          all benches",
+    "twofold sim requantiser --sim icarus --waves         one, with waveforms",
+    "twofold sim --random 200 --seed 7                    random networks and programs",
+    "twofold sim --network NETWORK --config subset_8x8    your network on random inputs",
+)
+DEFAULT_CONFIGS = (Path("log_4x4"), Path("subset_4x4"))
 #: Benches of the whole machine; every other `bench_<component>` is of that component alone.
 MACHINE_BENCHES = ("machine", "host")
 
@@ -134,14 +143,19 @@ def _gates(config: ArrayConfig, options: argparse.Namespace) -> Path | None:
 
 def _function(path: str) -> Reference:
     module, _, name = path.partition(":")
+    # As `python -m` does: a module of the user's stands where the command is run.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     return getattr(importlib.import_module(module), name)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="twofold sim", description=__doc__)
+    parser = Parser(prog="twofold sim", description=DESCRIPTION, examples=EXAMPLES)
     parser.add_argument("benches", nargs="*", help=f"of {', '.join(bench_names())}; all if none is given")
     parser.add_argument("--sim", choices=tools.SIMULATORS, default="verilator")
-    parser.add_argument("--config", type=Path, action="append", help="builds, TOML files; may be given several times")
+    parser.add_argument(
+        "--config", type=Path, action="append", help="builds, TOML files or names; may be given several times"
+    )
     parser.add_argument("--waves", action="store_true", help="record waveforms")
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
@@ -181,19 +195,18 @@ def main(arguments: list[str] | None = None) -> int:
             if not result.passed:
                 print(result.message, flush=True)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     facts = {"simulator": tool.version, "configs": [config.name for config in configs], "seed": options.seed}
     runner.report(results, **facts)
     for path in sorted({result.waves for result in results if result.waves}):
         print(f"waves: {path}")
-    failed = sum(not result.passed for result in results)
+    wrong = sum(not result.passed for result in results)
     cycles = sum(result.cycles for result in results)
     print(
-        f"{len(results) - failed} of {len(results)} passed, {cycles} cycles in {time.monotonic() - started:.0f} s; "
+        f"{len(results) - wrong} of {len(results)} passed, {cycles} cycles in {time.monotonic() - started:.0f} s; "
         f"{runner.OUTPUT / 'report.json'}"
     )
-    return 1 if failed or not results else 0
+    return 1 if wrong or not results else 0
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -113,16 +113,17 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
             write_text(source, verilog)
             log = folder / "build.log"
             try:
-                _runner(simulator).build(
-                    sources=[source],
-                    hdl_toplevel=top,
-                    build_dir=folder,
-                    build_args=VERILATOR_ARGS if simulator == "verilator" else (),
-                    timescale=("1ns", "1ns"),
-                    waves=waves,
-                    always=True,
-                    log_file=log,
-                )
+                with _runner(simulator) as runner:
+                    runner.build(
+                        sources=[source],
+                        hdl_toplevel=top,
+                        build_dir=folder,
+                        build_args=VERILATOR_ARGS if simulator == "verilator" else (),
+                        timescale=("1ns", "1ns"),
+                        waves=waves,
+                        always=True,
+                        log_file=log,
+                    )
             except (RuntimeError, SystemExit) as error:
                 raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tail(log)}") from error
             write_text(done, tool.version + "\n")
@@ -168,8 +169,8 @@ def run(
     results, log = folder.resolve() / "results.xml", folder / "log"
     dump = [f"+dumpfile_path={folder.resolve() / 'dump.fst'}"] if design.simulator == "icarus" else []
     # A failing test ends in SystemExit under pytest and in nothing at all elsewhere: only the file tells.
-    with suppress(SystemExit, RuntimeError):
-        _runner(design.simulator).test(
+    with suppress(SystemExit, RuntimeError), _runner(design.simulator) as runner:
+        runner.test(
             bench,
             design.top,
             hdl_toplevel_lang="verilog",
@@ -230,14 +231,22 @@ def tail(path: Path, lines: int = 30) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def _runner(simulator: str) -> Runner:
-    # cocotb's runner takes its tools and its compiler prefix from this process's environment.
-    folder = str(tools.find(simulator).path.parent.resolve())
-    if folder not in os.environ["PATH"].split(os.pathsep):
-        os.environ["PATH"] = folder + os.pathsep + os.environ["PATH"]
+@contextmanager
+def _runner(simulator: str) -> Iterator[Runner]:
+    """cocotb's runner. It takes its tools and its compiler prefix from this process's environment: for a while."""
+    changed = {"PATH": os.pathsep.join([str(tools.find(simulator).path.parent.resolve()), os.environ["PATH"]])}
     if simulator == "verilator":
-        os.environ["OBJCACHE"] = str(tools.object_cache())
-    return get_runner(simulator)
+        changed["OBJCACHE"] = str(tools.object_cache())
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield get_runner(simulator)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _read(path: Path, bench: str) -> list[BenchResult]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from twofold.sim.files import hash_of, locked
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 
-BUILD = Path("build")
+BUILD = build_folder()
 BIN = BUILD / "tools" / "bin"
 SIMULATORS = ("verilator", "icarus")
 #: Verilator before 5.022 lacks what cocotb 2 links against.

@@ -1,6 +1,5 @@
 """``twofold synth --config configs/log_8x8.toml``: what builds cost and how fast they are, component by component."""
 
-import argparse
 import json
 import os
 import sys
@@ -11,18 +10,25 @@ from pathlib import Path
 from rich.console import Console
 
 from twofold.golden.config import load_config
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 from twofold.synth.cache import Cache
 from twofold.synth.fpga import TECHNOLOGIES
 from twofold.synth.measure import ASIC, COMPONENTS, Measurement, measure_all
 from twofold.synth.report import groups, picture, save_svg, table
 
+EXAMPLES = (
+    "twofold synth --config log_8x8 subset_8x8 --tech ecp5",
+    "twofold synth --config log_8x8 --tech asic --liberty cells.lib",
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure builds; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="twofold synth", description="Synthesise, place and route builds.")
-    parser.add_argument("--config", type=Path, nargs="+", required=True, help="builds, TOML files in configs/")
+    parser = Parser(prog="twofold synth", description="Synthesise, place and route builds.", examples=EXAMPLES)
+    parser.add_argument("--config", type=Path, nargs="+", required=True, help="builds, TOML files or names of configs/")
     parser.add_argument("--component", nargs="+", choices=COMPONENTS, default=COMPONENTS, help="only these")
     parser.add_argument("--tech", nargs="+", choices=(*TECHNOLOGIES, ASIC), help="default: all, asic with --liberty")
     parser.add_argument(
@@ -30,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--no-route", action="store_true", help="count cells only, without place and route")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many to run at a time")
-    parser.add_argument("--out", type=Path, default=Path("build/synth"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=build_folder("synth"), help="folder to write to")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160)
     try:
@@ -60,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_text(report, json.dumps({"rows": rows}, indent=2) + "\n")
         save_svg(picture(rows), options.out / "area.svg")
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     console.print(f"results made {cache.made}, kept from before {cache.found}")
     console.print(f"report: {report}, picture: {options.out / 'area.svg'}")
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import emit_component
 from twofold.support.files import write_text
+from twofold.support.output import build_folder
 from twofold.synth.cache import Cache, file_hash, source_hash, tool_version, without_comments
 from twofold.synth.gates import bring_complements, place_gates
 from twofold.synth.liberty import Library, read_liberty, read_text
@@ -21,7 +22,7 @@ from twofold.synth.sta import Timing, longest_path
 from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
 
 FOLDER = Path(__file__).parent
-CACHE = Path("build/synth/cache")
+CACHE = build_folder("synth", "cache")
 
 #: What becomes of adders: carry-save trees or chains, of the library's one-bit adders or of gates; or Yosys' own.
 ADDERS = {

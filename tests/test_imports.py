@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 ALL = ("support", "golden", "mapper", "hdl", "train", "sim", "synth", "formal", "mutation", "boards", "bench", "demo")
+#: Folders of data.
+DATA = ("configs", "recipes")
 #: What each folder may import besides itself.
 MAY_IMPORT = {
     "support": (),
@@ -35,16 +37,23 @@ def imports(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "Imports must be absolute"
             module = node.module or ""
-            # `from golden import isa` names a module, `from golden.isa import Error` a thing in one.
-            names |= {f"{module}.{alias.name}" for alias in node.names} if "." not in module else {module}
+            # `from twofold.golden import isa` names a module, `from twofold.golden.isa import Error` a thing in one.
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module.count(".") < 2 else {module}
     return names
+
+
+def of_the_project(text: str) -> set[str]:
+    """Those of the project's folders, without ``twofold.``; the public names, which are of all folders, with it."""
+    found = {name.removeprefix("twofold.") for name in imports(text) if name.partition(".")[0] in ("twofold", "tests")}
+    return {name if name.partition(".")[0] in (*ALL, "tests") else f"twofold.{name}" for name in found}
 
 
 def wrong(folder: str, text: str) -> list[str]:
     """Imports of the project's folders that a file in `folder` must not have."""
     allowed = (folder, *MAY_IMPORT[folder])
-    found = [name for name in imports(text) if name.partition(".")[0] in (*ALL, "tests")]
-    return sorted(name for name in found if not any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed))
+    return sorted(
+        name for name in of_the_project(text) if not any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
+    )
 
 
 def files(folder: str) -> list[Path]:
@@ -62,15 +71,18 @@ def test_folders_import_only_what_stands_above(folder):
 
 @pytest.mark.parametrize("name", STANDARD_ONLY)
 def test_definitions_need_the_standard_library_only(name):
-    used = {module.partition(".")[0] for module in imports(Path(f"golden/{name}.py").read_text())}
-    assert used <= {*sys.stdlib_module_names, "golden", "support"}
-    inside = {module for module in imports(Path(f"golden/{name}.py").read_text()) if module.startswith("golden.")}
+    text = Path(f"golden/{name}.py").read_text()
+    assert {module.partition(".")[0] for module in imports(text)} <= {*sys.stdlib_module_names, "twofold"}
+    assert {module.partition(".")[0] for module in of_the_project(text)} <= {"golden", "support"}
+    inside = {module for module in of_the_project(text) if module.startswith("golden.")}
     assert all(module.split(".")[1] in STANDARD_ONLY for module in inside)
 
 
 def test_support_needs_the_standard_library_only():
-    used = {module.partition(".")[0] for path in files("support") for module in imports(path.read_text())}
-    assert used <= {*sys.stdlib_module_names, "support"}
+    texts = [path.read_text() for path in files("support")]
+    used = {module.partition(".")[0] for text in texts for module in imports(text)}
+    assert used <= {*sys.stdlib_module_names, "twofold"}
+    assert {module.partition(".")[0] for text in texts for module in of_the_project(text)} <= {"support"}
 
 
 @pytest.mark.parametrize("folder", [folder for folder in ALL if folder not in TORCH])
@@ -83,14 +95,30 @@ def test_every_folder_is_in_the_order():
     assert {path.parent.name for path in Path(".").glob("*/__init__.py")} - {"tests"} == set(ALL)
 
 
+def test_every_folder_is_in_the_package():
+    links = {path.name: path.readlink() for path in Path("src/twofold").iterdir() if path.is_symlink()}
+    assert links == {name: Path("../..") / name for name in (*ALL, *DATA)}
+
+
+def test_folders_are_imported_as_parts_of_the_package():
+    paths = [path for folder in (*ALL, "tests", "src/twofold") for path in files(folder)]
+    assert {str(path): name for path in paths for name in imports(path.read_text()) if name.split(".")[0] in ALL} == {}
+
+
 @pytest.mark.parametrize(
     ("folder", "text", "expected"),
     [
-        ("golden", "def f():\n    import sim.fast", ["sim.fast"]),
-        ("hdl", "from golden import isa, machine", ["golden.machine"]),
-        ("hdl", "from golden.config import ArrayConfig\nfrom golden.layers import run", ["golden.layers"]),
-        ("sim", "from train import integer", ["train.integer"]),
-        ("mapper", "import golden.isa\nimport numpy", []),
+        ("golden", "def f():\n    import twofold.sim.fast", ["sim.fast"]),
+        ("hdl", "from twofold.golden import isa, machine", ["golden.machine"]),
+        (
+            "hdl",
+            "from twofold.golden.config import ArrayConfig\nfrom twofold.golden.layers import run",
+            ["golden.layers"],
+        ),
+        ("sim", "from twofold.train import integer", ["train.integer"]),
+        ("mapper", "import twofold.golden.isa\nimport numpy", []),
+        ("golden", "from twofold import convert", ["twofold.convert"]),
+        ("mapper", "from tests import reference", ["tests.reference"]),
     ],
 )
 def test_a_wrong_import_is_found(folder, text, expected):

@@ -1,14 +1,21 @@
 """Command line: ``twofold train fit|ptq|eval|export|plot --help``."""
 
 import argparse
-import sys
 from pathlib import Path
 
+from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.train import commands
 from twofold.train.data import DATA
 from twofold.train.models import MODELS
 from twofold.train.runs import use_threads
+
+EXAMPLES = (
+    "twofold train fit --out build/runs/float",
+    "twofold train ptq --out build/runs/w4 --start build/runs/float --recipe subset_w4a8 --config subset_8x8",
+    "twofold train eval build/runs/w4 --config subset_8x8",
+    "twofold train export build/runs/w4 --config subset_8x8 --out build/runs/w4-network",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,13 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
         use_threads(options.threads)
         options.run(options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="twofold train", description="Train, quantize and export networks.")
+    parser = Parser(prog="twofold train", description="Train, quantize and export networks.", examples=EXAMPLES)
     found = parser.add_subparsers(required=True, metavar="COMMAND")
 
     fit = found.add_parser("fit", help="train in float, or quantization-aware from trained weights")

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
+from twofold.support import resources
 from twofold.train.export import export
 from twofold.train.layers import QuantModel
-
-BUILDS = Path("configs")
 
 
 def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object] | None = None) -> Network:
@@ -22,11 +21,11 @@ def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, obj
     try:
         return export(model, config, meta=meta)
     except ValueError as error:
-        taking = [str(path) for path in _builds() if _takes(path, model)]
+        taking = [resources.shown("configs", path) for path in _builds() if _takes(path, model)]
         if taking:
             hint = f"Take one of {', '.join(taking)}"
         elif "Weight format" in str(error):
-            hint = f"None of {BUILDS}/ does: make a build of its weight format"
+            hint = "None of configs/ does: make a build of its weight format"
         else:
             raise
         raise ValueError(f"{error}. Build {config.name!r} does not take the network. {hint}") from error
@@ -34,7 +33,7 @@ def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, obj
 
 def _builds() -> list[Path]:
     """Those of fewest PEs first."""
-    return sorted(BUILDS.glob("*.toml"), key=lambda path: (_cells(load_config(path)), path))
+    return sorted(resources.shipped("configs"), key=lambda path: (_cells(load_config(path)), path))
 
 
 def _cells(config: ArrayConfig) -> int:

@@ -76,8 +76,9 @@ def float_model(
     data: DataSet, name: str = "demo", settings: TrainSettings = FLOAT, *, progress: Progress | None = None
 ) -> tuple[nn.Module, float]:
     """New trained network of that name, and its accuracy on the held-out images."""
-    torch.manual_seed(settings.seed)
-    model = build_model(name, classes=data.classes, inputs=data.input.shape[0])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = build_model(name, classes=data.classes, inputs=data.input.shape[0])
     return model, train_float(model, data, settings, progress=progress)
 
 

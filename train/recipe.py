@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from twofold.golden.network import KINDS
+from twofold.support import resources
 from twofold.support.tables import read_toml
 from twofold.train.options import check_activation, check_weight
 from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS
@@ -321,7 +322,7 @@ class Recipe:
 
 
 def load_recipe(path: Path | str) -> Recipe:
-    """Recipe from a TOML file.
+    """Recipe from a TOML file, or by the name of one in `recipes/`.
 
     Raises
     ------
@@ -330,7 +331,7 @@ def load_recipe(path: Path | str) -> Recipe:
     ValueError
         If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
     """
-    path = Path(path)
+    path = resources.find("recipes", path)
     table = read_toml(path)
     try:
         return parse_recipe(table)

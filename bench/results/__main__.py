@@ -9,8 +9,13 @@ import torch
 from twofold.bench.results import measure, table
 from twofold.bench.results.rows import FOLDER, ROWS, Row, find_row
 from twofold.bench.tools.console import run_benchmark
+from twofold.support.commands import Parser, complain, failed
 
 REPORT = FOLDER / "report.json"
+EXAMPLES = (
+    "twofold results --list                       every row and its command",
+    "twofold results --data DATA --row ROW        measure one",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         return _run(rows, options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
 
 
 def _run(rows: list[Row], options: argparse.Namespace) -> int:
@@ -53,7 +57,7 @@ def _run(rows: list[Row], options: argparse.Namespace) -> int:
                 entry = measure.entry(one, one.folder, options.data, seconds)
                 _keep([entry if ready else entry | _note(_further(one, options))])
             except (RuntimeError, ValueError, OSError) as error:
-                print(f"error: {error}", file=sys.stderr)
+                complain(error)
                 failed += 1
                 break
     print(table.tables(table.read(table.SOURCE)))
@@ -86,8 +90,9 @@ def _keep(entries: list[table.Entry]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="twofold results",
+        examples=EXAMPLES,
         description="Measure the rows of docs/results.md that build/results/report.json has not yet: by the page's "
         "short schedules (hours) or by the recipes' own (days).",
     )

@@ -16,6 +16,7 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.mapper.checks import FitError
 from twofold.mapper.compiler import compile_network
+from twofold.support.resources import SOURCES
 from twofold.train import integer
 from twofold.train.costs import first_words, total, two_word_layers, word_costs
 from twofold.train.export import export
@@ -82,7 +83,7 @@ def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str
         "weight_bits": row.weight_bits, "act_bits": row.act_bits,
         "float_accuracy": facts.get("float_accuracy", facts["accuracy"]), "accuracy": facts["accuracy"],
         "seed": _seed(recipe), "epochs": _epochs(recipe, facts, folder),
-        "images": len(images.test_y), "build": None if recipe is None else Path(row.config).stem,
+        "images": len(images.test_y), "build": None if recipe is None else row.config,
         "seconds": None if seconds is None else round(seconds), "date": date.today().isoformat(),
         "commit": commit(), "machine": machine(),
     }  # fmt: skip
@@ -146,11 +147,11 @@ def commit() -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    head = subprocess.run([git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    head = subprocess.run([git, "rev-parse", "--short", "HEAD"], cwd=SOURCES, capture_output=True, text=True)
     if head.returncode:
         return None
     command = [git, "status", "--porcelain", "-uno", "--", ".", *(f":!{file}" for file in OWN)]
-    status = subprocess.run(command, capture_output=True, text=True)
+    status = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True)
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 

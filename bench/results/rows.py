@@ -4,17 +4,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from twofold.support.output import build_folder
 from twofold.train.pipelines import trainings
 from twofold.train.recipe import Recipe, load_recipe
 
-FOLDER = Path("build/results")
+FOLDER = build_folder("results")
 #: Trained weights of the CIFAR-10 network, below the data folder.
 WEIGHTS = {"resnet20": "resnet20_cifar10/resnet20-12fca82f.npz"}
 #: Steps of a row's trainings together, in the schedule of the page: an epoch of CIFAR-10.
 STEPS = 390
 #: Epochs of a float network that rows start from, in the schedule of the page.
 FLOAT_EPOCHS = 4
-LOG, SUBSET = "configs/log_16x16.toml", "configs/subset_16x16.toml"
+LOG, SUBSET = "log_16x16", "subset_16x16"
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,14 @@ class Row:
         """Name of the row's run, and of the row on the command line."""
         return f"{self.network}-{self.data}-{self.name}"
 
-    @property
-    def file(self) -> Path:
-        """The recipe's file."""
-        return Path("recipes") / f"{self.name}.toml"
-
     @cached_property
     def recipe(self) -> Recipe | None:
         """``None``: in float."""
-        return None if self.name == "float" else load_recipe(self.file)
+        return None if self.name == "float" else load_recipe(self.name)
 
     @property
     def config(self) -> str:
-        """File of the build: log arrays for log words, subset arrays for all others."""
+        """Name of the build: log arrays for log words, subset arrays for all others."""
         return LOG if self.name.startswith(("stlq_", "log_")) else SUBSET
 
     @property
@@ -96,7 +92,7 @@ class Row:
             source += ["--weights", str(data / WEIGHTS[self.network])]
         if self.recipe is None:
             return ["fit", *source, "--out", str(self.folder), *options]
-        last = ["--recipe", str(self.file), "--config", self.config, "--out", str(self.folder)]
+        last = ["--recipe", self.name, "--config", self.config, "--out", str(self.folder)]
         if self.recipe.method == "ptq":
             return ["ptq", *source, *last]
         return ["fit", *source, *last, *options]

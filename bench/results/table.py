@@ -6,8 +6,9 @@ from typing import Any
 
 from twofold.bench.results.rows import ROWS, Row
 from twofold.support.files import write_text
+from twofold.support.resources import SOURCES, need_sources
 
-PAGE, SOURCE = Path("docs/results.md"), Path("docs/results.json")
+PAGE, SOURCE = SOURCES / "docs" / "results.md", SOURCES / "docs" / "results.json"
 BEGIN, END = "<!-- begin of the tables: twofold results --write -->", "<!-- end of the tables -->"
 HEAD = (
     "| recipe | W | A | fake-quantized | integer | drop | weights only | cycles | epochs | seed | seconds | measured |"
@@ -82,6 +83,7 @@ def page(text: str, entries: list[Entry]) -> str:
 
 def publish(entries: list[Entry]) -> None:
     """Write `docs/results.json` and the tables of `docs/results.md`."""
+    need_sources()
     text = page(PAGE.read_text(encoding="utf-8"), entries)
     write(SOURCE, entries)
     write_text(PAGE, text)

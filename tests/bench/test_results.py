@@ -12,8 +12,10 @@ import pytest
 import twofold.bench.results.__main__ as program
 from twofold.bench.results import measure, rows, table
 from twofold.bench.results.rows import ROWS, Row, find_row
+from twofold.golden.config import load_config
 from twofold.train.__main__ import _parser
 from twofold.train.quantizers import build_quantizer
+from twofold.train.recipe import load_recipe
 
 ENTRY = {
     "network": "resnet20", "data": "cifar10", "recipe": "lsq_w3a3", "weight_bits": 3, "act_bits": 3, "seed": 5,
@@ -49,8 +51,8 @@ def test_rows_are_their_recipes(row):
         assert (row.name, options.recipe, options.weights, options.epochs) == ("float", None, None, 7)
         return
     assert row.recipe.name == row.name
-    assert options.recipe == row.file
-    assert options.config.is_file()
+    assert load_recipe(options.recipe) == row.recipe
+    assert load_config(options.config).name == row.config
     assert (options.start is None) != (options.weights is None)
     assert options.run.__name__ == {"qat": "fit", "ptq": "ptq"}[row.recipe.method]
     assert getattr(options, "epochs", None) == (7 if row.recipe.method == "qat" else None)
@@ -223,4 +225,4 @@ def test_make_passes_its_variables_on():
         capture_output=True,
         text=True,
     ).stdout
-    assert "-m bench.results --data 'some where' --row a --epochs 3 --full\n" in line
+    assert "bin/twofold results --data 'some where' --row a --epochs 3 --full\n" in line

@@ -10,8 +10,8 @@ from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
 from twofold.golden import container
 from twofold.golden.config import load_config
 from twofold.golden.random_network import random_network
-from twofold.mapper.__main__ import main
 from twofold.mapper.checks import used_points
+from twofold.mapper.commands import main
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.fit import best, memory_bits, positions, toml, try_build
 from twofold.sim.probe import probed
@@ -27,7 +27,7 @@ def files(tmp_path):
 
 def fit(files, *names, out=None):
     configs = [part for name in names for part in ("--config", str(files / f"{name}.toml"))]
-    return main(["fit", str(files / "net"), *configs, *(["--out", str(out)] if out else [])])
+    return main([str(files / "net"), *configs, *(["--out", str(out)] if out else [])])
 
 
 def test_every_build_has_a_row_and_the_smallest_is_written(files, capsys):
@@ -101,7 +101,7 @@ def test_another_weight_format_is_the_reason(files, capsys):
 def test_a_closed_pipe_ends_quietly(files):
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "twofold.mapper", "fit", str(files / "net"), "--config", str(files / "small.toml")]
+    command = [sys.executable, "-m", "twofold", "fit", str(files / "net"), "--config", str(files / "small.toml")]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
@@ -111,7 +111,7 @@ def test_a_console_that_lacks_letters_gets_others(tmp_path):
     named = replace(pointwise().layers[0], name="größe")
     container.save(replace(pointwise(), layers=(named,)), tmp_path / "net")
     (tmp_path / "small.toml").write_text(toml(build()))
-    command = [sys.executable, "-m", "twofold.mapper", tmp_path / "net", "--config", tmp_path / "small.toml"]
+    command = [sys.executable, "-m", "twofold", "map", tmp_path / "net", "--config", tmp_path / "small.toml"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
         [*command, "--out", tmp_path / "image"], capture_output=True, text=True, env=environment, check=False

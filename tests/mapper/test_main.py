@@ -32,8 +32,8 @@ def failure(capsys, arguments):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert err.startswith("twofold map: error: ")
-    return err.removeprefix("twofold map: error: ").rstrip("\n")
+    assert err.startswith("error: ")
+    return err.removeprefix("error: ").rstrip("\n")
 
 
 def test_a_network_that_does_not_fit_leaves_nothing(files, tmp_path, capsys):

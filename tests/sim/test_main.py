@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,3 +196,10 @@ def test_a_random_network_that_fails_is_repeated_by_itself(report, monkeypatch, 
     assert main(["--random", "2", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
     repeat = "twofold sim --random 1 --config configs/log_4x4.toml --seed 8"
     assert f"why\nseed 8; to repeat: {repeat}\n" in capsys.readouterr().out
+
+
+def test_a_reference_stands_where_the_command_is_run(tmp_path, monkeypatch):
+    (tmp_path / "my_reference.py").write_text("def compute(network, inputs):\n    return {}\n")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(Path.cwd()))])
+    monkeypatch.chdir(tmp_path)
+    assert command._function("my_reference:compute")(None, None) == {}

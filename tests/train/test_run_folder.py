@@ -54,7 +54,9 @@ while True:
     print(facts["name"])
     with writing(folder):
         assert (folder / WEIGHTS).read_bytes() == facts["name"].encode()
-    assert sorted(os.listdir(folder)) == sorted(["run.json", WEIGHTS, *((METRICS,) if sys.argv[2] == "metrics" else ())])
+    assert sorted(os.listdir(folder)) == sorted(
+        ["run.json", WEIGHTS, *((METRICS,) if sys.argv[2] == "metrics" else ())]
+    )
     call += 1
 """
 
