@@ -4,13 +4,15 @@ import re
 import tomllib
 from pathlib import Path
 
+import twofold
+
 
 def test_citation_is_of_this_version_and_licence():
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = Path("CITATION.cff").read_text(encoding="utf-8").splitlines()
     fields = dict(match.groups() for line in lines if (match := re.fullmatch(r"([a-z-]+): (.+)", line)))
     assert fields["cff-version"] == "1.2.0"
-    assert fields["version"] == project["version"]
+    assert fields["version"] == twofold.__version__
     assert fields["license"] == project["license"]
     assert fields["title"].lower() == f'"twofold: {project["description"].lower()}"'
 
