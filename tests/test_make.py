@@ -70,7 +70,8 @@ def test_paths_with_spaces(target, variable, option, path):
 
 def test_a_python_with_spaces(tmp_path):
     """Where it makes the environment: in a checkout that has none."""
-    shutil.copy("Makefile", tmp_path)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(name, tmp_path)
     shutil.copytree("requirements", tmp_path / "requirements")
     run = make("-n", "-C", str(tmp_path), "verilog", "PYTHON=/some where/it's python")
     assert run.returncode == 0, run.stderr

@@ -45,7 +45,7 @@ def test_every_point_is_in_the_picture_with_its_label():
 
 def test_nothing_in_the_picture_is_cut_or_covered():
     rows = [row for row in json.loads(pareto.RESULTS.read_text()) if row["network"] == "resnet20"]
-    published = pareto.points(rows, AREAS, dict.fromkeys(pareto.ELEMENTS, 10**5))
+    published = pareto.candidates(rows, AREAS, dict.fromkeys(pareto.ELEMENTS, 10**5))
     assert len(published) > 15
     for found in (some_points(), published):
         assert faults(pareto.picture(found, pareto.front(found), "array area x cycles of an inference")) == []
