@@ -92,6 +92,9 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
         if layer.norm is not None and quantizer.power_scales:
             raise ValueError(f"{where}: train.batch_norm must be 'fold' where scales are powers of two, not 'keep'")
         quantizer.learn = weight.learn
+        for part in quantizer.modules():
+            if isinstance(part, WeightQuantizer):
+                part.grouped = layer.groups > 1
         parametrize.register_parametrization(layer, "weight", quantizer, unsafe=True)
     if isinstance(layer, PoolLayer) and layer.kind == "maxpool":
         return

@@ -71,6 +71,8 @@ class WeightQuantizer(nn.Module):
         The scale stands still; otherwise training lets `refresh` move it.
     network_weights
         Weights of the whole network, for penalties.
+    grouped
+        The convolution has groups: its words should have a zero, for the inputs of other groups in a tile.
     """
 
     #: Bits of a weight (0 where it is not said).
@@ -97,6 +99,7 @@ class WeightQuantizer(nn.Module):
         self.enabled = True
         self.frozen = False
         self.network_weights = 1
+        self.grouped = False
         self._make_scale()
 
     def _make_scale(self) -> None:

@@ -81,7 +81,7 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
     def calibrate(self, weight: Tensor, importance: Tensor | None = None) -> None:
         """Search point set and scales of least squared error, each weight's error multiplied with its importance.
 
-        Where a filter is all zero, the set has zero.
+        Where a filter is all zero, or inputs of several groups share a tile, the set has zero.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
             self.fmt,
             by_channel=self.granularity == "channel",
             importance=None if importance is None else importance.numpy(),
-            zero=not bool(filled(weight).all()),
+            zero=not bool(filled(weight).all()) or (self.grouped and not self.fmt.universal_set[0]),
         )
         self.levels.copy_(torch.tensor(found.levels))
         largest = float(found.scales.max()) or 1.0
