@@ -52,7 +52,7 @@ def run_host(config: ArrayConfig, count: int, repeats: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - start)
         results = [record for record in records if isinstance(record, Inference)]
     if [record for record in records if not isinstance(record, Inference) and record]:
-        raise fast.MachineError("Machine must take every frame")
+        raise fast.SimulationError("Machine must take every frame")
     return {
         "seconds": (seconds[1] - seconds[0]) / repeats,
         "cycles": [result.cycles for result in results[:count]],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from twofold.boards.protocol import REPLY_BYTES, Code, frame_bytes, read_bytes, write_bytes
-from twofold.golden.isa import REGISTERS
+from twofold.golden.registers import REGISTERS
 
 
 class Line(Protocol):
@@ -93,14 +93,14 @@ class Board:
         self._reply(Code.FRAME)
 
     def read(self, register: str) -> int:
-        """A register's value (`golden.isa.REGISTERS`).
+        """A register's value (`golden.registers.REGISTERS`).
 
         Raises
         ------
         ValueError
             If the machine does not let it be read.
         """
-        self.line.write(read_bytes(REGISTERS[register][0]))
+        self.line.write(read_bytes(REGISTERS[register].address))
         data = self._reply(Code.READ)
         if data[0]:
             raise ValueError(f"Register must be one that can be read, not {register!r}")
@@ -114,7 +114,7 @@ class Board:
         ValueError
             If the machine does not let it be written.
         """
-        self.line.write(write_bytes(REGISTERS[register][0], value))
+        self.line.write(write_bytes(REGISTERS[register].address, value))
         if self._reply(Code.WRITE)[0]:
             raise ValueError(f"Register must be one that can be written, not {register!r}")
 

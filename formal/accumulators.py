@@ -36,8 +36,8 @@ class AccumulatorUpdates(Checker):
         Fault("accumulators", "tags[3].col_mask, 0)", "(1 << config.cols) - 1, 0)", "line"),
         Fault(
             "accumulators",
-            "m.d.sync += read_bank.eq(self.read_bank)",
-            "m.d.comb += read_bank.eq(self.read_bank)",
+            "m.d.sync += read_bank.eq(self.read.bank)",
+            "m.d.comb += read_bank.eq(self.read.bank)",
             "read",
         ),
     )
@@ -120,10 +120,10 @@ class AccumulatorUpdates(Checker):
             **{name: (age != after[name]) | Cat(equal).all() for name, equal in right.items()},
         )
         # A read of the position, four cycles after it came last, while passes work on the other bank.
-        asked = (dut.read_bank == bank) & (dut.read_position == position) & (age == 0)
+        asked = (dut.read.bank == bank) & (dut.read.position == position) & (age == 0)
         asked &= ~(tag.valid & (tag.bank == bank))
         read = self.past(m, asked, "asked") & self.running
-        self.require(read=~read | (dut.read_data.as_value() == self.past(m, now.as_value(), "now")))
+        self.require(read=~read | (dut.read.line.as_value() == self.past(m, now.as_value(), "now")))
 
 
 PROPERTIES: tuple[type[Checker], ...] = (AccumulatorUpdates,)

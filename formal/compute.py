@@ -108,18 +108,18 @@ class ComputeTags(Checker):
         wires = {
             "window.start__valid": dut.start.valid,
             start: Cat(given.window, given["pass"].address, given["pass"].x, given["pass"].y),
-            "operands$.line": dut.feature_data,
+            "operands$.line": dut.feature.line,
             "array.operands": self.peek("operands$.operands", lines),
             "array.load$": dut.load,
             "array.words": dut.words,
             "accumulators.sums": self.peek("array.sums", sums),
-            "accumulators.read_bank$": dut.read_bank,
-            "accumulators.read_position": dut.read_position,
+            "accumulators.read__bank": dut.accumulators.bank,
+            "accumulators.read__position": dut.accumulators.position,
         }
         outputs = {
             "window.start__ready": dut.start.ready,
-            "window.address": dut.feature_address,
-            "accumulators.read_data": dut.read_data,
+            "window.address": dut.feature.address,
+            "accumulators.read__line": dut.accumulators.line,
         }
         values = {name: Value.cast(value) for name, value in (wires | outputs).items()}
         return [self.peek(name, len(value)) == value for name, value in values.items()]

@@ -6,7 +6,7 @@ from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.golden.catalog import log_points
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.hdl.layouts import fields_layout
+from twofold.hdl.layouts import row_layout
 
 
 class LogDecoder(Checker):
@@ -70,7 +70,7 @@ class SubsetDecoder(Checker):
 
     def specify(self, m: Module) -> None:
         config, dut, fmt = self.config, self.dut, self.config.fmt
-        row = fields_layout(fmt.row_fields)
+        row = row_layout(fmt)
         number = self.constant(m, "chosen_set", bits_for(config.sets))
         index = self.constant(m, "chosen_index", fmt.index_bits)
         line = Signal(bits_for(config.sets * fmt.point_count))

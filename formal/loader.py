@@ -5,9 +5,9 @@ from amaranth.lib import data
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.golden import isa
-from twofold.golden.isa import FRAME_MAGIC, STREAM_BITS, Error, Section
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import FRAME_MAGIC, SECTION_HEADER, STREAM_BITS, Section, line_beats, line_count
+from twofold.golden.registers import Error
+from twofold.hdl.layouts import record_layout
 
 #: Parts of a frame, by the numbers that Amaranth gives the loader's states.
 MAGIC, BUILD, DROP, HEADER, ADDRESS, CHECKSUM, LINE = range(7)
@@ -31,15 +31,15 @@ class LoaderFrames(Checker):
             "self.write.address.eq(self.write.address)",
             "address",
         ),
-        Fault("loader", "with m.If(index == n):", "with m.If(index == 0):", "words"),
+        Fault("loader", "with m.If(frame.index == n):", "with m.If(frame.index == 0):", "words"),
         Fault(
             "loader",
-            "left.eq(left - 1), self.write_valid.eq(1)",
-            "left.eq(left - 1), self.write_valid.eq(left != 1)",
+            "left.eq(frame.left - 1), self.write_valid.eq(1)",
+            "left.eq(frame.left - 1), self.write_valid.eq(frame.left != 1)",
             "write",
         ),
-        Fault("loader", "with m.If(beat > room):", "with m.If(beat > room + 1):", "error"),
-        Fault("loader", "with m.If(beat != checksum):", "with m.If(0):", "finished"),
+        Fault("loader", "with m.If(frame.beat > frame.room):", "with m.If(frame.beat > frame.room + 1):", "error"),
+        Fault("loader", "with m.If(frame.beat != frame.checksum):", "with m.If(0):", "finished"),
         Fault("loader", "self.i.ready.eq(self.enable)", "self.i.ready.eq(self.enable & ~self.write_valid)", "ready"),
     )
 
@@ -48,12 +48,12 @@ class LoaderFrames(Checker):
         kinds = [
             kind for kind in Section if kind not in (Section.END, *([Section.POINTS] if config.pe == "log" else []))
         ]
-        words = {kind: isa.line_beats(config, kind) for kind in kinds}
-        depths = {kind: isa.line_count(config, kind) for kind in kinds}
+        words = {kind: line_beats(config, kind) for kind in kinds}
+        depths = {kind: line_count(config, kind) for kind in kinds}
         most = max(words.values())
         beat, last = dut.i.payload.data, dut.i.payload.last
         taken = dut.i.valid & dut.i.ready
-        header = data.View(fields_layout(isa.SECTION_FIELDS), beat)
+        header = data.View(record_layout(SECTION_HEADER), beat)
 
         part = Signal(3)
         kind, total = Signal(8, reset_less=True), Signal(STREAM_BITS, reset_less=True)
@@ -135,7 +135,7 @@ class LoaderFrames(Checker):
             ready=dut.i.ready == dut.enable,
             parts=part <= LINE,
             state=self.peek("fsm_state", 3) == part,
-            between=dut.between == (part == MAGIC),
+            between=dut.loading.between == (part == MAGIC),
             kind=~((part == LINE) | (part == ADDRESS) | wrote) | (dut.write.kind == kind),
             count=~(part == LINE) | (done < count),
             known=~((part == LINE) | (part == ADDRESS) | wrote) | Cat(kind == choice for choice in kinds).any(),
@@ -163,9 +163,12 @@ class LoaderFrames(Checker):
             write=dut.write_valid == wrote,
             address=~((part == LINE) | wrote) | (address == number),
             inside=~wrote | (address < depth),
-            error=(dut.error_valid == (taken & (code != 0))) & (~dut.error_valid | (dut.error == code)),
-            finished=dut.finished == ends,
-            flags=(dut.has_program == program) & (dut.has_input == given) & (dut.touched == touched),
+            error=(dut.loading.error_valid == (taken & (code != 0)))
+            & (~dut.loading.error_valid | (dut.loading.error == code)),
+            finished=dut.loading.finished == ends,
+            flags=(dut.loading.has_program == program)
+            & (dut.loading.has_input == given)
+            & (dut.loading.touched == touched),
         )
 
 

@@ -4,9 +4,8 @@ from amaranth import Cat, Const, Module, Mux, Signal
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION
-from twofold.golden.isa import REGISTERS, Error
+from twofold.golden.registers import ID_VALUE, REGISTERS, Error
 
 OKAY, SLVERR = 0, 2
 
@@ -82,30 +81,30 @@ class AxiAnswers(_Registers):
             "                    pass",
             "write_response",
         ),
-        Fault("control", '"PASSES": self.passes,', '"PASSES": self.cycles,', "value"),
+        Fault("control", '"PASSES": self.inference.passes,', '"PASSES": self.inference.cycles,', "value"),
         Fault("control", "automatic.eq(axi.wdata[0])", "automatic.eq(axi.wdata[1])", "mode"),
         Fault("control", "            with m.If(~loaded):", "            with m.If(0):", "loaded_only"),
-        Fault("control", "m.d.sync += self.run.eq(0)", "pass", "run_once"),
+        Fault("control", "m.d.sync += inference.run.eq(0)", "pass", "run_once"),
     )
 
     def specify(self, m: Module) -> None:
         self.handshakes(m)
         config, dut, axi = self.config, self.dut, self.dut.axi
         done, loaded, automatic = self.peek("done"), self.peek("loaded"), self.peek("automatic")
-        error = self.peek("error$", 8)
-        status = Cat(dut.busy | dut.run, done, loaded, Const(0, 5), error)
+        error = self.peek("error", 8)
+        status = Cat(dut.inference.busy | dut.inference.run, done, loaded, Const(0, 5), error)
         values = {
-            "ID": isa.ID_VALUE,
+            "ID": ID_VALUE,
             "VERSION": MACHINE_VERSION,
             "BUILD": config.build_hash,
             "SHAPE": config.cols << 16 | config.rows,
             "STATUS": status,
-            "CYCLES": dut.cycles,
-            "PASSES": dut.passes,
+            "CYCLES": dut.inference.cycles,
+            "PASSES": dut.inference.passes,
             "MODE": automatic,
         }
-        readable = {address: name for name, (address, access, _) in REGISTERS.items() if "read" in access}
-        writable = {address: name for name, (address, access, _) in REGISTERS.items() if "write" in access}
+        readable = {register.address: name for name, register in REGISTERS.items() if register.readable}
+        writable = {register.address: name for name, register in REGISTERS.items() if register.writable}
         assert set(values) == set(readable.values()) and set(writable.values()) == {"CONTROL", "MODE"}
         value = Signal(32)
         known = Signal()
@@ -114,7 +113,9 @@ class AxiAnswers(_Registers):
             with m.If(axi.araddr == address):
                 m.d.comb += [known.eq(1), value.eq(values[name])]
         can_write = Signal()
-        m.d.comb += can_write.eq((axi.awaddr == REGISTERS["CONTROL"][0]) | (axi.awaddr == REGISTERS["MODE"][0]))
+        m.d.comb += can_write.eq(
+            (axi.awaddr == REGISTERS["CONTROL"].address) | (axi.awaddr == REGISTERS["MODE"].address)
+        )
         expected, response = Signal(32, reset_less=True), Signal(2, reset_less=True)
         written = Signal(2, reset_less=True)
         with m.If(self.read):
@@ -128,25 +129,32 @@ class AxiAnswers(_Registers):
         )
 
         strobed = self.write & axi.wstrb[0]
-        control = strobed & (axi.awaddr == REGISTERS["CONTROL"][0])
+        control = strobed & (axi.awaddr == REGISTERS["CONTROL"].address)
         start = control & axi.wdata[0]
-        events = dut.complete | dut.failed | dut.finished | dut.error_valid | dut.run
+        events = (
+            dut.inference.complete
+            | dut.inference.failed
+            | dut.loading.finished
+            | dut.loading.error_valid
+            | dut.inference.run
+        )
         quiet = self.past(m, ~events & ~(self.write & can_write), "quiet") & self.running
         state = Cat(done, loaded, automatic, error)
         unchanged = state == self.past(m, state, "state")
-        to_mode = self.past(m, strobed & (axi.awaddr == REGISTERS["MODE"][0]), "to_mode") & self.running
+        to_mode = self.past(m, strobed & (axi.awaddr == REGISTERS["MODE"].address), "to_mode") & self.running
         data = self.past(m, axi.wdata[0], "data")
-        automatic_start = dut.finished & automatic & dut.has_input & ~dut.has_program
-        allowed = loaded & ~dut.busy & ~dut.run & (~start | dut.between)
+        automatic_start = dut.loading.finished & automatic & dut.loading.has_input & ~dut.loading.has_program
+        allowed = loaded & ~dut.inference.busy & ~dut.inference.run & (~start | dut.loading.between)
         begins = (start | automatic_start) & allowed
-        refused = self.past(m, start & ~allowed & ~dut.failed, "refused") & self.running
+        refused = self.past(m, start & ~allowed & ~dut.inference.failed, "refused") & self.running
         code = self.past(m, Mux(loaded, Error.BUSY, Error.NOT_LOADED), "code")
         self.require(
             unchanged=~quiet | unchanged,
             mode=~self.running | (automatic == Mux(to_mode, data, self.past(m, automatic, "automatic"))),
-            loaded_only=~(self.running & dut.run) | self.past(m, loaded, "loaded"),
-            run_once=~(self.running & dut.run) | ~self.past(m, dut.run | dut.busy, "run_or_busy"),
-            run=~self.running | (dut.run == self.past(m, begins, "begins")),
+            loaded_only=~(self.running & dut.inference.run) | self.past(m, loaded, "loaded"),
+            run_once=~(self.running & dut.inference.run)
+            | ~self.past(m, dut.inference.run | dut.inference.busy, "run_or_busy"),
+            run=~self.running | (dut.inference.run == self.past(m, begins, "begins")),
             refused=~refused | (error == code),
         )
 

@@ -4,9 +4,9 @@ from amaranth import Array, Module, Mux, Signal, Value, signed
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.golden import isa
 from twofold.golden.config import bits_for
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import Channel
+from twofold.hdl.layouts import record_layout
 
 
 class _Unit(Checker):
@@ -14,7 +14,7 @@ class _Unit(Checker):
 
     def past_channel(self, m: Module, number: int):
         """The channel that stood one cycle ago at the input (0) or in stage `number`."""
-        layout = fields_layout(isa.channel_fields(self.config))
+        layout = record_layout(Channel.record(self.config))
         if number == 0:
             now = self.dut.channel
         else:
@@ -139,22 +139,27 @@ class DrainPositions(Checker):
     component = "requantiser"
     fault_depth = 14
     faults = (
-        Fault("requantiser", "step = Mux(column == 1, drain.row_step, 1)", "step = drain.row_step", "row_address"),
-        Fault("requantiser", "with m.If(next_lane == 0):", "with m.If(next_lane == units):", "line"),
-        Fault("requantiser", "reading, ((1 << units) - 1) << lane, 0)", "reading, 1, 0)", "enable0"),
+        Fault("requantiser", "step = Mux(at.column == 1, drain.row_step, 1)", "step = drain.row_step", "row_address"),
+        Fault(
+            "requantiser", "with m.If(next_lane == 0):", "with m.If(next_lane == self.config.requant_units):", "line"
+        ),
+        Fault(
+            "requantiser", "reading, ((1 << self.config.requant_units) - 1) << at.lane, 0)", "reading, 1, 0)", "enable0"
+        ),
         Fault("requantiser", "timer.eq(config.array_latency - 2)", "timer.eq(config.array_latency - 3)", "reading"),
-        Fault("requantiser", "channel.eq(channel + 1)", "channel.eq(channel)", "channel"),
+        Fault("requantiser", "channel.eq(at.channel + 1)", "channel.eq(at.channel)", "channel"),
     )
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
         units, k = config.requant_units, bits_for(config.feature_depth)
-        taken = dut.start & dut.idle
-        drain = Signal.like(dut.drain, name="given", reset_less=True)
+        taken = dut.drain.start & dut.drain.idle
+        drain = Signal.like(dut.drain.operands, name="given", reset_less=True)
         width, height = (
-            Signal.like(size, name=f"given_{n}", reset_less=True) for n, size in enumerate((dut.width, dut.height))
+            Signal.like(size, name=f"given_{n}", reset_less=True)
+            for n, size in enumerate((dut.drain.width, dut.drain.height))
         )
-        i, j, n = (Signal(len(dut.width), name=name, reset_less=True) for name in "ijn")
+        i, j, n = (Signal(len(dut.drain.width), name=name, reset_less=True) for name in "ijn")
         g = Signal(len(drain.groups) + 1, reset_less=True)
         busy, bank = Signal(), Signal(reset_less=True)
         wait = Signal(range(config.array_latency + config.requant_latency + 1), reset_less=True)
@@ -178,21 +183,23 @@ class DrainPositions(Checker):
             m.d.sync += [
                 busy.eq(1),
                 flushing.eq(0),
-                drain.eq(dut.drain),
-                width.eq(dut.width),
-                height.eq(dut.height),
-                bank.eq(dut.bank),
+                drain.eq(dut.drain.operands),
+                width.eq(dut.drain.width),
+                height.eq(dut.drain.height),
+                bank.eq(dut.drain.bank),
                 i.eq(0),
                 j.eq(0),
                 n.eq(0),
                 g.eq(0),
                 wait.eq(config.array_latency - 1),
             ]
-        given = dut.drain
-        legal = (dut.width >= 1) & (dut.height >= 1) & (dut.width * dut.height <= config.acc_depth)
+        given = dut.drain.operands
+        legal = (
+            (dut.drain.width >= 1) & (dut.drain.height >= 1) & (dut.drain.width * dut.drain.height <= config.acc_depth)
+        )
         if units > 1:
             legal &= given.lane[: bits_for(units)] == 0
-        self.assume(~dut.start | (dut.idle & legal))
+        self.assume(~dut.drain.start | (dut.drain.idle & legal))
 
         lines = (1 << k) - 1
         place = drain.lane + g * units
@@ -200,7 +207,7 @@ class DrainPositions(Checker):
         address = self.peek("address", k)
         enable = Mux(reading, ((1 << units) - 1) << (place % config.rows), 0)
         self.require(
-            busy=dut.idle == ~busy,
+            busy=dut.drain.idle == ~busy,
             phase=~reading | (busy & ~flushing & (wait == 0)),
             wait=~(busy & ~flushing & ~reading) | ((wait >= 1) & (wait < config.array_latency)),
             flush=~flushing | (busy & (wait < config.requant_latency)),
@@ -209,7 +216,7 @@ class DrainPositions(Checker):
             before=~(busy & ~reading & ~flushing) | ((i == 0) & (j == 0) & (n == 0) & (g == 0)),
         )
         counting = busy & ~flushing
-        wanted = (drain.channels + g)[: len(dut.channel_address)]
+        wanted = (drain.channels + g)[: len(dut.channel.address)]
         self.require(
             legal=~busy | (width >= 1) & (height >= 1),
             inside=~counting | ((i < height) & (j < width) & (g <= drain.groups)),
@@ -219,23 +226,23 @@ class DrainPositions(Checker):
                 self.peek("timer", bits_for(max(config.array_latency, config.requant_latency) + 1))
                 == Mux(flushing, wait, wait - 1)
             ),
-            drain=~busy | (self.peek("drain$", len(drain.as_value())) == drain.as_value()),
-            width=~busy | (self.peek("width$", len(width)) == width),
+            drain=~busy | (self.peek("drain", len(drain.as_value())) == drain.as_value()),
+            width=~busy | (self.peek("width", len(width)) == width),
             column=~counting | (self.peek("column", len(width)) == width - j),
             row=~counting | (self.peek("row", len(height)) == height - i),
             group=~counting | (self.peek("group", len(drain.groups)) == g),
             lane=~counting | (self.peek("lane", len(drain.lane)) == place % config.rows),
-            bank=~busy | (dut.read_bank == bank),
-            position=~reading | (dut.read_position == n),
-            counted=~counting | (dut.read_position == n[: len(dut.read_position)]),
-            next_channel=~counting | (self.peek("channel$", len(dut.channel_address)) == wanted),
+            bank=~busy | (dut.accumulators.bank == bank),
+            position=~reading | (dut.accumulators.position == n),
+            counted=~counting | (dut.accumulators.position == n[: len(dut.accumulators.position)]),
+            next_channel=~counting | (self.peek("channel$", len(dut.channel.address)) == wanted),
         )
         # The drain's first line, and `width - 1 + row_step` more for every row before.
         row_line = Signal(k, reset_less=True)
         with m.If(reading & (g == drain.groups) & (j == width - 1)):
             m.d.sync += row_line.eq(row_line + width - 1 + drain.row_step)
         with m.If(taken):
-            m.d.sync += row_line.eq(dut.drain.address)
+            m.d.sync += row_line.eq(dut.drain.operands.address)
         if units > 1:
             self.require(aligned=~busy | (drain.lane[: bits_for(units)] == 0))
         easy = tuple(self.requirements)
@@ -256,24 +263,26 @@ class DrainPositions(Checker):
         spec = {"enable": enable, "address": address}
         for name, value in spec.items():
             for stage in range(config.requant_latency - 1):
-                register = self.peek(f"{name}{stage}", len(dut.write_enable if name == "enable" else address))
+                register = self.peek(f"{name}{stage}", len(dut.write.enable if name == "enable" else address))
                 before = self.past(m, value, f"{name}{stage}")
                 self.require(easy, **{f"{name}{stage}": ~self.running | (register == before)})
                 value = register
-            port = dut.write_enable if name == "enable" else dut.write_address
+            port = dut.write.enable if name == "enable" else dut.write.address
             self.require((), **{f"write_{name}": port == value})
         # The columns picked for a unit are those of the group that was read, with the group's channels.
         # Accumulators stand one cycle after the read and are registered; the channel is asked one cycle later.
         read = self.past(m, reading, "read") & self.running
-        self.require(easy, channel=~read | (dut.channel_address == self.past(m, wanted, "channel")))
+        self.require(easy, channel=~read | (dut.channel.address == self.past(m, wanted, "channel")))
         self.require(easy, group0=~read | (self.peek("picked_group0", len(drain.groups)) == self.past(m, g, "g")))
         group = self.past(m, self.peeks["picked_group0"], "group0")
         self.require((), group1=~self.running | (self.peek("picked_group1", len(drain.groups)) == group))
-        line = self.peek("line", len(dut.read_data.as_value()))
-        self.require((), registered=~self.running | (line == self.past(m, dut.read_data.as_value(), "read_data")))
+        line = self.peek("line", len(dut.accumulators.line.as_value()))
+        self.require(
+            (), registered=~self.running | (line == self.past(m, dut.accumulators.line.as_value(), "read_data"))
+        )
         picked = self.past(m, self.peeks["picked_group1"], "group1")
         columns = self.past(m, line, "line")
-        channels = self.past(m, dut.channel_data.as_value(), "channels")
+        channels = self.past(m, dut.channel.line.as_value(), "channels")
         size = len(channels) // units
         for unit in range(units):
             places = range(unit, config.cols, units)

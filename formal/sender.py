@@ -4,9 +4,8 @@ from amaranth import Module, Mux, Signal
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.golden import isa
 from twofold.golden.config import bits_for
-from twofold.golden.isa import STREAM_BITS, Section
+from twofold.golden.isa import STREAM_BITS, Section, line_beats
 
 
 class SenderFrames(Checker):
@@ -20,9 +19,7 @@ class SenderFrames(Checker):
     short = ("log_4x4",)
     fault_depth = 20  # a line of 16 lanes is four beats, and some faults show at the second one
     faults = (
-        Fault(
-            "sender", "self.address.eq(self.address + 1), left", "self.address.eq(self.address + 2), left", "content"
-        ),
+        Fault("sender", "feature.address + 1), left", "feature.address + 2), left", "content"),
         Fault("sender", "left.eq(left - 1)", "left.eq(left - 2)", "sent"),
         Fault("sender", "last_beat & (left == 0)", "last_beat & (left == 1)", "last"),
         Fault("sender", "with m.If(self.o.ready):", "with m.If(1):", "stays"),
@@ -31,12 +28,12 @@ class SenderFrames(Checker):
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
-        beats = isa.line_beats(config, Section.FEATURE)
+        beats = line_beats(config, Section.FEATURE)
         k = bits_for(config.feature_depth)
         chosen = self.constant(m, "chosen", k)
         content = self.constant(m, "content", config.feature_bits)
-        asked = self.past(m, dut.address, "address")
-        self.assume(~(self.running & (asked == chosen)) | (dut.line == content))
+        asked = self.past(m, dut.feature.address, "address")
+        self.assume(~(self.running & (asked == chosen)) | (dut.feature.line == content))
 
         taken = dut.send.valid & dut.send.ready
         moved = dut.o.valid & dut.o.ready
@@ -67,11 +64,11 @@ class SenderFrames(Checker):
             idle=(state == 0) == ~active,
             valid=~dut.o.valid | active,
             within=~active | ((n <= count) & (b < beats)),
-            address=~active | (dut.address == current),
+            address=~active | (dut.feature.address == current),
             left=~active | (self.peek("left", k) == count - n),
             order=~dut.o.valid | (self.peek("beat", bits_for(beats)) == b),
             fresh=~active | dut.o.valid | (b == 0),
-            line=~(dut.o.valid & (current == chosen)) | (self.peek("line$", len(word)) == word),
+            line=~(dut.o.valid & (current == chosen)) | (self.peek("line", len(word)) == word),
             content=~(dut.o.valid & (current == chosen)) | (dut.o.payload.data == word.word_select(b, STREAM_BITS)),
             last=~dut.o.valid | (dut.o.payload.last == last),
             sent=dut.sent == (moved & last),

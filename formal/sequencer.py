@@ -6,10 +6,9 @@ from amaranth import Cat, Module, Mux, Signal
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.golden import isa
 from twofold.golden.config import bits_for
-from twofold.golden.isa import OPCODE_BITS, Opcode, Section
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import OPCODE_BITS, Opcode, Pass, Section, line_bits
+from twofold.hdl.layouts import record_layout
 
 #: The sequencer's states, by Amaranth's numbers.
 IDLE, FETCH, DECODE, OFFER, SETTLE, SEND, OVERRUN = range(7)
@@ -23,19 +22,19 @@ class _Program(Checker):
         """What the sequencer says of itself, and what its neighbours keep to."""
         config, dut = self.config, self.dut
         self.state = self.peek("fsm_state", 3)
-        self.line = self.peek("line", isa.line_bits(config, Section.PROGRAM))
+        self.line = self.peek("line", line_bits(config, Section.PROGRAM))
         self.opcode = self.line[:OPCODE_BITS]
         self.gap = self.peek("gap", bits_for(config.min_pass))
         self.settle = self.peek("settle", bits_for(config.load_latency))
         self.loaded = self.peek("loaded")
         self.column = self.peek("column", bits_for(config.cols))
-        layout = fields_layout(isa.operand_fields(config, Opcode.PASS))
+        layout = record_layout(Pass.record(config))
         self.operands = layout(self.line[OPCODE_BITS : OPCODE_BITS + layout.size])
         self.loading = (self.state == OFFER) & (self.opcode == Opcode.PASS) & ~self.loaded
         self.depth = config.program_depth
         # A unit that is ready stays ready until it is given work.
         for name, ready, given in (
-            ("drain", dut.drain_idle, dut.drain_start),
+            ("drain", dut.drain.idle, dut.drain.start),
             ("start", dut.start.ready, dut.start.valid),
             ("send", dut.send.ready, dut.send.valid),
         ):
@@ -43,7 +42,7 @@ class _Program(Checker):
             self.assume(~stays | ready)
         self.require(
             states=self.state <= OVERRUN,
-            busy=dut.busy == (self.state != IDLE),
+            busy=dut.inference.busy == (self.state != IDLE),
             gaps=self.gap < config.min_pass,
             settles=~(self.state == SETTLE)
             | ((self.settle < config.load_latency) & (self.opcode == Opcode.PASS) & self.loaded),
@@ -65,10 +64,12 @@ class SequencerEnds(_Program):
     fault_build: ClassVar[dict[str, Any]] = {"program_depth": 4}
     faults = (
         Fault("sequencer", 'm.next = "OVERRUN"', "pass", "onwards"),
-        Fault("sequencer", "settle.eq(settle - 1)", "settle.eq(settle)", "less"),
-        Fault("sequencer", "with m.If(column == taken.columns):", "with m.If(0):", "columns"),
-        Fault("sequencer", "m.d.comb += self.complete.eq(1)", "m.d.comb += self.failed.eq(1)", "fails"),
-        Fault("sequencer", "self.program_address.eq(0), self.cycles.eq(0)", "self.cycles.eq(0)", "begins"),
+        Fault("sequencer", "settle.eq(at.settle - 1)", "settle.eq(at.settle)", "less"),
+        Fault("sequencer", "with m.If(at.column == at.taken.columns):", "with m.If(0):", "columns"),
+        Fault(
+            "sequencer", "m.d.comb += self.inference.complete.eq(1)", "m.d.comb += self.inference.failed.eq(1)", "fails"
+        ),
+        Fault("sequencer", "self.program.address.eq(0), inference.cycles.eq(0)", "inference.cycles.eq(0)", "begins"),
     )
 
     def specify(self, m: Module) -> None:
@@ -89,8 +90,8 @@ class SequencerEnds(_Program):
                 m.d.comb += left.eq(self.gap + 2)
                 with m.If(self.loading):
                     m.d.comb += left.eq(waits + config.load_latency + config.cols - self.column)
-        ready = dut.start.ready & dut.drain_idle & dut.send.ready & dut.sent
-        address = dut.program_address
+        ready = dut.start.ready & dut.drain.idle & dut.send.ready & dut.sent
+        address = dut.program.address
         before = self.past(m, address, "program_address")
         was = self.past(m, state, "state")
         was_left = self.past(m, left, "left")
@@ -98,8 +99,8 @@ class SequencerEnds(_Program):
         goes_on = self.running & (was != IDLE) & (state != IDLE) & (state != OVERRUN)
         moved = (state == FETCH) & (was != FETCH)
         overrun = self.running & (state == OVERRUN) & (was != OVERRUN)
-        stopped = self.past(m, dut.complete | dut.failed, "stopped")
-        ending = dut.complete | dut.failed
+        stopped = self.past(m, dut.inference.complete | dut.inference.failed, "stopped")
+        ending = dut.inference.complete | dut.inference.failed
         legal = Cat(self.opcode == code for code in Opcode if code is not Opcode.ILLEGAL).any()
         self.require(
             less=~(goes_on & ~moved) | (left < was_left) | (~was_ready & (left <= was_left)),
@@ -112,10 +113,10 @@ class SequencerEnds(_Program):
             no_way_back=~(self.running & (was == OVERRUN)) | (state == OVERRUN) | (state == IDLE),
             begins=~(self.running & (was == IDLE) & (state != IDLE)) | ((state == FETCH) & (address == 0)),
             ends=~(self.running & (was != IDLE)) | ((state == IDLE) == stopped),
-            completes=~dut.complete | ((state == OFFER) & (self.opcode == Opcode.END)),
-            fails=~dut.failed | (state == OVERRUN) | ((state == OFFER) & ~legal),
-            one=~(dut.complete & dut.failed),
-            idle=~ending | dut.busy,
+            completes=~dut.inference.complete | ((state == OFFER) & (self.opcode == Opcode.END)),
+            fails=~dut.inference.failed | (state == OVERRUN) | ((state == OFFER) & ~legal),
+            one=~(dut.inference.complete & dut.inference.failed),
+            idle=~ending | dut.inference.busy,
         )
 
 
@@ -130,11 +131,13 @@ class TileLoad(_Program):
     faults = (
         Fault(
             "sequencer",
-            "self.weight_address.eq(taken.weights + column)",
-            "self.weight_address.eq(taken.weights)",
+            "self.weight_address.eq(at.taken.weights + at.column)",
+            "self.weight_address.eq(at.taken.weights)",
             "line",
         ),
-        Fault("sequencer", "m.d.sync += column.eq(column + 1)", "m.d.sync += column.eq(column + 2)", "order"),
+        Fault(
+            "sequencer", "m.d.sync += at.column.eq(at.column + 1)", "m.d.sync += at.column.eq(at.column + 2)", "order"
+        ),
         Fault("sequencer", "settle.eq(config.load_latency - 1)", "settle.eq(0)", "all"),
     )
 

@@ -7,10 +7,9 @@ from twofold.formal.builds import SMALL
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.formal.sequencer import DECODE, FETCH, IDLE, OFFER, OVERRUN, SEND, SETTLE
-from twofold.golden import isa
 from twofold.golden.config import bits_for
-from twofold.golden.isa import OPCODE_BITS, Opcode, Section
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import INSTRUCTIONS, OPCODE_BITS, Opcode, Section, Window, line_bits
+from twofold.hdl.layouts import record_layout
 
 
 class SequencerTiming(Checker):
@@ -25,13 +24,23 @@ class SequencerTiming(Checker):
     fault_depth = 12
     fault_build = SMALL
     faults = (
-        Fault("sequencer", "gap.eq(config.min_pass - 1)", "gap.eq(config.min_pass - 2)", "drain"),
-        Fault("sequencer", "self.drain_idle | ~taken.wait", "1", "start"),
-        Fault("sequencer", "self.cycles.eq(self.cycles + 1)", "self.cycles.eq((self.cycles + 1)[:3])", "cycles"),
-        Fault("sequencer", "self.busy & ~fsm.ongoing", "self.busy | fsm.ongoing", "cycles"),
-        Fault("sequencer", "bank.eq(~bank)", "bank.eq(1)", "bank"),
-        Fault("sequencer", "self.set.eq(taken.set)", "self.set.eq(taken.shift)", "set"),
-        Fault("sequencer", "self.passes.eq(self.passes + 1)", "self.passes.eq(self.passes)", "passes"),
+        Fault("sequencer", "gap.eq(self.config.min_pass - 1)", "gap.eq(self.config.min_pass - 2)", "drain"),
+        Fault("sequencer", "self.drain.idle | ~at.taken.wait", "1", "start"),
+        Fault(
+            "sequencer",
+            "inference.cycles.eq(inference.cycles + 1)",
+            "inference.cycles.eq((inference.cycles + 1)[:3])",
+            "cycles",
+        ),
+        Fault("sequencer", "inference.busy & ~fsm.ongoing", "inference.busy | fsm.ongoing", "cycles"),
+        Fault("sequencer", "bank.eq(~at.bank)", "bank.eq(1)", "bank"),
+        Fault("sequencer", "self.set.eq(at.taken.set)", "self.set.eq(at.taken.shift)", "set"),
+        Fault(
+            "sequencer",
+            "inference.passes.eq(self.inference.passes + 1)",
+            "inference.passes.eq(self.inference.passes)",
+            "passes",
+        ),
     )
 
     def specify(self, m: Module) -> None:
@@ -43,9 +52,9 @@ class SequencerTiming(Checker):
         #: Cycles since the instruction was fetched, and since a pass was accepted; they stop where no more matters.
         age = Signal(range(most + 1))
         since = Signal(range(config.min_pass + 1), init=config.min_pass)
-        line = Signal(isa.line_bits(config, Section.PROGRAM), reset_less=True)
-        address = Signal.like(dut.program_address, name="address", reset_less=True)
-        window = Signal(sum(isa.window_fields(config).values()), reset_less=True)
+        line = Signal(line_bits(config, Section.PROGRAM), reset_less=True)
+        address = Signal.like(dut.program.address, name="address", reset_less=True)
+        window = Signal(Window.record(config).width, reset_less=True)
         cycles, passes = Signal(32, reset_less=True), Signal(32, reset_less=True)
         bank, given = Signal(name="current_bank", reset_less=True), Signal(name="given")
 
@@ -54,10 +63,10 @@ class SequencerTiming(Checker):
         taken = operands[Opcode.PASS]
         decoded = active & ~sending & ~over & (age >= config.fetch_cycles)
         free = dut.start.ready & (since == config.min_pass)
-        done = free & dut.drain_idle
+        done = free & dut.drain.idle
         accepts = {
             Opcode.WINDOW: Value.cast(1),
-            Opcode.PASS: (age >= loaded_after + taken.columns) & free & (dut.drain_idle | ~taken.wait),
+            Opcode.PASS: (age >= loaded_after + taken.columns) & free & (dut.drain.idle | ~taken.wait),
             Opcode.DRAIN: done,
             Opcode.OUTPUT: done & dut.send.ready,
             Opcode.END: done,
@@ -76,7 +85,7 @@ class SequencerTiming(Checker):
         with m.If(active & (age != most)):
             m.d.sync += age.eq(age + 1)
         with m.If(active & (age == 1)):
-            m.d.sync += line.eq(dut.program_data)
+            m.d.sync += line.eq(dut.program.line)
         with m.If(accept[Opcode.WINDOW]):
             m.d.sync += [window.eq(line[OPCODE_BITS:]), given.eq(1)]
         with m.If(accept[Opcode.PASS]):
@@ -90,7 +99,7 @@ class SequencerTiming(Checker):
             m.d.sync += over.eq(address == config.program_depth - 1)
         with m.If(accept[Opcode.END] | illegal):
             m.d.sync += [active.eq(0), over.eq(0)]
-        with m.If(~active & dut.run):
+        with m.If(~active & dut.inference.run):
             m.d.sync += [active.eq(1), age.eq(0), address.eq(0), cycles.eq(0), passes.eq(0), bank.eq(0)]
 
         state = self.peek("fsm_state", 3)
@@ -120,39 +129,44 @@ class SequencerTiming(Checker):
             | (self.peek("column", bits_for(config.cols)) == column),
             full=~(loading & (age <= taken.columns + config.fetch_cycles)) | (settle == config.load_latency - 1),
             settling=~(known & ~in_offer) | (settle == loaded_after - 1 + taken.columns - age),
-            address=~active | over | (dut.program_address == address),
+            address=~active | over | (dut.program.address == address),
         )
         self.require(
-            busy=dut.busy == active,
-            complete=dut.complete == accept[Opcode.END],
-            failed=dut.failed == illegal,
-            cycles=~active | (dut.cycles == cycles),
-            passes=~active | (dut.passes == passes),
+            busy=dut.inference.busy == active,
+            complete=dut.inference.complete == accept[Opcode.END],
+            failed=dut.inference.failed == illegal,
+            cycles=~active | (dut.inference.cycles == cycles),
+            passes=~active | (dut.inference.passes == passes),
             start=dut.start.valid & dut.start.ready == accept[Opcode.PASS],
             tile=~dut.start.valid
             | (dut.start.payload["pass"].as_value() == taken.as_value())
             & (~given | (dut.start.payload.window.as_value() == window))
             & (dut.start.payload.bank == bank),
-            drain=dut.drain_start == accept[Opcode.DRAIN],
-            drained=~dut.drain_start
-            | (dut.drain.as_value() == operands[Opcode.DRAIN].as_value())
-            & (~given | (dut.width == self._size(window, "width")) & (dut.height == self._size(window, "height"))),
-            bank=~active | (dut.drain_bank == bank),
+            drain=dut.drain.start == accept[Opcode.DRAIN],
+            drained=~dut.drain.start
+            | (dut.drain.operands.as_value() == operands[Opcode.DRAIN].as_value())
+            & (
+                ~given
+                | (dut.drain.width == self._size(window, "width")) & (dut.drain.height == self._size(window, "height"))
+            ),
+            bank=~active | (dut.drain.bank == bank),
             send=(dut.send.valid & dut.send.ready) == accept[Opcode.OUTPUT],
             sent=~dut.send.valid | (dut.send.payload.as_value() == operands[Opcode.OUTPUT].as_value()),
             set=~loading | (dut.set == taken.set),
         )
         # After the end the counters keep what the host reads.
-        ended = self.past(m, ~dut.busy & ~dut.run, "ended") & self.running
-        kept = (dut.cycles == self.past(m, dut.cycles, "cycles")) & (dut.passes == self.past(m, dut.passes, "passes"))
+        ended = self.past(m, ~dut.inference.busy & ~dut.inference.run, "ended") & self.running
+        kept = (dut.inference.cycles == self.past(m, dut.inference.cycles, "cycles")) & (
+            dut.inference.passes == self.past(m, dut.inference.passes, "passes")
+        )
         self.require(kept=~ended | kept)
 
     def _operands(self, line: Value, opcode: Opcode) -> data.View:
-        layout = fields_layout(isa.operand_fields(self.config, opcode))
+        layout = record_layout(INSTRUCTIONS[opcode].record(self.config))
         return data.View(layout, line[OPCODE_BITS : OPCODE_BITS + layout.size])
 
     def _size(self, window: Signal, name: str) -> Value:
-        return data.View(fields_layout(isa.window_fields(self.config)), window)[name]
+        return data.View(record_layout(Window.record(self.config)), window)[name]
 
 
 PROPERTIES: tuple[type[Checker], ...] = (SequencerTiming,)

@@ -1,8 +1,8 @@
 """The top level connects components and memories as docs/machine.md says; the components themselves are left out."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
-from unittest import mock
 
 from amaranth import Cat, Const, Instance, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -13,50 +13,67 @@ from twofold.formal.faults import Fault
 from twofold.formal.memories import Memory
 from twofold.golden import isa
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.golden.isa import Section
+from twofold.golden.isa import SECTION_HEADER, Section
 from twofold.hdl import emit
-from twofold.hdl.control import AXI_LITE
-
-#: The parts of the machine, by their names in it.
-PARTS = ("control", "loader", "sequencer", "decoder", "compute", "requantiser", "sender")
-#: The memories that the loader fills, with who reads them.
-READERS = {
-    Section.PROGRAM: ("sequencer", "program_address"),
-    Section.WEIGHT: ("sequencer", "weight_address"),
-    Section.CHANNEL: ("requantiser", "channel_address"),
-}
 
 
-#: Name of the module in the place of a part's contents.
-_BOX = "box_{}"
+class _Hollow(wiring.Component):
+    """A component without its contents: in their place a module whose ports have the component's names."""
 
+    def __init__(self, name: str, part: wiring.Component) -> None:
+        # A part may be asked for its ports alone.
+        self._MustUse__silence = part._MustUse__silence = True
+        self.box = f"box_{name}"
+        super().__init__(part.signature)
 
-def _ports(config: ArrayConfig, name: str) -> list[tuple[str, wiring.Member, int]]:
-    """Ports of a part: name, member and width."""
-    made: Any = emit.COMPONENTS[name](config)
-    made._MustUse__silence = True
-    flat = made.signature.flatten(made)
-    return [("__".join(map(str, path)), member, len(Value.cast(value))) for path, member, value in flat]
-
-
-def _hollow(name: str, made: type[wiring.Component]) -> type[wiring.Component]:
-    """The component without its contents: in their place a module whose ports have the component's names."""
-
-    def elaborate(self: wiring.Component, platform: object) -> Module:
-        m = Module()
-        ports: dict[str, Any] = {}
+    def ports(self) -> Iterator[tuple[str, wiring.Member, Value]]:
+        """Name, direction and signal of every port."""
         for path, member, value in self.signature.flatten(self):
-            ports[f"{'i' if member.flow is wiring.In else 'o'}_{'__'.join(map(str, path))}"] = value
-        m.submodules.box = Instance(_BOX.format(name), **ports)
+            yield "__".join(map(str, path)), member, Value.cast(value)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        ports = {f"{_letter(member)}_{name}": value for name, member, value in self.ports()}
+        m.submodules.box = Instance(self.box, **ports)
         return m
 
-    return type(made.__name__, (made,), {"elaborate": elaborate})
+    def verilog(self) -> str:
+        """The module in the place of the contents: ports and nothing in it."""
+        kinds = {"i": "input", "o": "output"}
+        header = (f"{kinds[_letter(member)]} [{len(value) - 1}:0] {name}" for name, member, value in self.ports())
+        # A module that holds nothing at all would be left unread.
+        return f"\nmodule {self.box}({', '.join(header)});\n  wire held = 1'b0;\nendmodule\n"
+
+
+def _letter(member: wiring.Member) -> str:
+    return "i" if member.flow is wiring.In else "o"
+
+
+def unstated(parts: Mapping[str, _Hollow], stated: Collection[tuple[str, str]]) -> list[str]:
+    """Inputs, as ``part.port``, of which nothing is known: not stated, and there is not one output of that name."""
+    given = Counter(port for part in parts.values() for port, member, _ in part.ports() if member.flow is wiring.Out)
+    taken = [(name, port) for name, part in parts.items() for port, member, _ in part.ports() if _letter(member) == "i"]
+    return [f"{name}.{port}" for name, port in taken if given[port] + ((name, port) in stated) != 1]
+
+
+def _hollow(config: ArrayConfig) -> Any:
+    """The machine with hollow parts."""
+    machine: Any = emit.Twofold
+
+    class Hollow(machine):
+        def parts(self) -> Any:
+            parts = super().parts()
+            return type(parts)(*(_Hollow(*item) for item in parts._asdict().items()))
+
+    return Hollow(config)
 
 
 class MachineWiring(Checker):
     """Every input of every component and memory is, in every cycle, what it should be of their outputs and the host's.
 
-    Components give anything. A memory gives what it holds where it is read, a cycle later, weights another one later;
+    Components give anything. What one gives, those get that have an input of that name; the few inputs that are made
+    of several things are stated one by one, and an input of which nothing is known is an error.
+    A memory gives what it holds where it is read, a cycle later, weights another one later;
     of one line of each, any of them, it is checked that it changes when and to what it should.
     """
 
@@ -68,165 +85,148 @@ class MachineWiring(Checker):
     fault_depth = 3
     fault_build = SMALL
     faults = (
-        Fault("top", "loader.enable.eq(~sequencer.busy & ~control.run)", "loader.enable.eq(~sequencer.busy)", "loader"),
+        Fault("top", "~sequencer.inference.busy & ~control.inference.run", "~sequencer.inference.busy", "loader"),
         Fault(
             "top",
-            "requantiser.bank.eq(sequencer.drain_bank)",
-            "requantiser.bank.eq(~sequencer.drain_bank)",
-            "requantiser",
+            "connect(m, requantiser.accumulators, compute.accumulators)",
+            "m.d.comb += compute.accumulators.position.eq(requantiser.accumulators.position)",
+            "compute",
         ),
-        Fault("top", "sequencer.drain_idle.eq(requantiser.idle)", "sequencer.drain_idle.eq(sender.sent)", "sequencer"),
-        Fault("top", "decoder.codes.eq(column)", "decoder.codes.eq(weights)", "decoder"),
+        Fault("top", "connect(m, sequencer.drain, requantiser.drain)", "", "requantiser"),
+        Fault("top", "sequencer.sent.eq(sender.sent)", "sequencer.sent.eq(requantiser.drain.idle)", "sequencer"),
+        Fault("top", "decoder.codes.eq(column)", "decoder.codes.eq(weights.line)", "decoder"),
         Fault(
             "top",
-            "Mux(sender.send.ready, compute.feature_address, sender.address)",
-            "compute.feature_address",
+            "Mux(sender.send.ready, compute.feature.address, sender.feature.address)",
+            "compute.feature.address",
             "feature",
         ),
-        Fault("top", "Mux(input_valid, ~0, requantiser.write_enable)", "requantiser.write_enable", "feature_line"),
+        Fault("top", "Mux(input_valid, ~0, requantiser.write.enable)", "requantiser.write.enable", "feature_line"),
         Fault("top", "(loader.write.kind == section)", "(loader.write.kind == Section.PROGRAM)", "weight_line"),
     )
 
     @classmethod
     def make(cls, config: ArrayConfig) -> wiring.Component:
         """The machine with hollow parts."""
-        machine: Any = emit.Twofold
-        parts = {}
-        for name in PARTS:
-            part: Any = emit.COMPONENTS[name]
-            parts[part.__name__] = _hollow(name, part)
-
-        def elaborate(self: wiring.Component, platform: object) -> Module:
-            with mock.patch.dict(machine.elaborate.__globals__, parts):
-                return machine.elaborate(self, platform)
-
-        return type("Twofold", (machine,), {"elaborate": elaborate})(config)
+        made: wiring.Component = _hollow(config)
+        return made
 
     @classmethod
     def more_verilog(cls, config: ArrayConfig) -> str:
-        """The hollow parts: modules with ports and nothing in them."""
-        text = ""
-        for name in PARTS:
-            ports = _ports(config, name)
-            kinds = (
-                f"{'input' if member.flow is wiring.In else 'output'} [{bits - 1}:0] " for _, member, bits in ports
-            )
-            header = ", ".join(kind + port for kind, (port, *_) in zip(kinds, ports, strict=True))
-            # A module that holds nothing at all would be left unread.
-            text += f"\nmodule {_BOX.format(name)}({header});\n  wire held = 1'b0;\nendmodule\n"
-        return text
+        """The hollow parts' contents."""
+        return "".join(part.verilog() for part in cls._parts(config).values())
+
+    @classmethod
+    def _parts(cls, config: ArrayConfig) -> dict[str, _Hollow]:
+        machine = _hollow(config)
+        machine._MustUse__silence = True
+        parts: dict[str, _Hollow] = machine.parts()._asdict()
+        return parts
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
-        flat = {name: _ports(config, name) for name in PARTS}
-        self.parts = {
-            name: {port: self.peek(f"{name}.box.{port}", bits) for port, _, bits in ports}
-            for name, ports in flat.items()
-        }
-        takes = {name: {port for port, member, _ in ports if member.flow is wiring.In} for name, ports in flat.items()}
-        loader, sequencer = self.parts["loader"], self.parts["sequencer"]
-        requantiser, sender, compute = self.parts["requantiser"], self.parts["sender"], self.parts["compute"]
-        write = loader["write"]
-        kind_bits, count_bits = isa.SECTION_FIELDS["kind"], isa.SECTION_FIELDS["count"]
-        kind, address = write[:kind_bits], write[kind_bits : kind_bits + count_bits]
-        line = write[kind_bits + count_bits :]
-        filled = loader["write_valid"]
-        all_bits = Const(-1, signed(len(line)))
+        #: What each part gives and takes, by the ports' names.
+        self.gives: dict[str, dict[str, Signal]] = {}
+        self.takes: dict[str, dict[str, Signal]] = {}
+        parts = self._parts(config)
+        for name, part in parts.items():
+            self.gives[name], self.takes[name] = {}, {}
+            for port, member, value in part.ports():
+                side = self.takes if member.flow is wiring.In else self.gives
+                side[name][port] = self.peek(f"{name}.box.{port}", len(value))
+        given = {port: value for ports in self.gives.values() for port, value in ports.items()}
+        made, late = self._made(), self._late(m)
+        unknown = unstated(parts, made.keys() | late.keys())
+        if unknown:
+            raise ValueError(f"Inputs must be stated or what one output of their name gives, not {', '.join(unknown)}")
+        for name, ports in self.takes.items():
+            equal = []
+            for port, signal in ports.items():
+                place = name, port
+                known, wanted = late.get(place) or (Const(1), made[place] if place in made else given[port])
+                equal.append(~known | (signal == wanted[: len(signal)]))
+            self.require((), **{name: Cat(equal).all()})
+        outputs = [getattr(dut, name) == value for name, value in self._outputs_to_the_host().items()]
+        self.require((), host=Cat(outputs).all())
 
-        read = {}
-        for section, (reader, port) in READERS.items():
-            memory = self._memory(section, writers=1)
-            loaded = filled & (kind == section)
-            read[section] = self._follow(m, section, memory, [(loaded, address, line, all_bits)])
-            self.require((), **{section.name.lower(): memory.address == self.parts[reader][port]})
-        feature = self._memory(Section.FEATURE, writers=config.rows)
-        lanes = Cat(enable.replicate(config.act_bits) for enable in requantiser["write_enable"])
-        given = filled & (kind == Section.FEATURE)
-        written = (~given, requantiser["write_address"], requantiser["write_data"], lanes)
-        read[Section.FEATURE] = self._follow(m, Section.FEATURE, feature, [(given, address, line, all_bits), written])
-        reader = Mux(sender["send__ready"], compute["feature_address"], sender["address"])
-        self.require((), feature=feature.address == reader)
-
+    def _late(self, m: Module) -> dict[tuple[str, str], tuple[Value, Value]]:
+        """Inputs that come from memories: since when they are known, and what they are."""
+        read = self._memories(m)
         codes = self.past(m, read[Section.WEIGHT], "codes")
         registered = Signal()
         m.d.sync += registered.eq(self.running)
-        points = Cat(address[: bits_for(isa.line_count(config, Section.POINTS))], line)
-        inputs: dict[str, dict[str, Value]] = {
-            "control": {
-                **{
-                    f"axi__{name}": self._host(name)
-                    for name, member in AXI_LITE.members.items()
-                    if member.flow is wiring.In
-                },
-                **self._from("loader", "between finished has_program has_input touched error error_valid"),
-                **self._from("sequencer", "busy complete failed cycles passes"),
-            },
-            "loader": {
-                "i__payload": Cat(dut.s_axis_tdata, dut.s_axis_tlast),
-                "i__valid": dut.s_axis_tvalid,
-                "enable": ~sequencer["busy"] & ~self.parts["control"]["run"],
-            },
-            "sequencer": {
-                "run": self.parts["control"]["run"],
-                "program_data": read[Section.PROGRAM],
-                "start__ready": compute["start__ready"],
-                "drain_idle": requantiser["idle"],
-                "send__ready": sender["send__ready"],
-                "sent": sender["sent"],
-            },
-            "decoder": {
-                "table__payload": points,
-                "table__valid": filled & (kind == Section.POINTS),
-                "set": sequencer["set"],
-                "codes": codes,
-            },
-            "compute": {
-                **self._from("sequencer", "start__payload start__valid load"),
-                **self._from("decoder", "words"),
-                "feature_data": read[Section.FEATURE],
-                **self._from("requantiser", "read_bank read_position"),
-            },
-            "requantiser": {
-                **self._from("sequencer", "drain width height"),
-                "start": sequencer["drain_start"],
-                "bank": sequencer["drain_bank"],
-                **self._from("compute", "read_data"),
-                "channel_data": read[Section.CHANNEL],
-            },
-            "sender": {
-                **self._from("sequencer", "send__payload send__valid"),
-                "line": read[Section.FEATURE],
-                "o__ready": dut.m_axis_tready,
-            },
+        lines = {f"{section.name.lower()}__line": line for section, line in read.items()}
+        return {("decoder", "codes"): (registered, codes)} | {
+            (name, port): (self.running, lines[port])
+            for name, ports in self.takes.items()
+            for port in ports
+            if port in lines
         }
-        late = {"program_data", "feature_data", "channel_data", "line", "codes"}
-        for name, wanted in inputs.items():
-            ports = self.parts[name]
-            if set(wanted) != takes[name]:
-                raise ValueError(f"Inputs of {name} must be {sorted(takes[name])}, not {sorted(wanted)}")
-            equal = []
-            for port, value in wanted.items():
-                same = ports[port] == value[: len(ports[port])]
-                unknown = ~registered if port == "codes" else ~self.running
-                equal.append(unknown | same if port in late else same)
-            self.require((), **{name: Cat(equal).all()})
-        outputs = [
-            getattr(dut, f"s_axil_{n}") == self.parts["control"][f"axi__{n}"]
-            for n in AXI_LITE.members
-            if AXI_LITE.members[n].flow is wiring.Out
-        ]
-        outputs += [
-            dut.s_axis_tready == loader["i__ready"],
-            Cat(dut.m_axis_tdata, dut.m_axis_tlast) == sender["o__payload"],
-            dut.m_axis_tvalid == sender["o__valid"],
-        ]
-        self.require((), host=Cat(outputs).all())
 
-    def _host(self, name: str) -> Value:
-        return Value.cast(getattr(self.dut, f"s_axil_{name}"))
+    def _made(self) -> dict[tuple[str, str], Value]:
+        """Inputs that are not another part's output of the same name."""
+        dut, loader = self.dut, self.gives["loader"]
+        kind, address, line = self._write()
+        points = Cat(address[: bits_for(isa.line_count(self.config, Section.POINTS))], line)
+        host = {("control", port): self._host(port) for port in self.takes["control"] if port.startswith("axi__")}
+        return {
+            **host,
+            ("loader", "i__payload"): Cat(dut.s_axis_tdata, dut.s_axis_tlast),
+            ("loader", "i__valid"): dut.s_axis_tvalid,
+            ("loader", "enable"): ~self.gives["sequencer"]["inference__busy"]
+            & ~self.gives["control"]["inference__run"],
+            ("decoder", "table__payload"): points,
+            ("decoder", "table__valid"): loader["write_valid"] & (kind == Section.POINTS),
+            ("sender", "o__ready"): dut.m_axis_tready,
+        }
 
-    def _from(self, part: str, names: str) -> dict[str, Value]:
-        return {name: self.parts[part][name] for name in names.split()}
+    def _outputs_to_the_host(self) -> dict[str, Value]:
+        control, sender = self.gives["control"], self.gives["sender"]
+        payload = sender["o__payload"]
+        return {
+            **{f"s_axil_{port.removeprefix('axi__')}": value for port, value in control.items() if port[:5] == "axi__"},
+            "s_axis_tready": self.gives["loader"]["i__ready"],
+            "m_axis_tdata": payload[: isa.STREAM_BITS],
+            "m_axis_tlast": payload[isa.STREAM_BITS],
+            "m_axis_tvalid": sender["o__valid"],
+        }
+
+    def _write(self) -> tuple[Value, Value, Value]:
+        """Kind, address and line of what the loader writes."""
+        write, bits = self.gives["loader"]["write"], SECTION_HEADER.widths
+        return write[: bits["kind"]], write[bits["kind"] : SECTION_HEADER.width], write[SECTION_HEADER.width :]
+
+    def _memories(self, m: Module) -> dict[Section, Value]:
+        """Requires who asks each memory and what is written to it; returns what was read a cycle before."""
+        config, filled = self.config, self.gives["loader"]["write_valid"]
+        sequencer, requantiser = self.gives["sequencer"], self.gives["requantiser"]
+        kind, address, line = self._write()
+        all_bits = Const(-1, signed(len(line)))
+        feature = Mux(
+            self.gives["sender"]["send__ready"],
+            self.gives["compute"]["feature__address"],
+            self.gives["sender"]["feature__address"],
+        )
+        asked = {
+            Section.PROGRAM: sequencer["program__address"],
+            Section.WEIGHT: sequencer["weight_address"],
+            Section.CHANNEL: requantiser["channel__address"],
+            Section.FEATURE: feature,
+        }
+        read = {}
+        for section, wanted in asked.items():
+            given = filled & (kind == section)
+            writes = [(given, address, line, all_bits)]
+            if section is Section.FEATURE:
+                lanes = Cat(enable.replicate(config.act_bits) for enable in requantiser["write__enable"])
+                writes.append((~given, requantiser["write__address"], requantiser["write__data"], lanes))
+            memory = self._memory(section, writers=config.rows if section is Section.FEATURE else 1)
+            read[section] = self._follow(m, section, memory, writes)
+            self.require((), **{section.name.lower(): memory.address == wanted})
+        return read
+
+    def _host(self, port: str) -> Value:
+        return Value.cast(getattr(self.dut, f"s_axil_{port.removeprefix('axi__')}"))
 
     def _memory(self, section: Section, *, writers: int) -> Memory:
         size = {"address_bits": bits_for(isa.line_count(self.config, section))}

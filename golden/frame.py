@@ -4,18 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import (
-    FRAME_MAGIC,
-    SECTION_FIELDS,
-    STREAM_BITS,
-    Error,
-    Section,
-    line_beats,
-    line_bits,
-    line_count,
-)
-from twofold.golden.isa import pack as pack_fields
-from twofold.golden.isa import unpack as unpack_fields
+from twofold.golden.isa import FRAME_MAGIC, SECTION_HEADER, STREAM_BITS, Section, line_beats, line_bits, line_count
+from twofold.golden.registers import Error
 
 _BEAT = (1 << STREAM_BITS) - 1
 
@@ -90,13 +80,13 @@ def frame(config: ArrayConfig, sections: Iterable[tuple[Section, int, Sequence[i
             )
         if not lines:
             continue
-        beats += [pack_fields(SECTION_FIELDS, {"count": len(lines), "kind": kind}), address]
+        beats += [SECTION_HEADER.pack({"count": len(lines), "kind": kind}), address]
         bits, width = line_bits(config, kind), line_beats(config, kind)
         for line in lines:
             if not 0 <= line < 1 << bits:
                 raise ValueError(f"{kind.name} line must have {bits} bits, not {line!r}")
             beats += split(line, width)
-    beats.append(pack_fields(SECTION_FIELDS, {"count": 0, "kind": Section.END}))
+    beats.append(SECTION_HEADER.pack({"count": 0, "kind": Section.END}))
     return [*beats, sum(beats) & _BEAT]
 
 
@@ -134,7 +124,7 @@ def parse(config: ArrayConfig, beats: Sequence[int]) -> tuple[SectionLines, ...]
     if build != config.build_hash:
         raise reader.error(Error.BUILD, f"Frame must be made for build {config.build_hash:#010x}, not {build:#010x}")
     while True:
-        header = unpack_fields(SECTION_FIELDS, reader.take())
+        header = SECTION_HEADER.unpack(reader.take())
         if header["kind"] == Section.END and not header["count"]:
             break
         if header["kind"] not in section_kinds(config):

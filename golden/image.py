@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame, join, parse
-from twofold.golden.isa import Opcode, Section, decode, line_beats
+from twofold.golden.isa import Instruction, Section, decode, line_beats
 from twofold.golden.network import Tensor
 
 __all__ = [
@@ -131,7 +131,7 @@ class Image:
         return frame(self.config, [(kind, 0, lines) for kind, lines in self.sections.items() if lines])
 
     @cached_property
-    def instructions(self) -> tuple[tuple[Opcode, dict[str, int]], ...]:
+    def instructions(self) -> tuple[Instruction, ...]:
         """The program, decoded."""
         return tuple(decode(self.config, line) for line in self.program)
 

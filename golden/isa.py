@@ -1,24 +1,26 @@
-"""What the host and the compiler say to the machine: instructions, memory lines, stream frames, registers.
+"""What the compiler says to the machine: instructions, channels, memory lines, sections of stream frames.
 
-Standard library only: hardware, mapper, image and drivers read the same tables. A table of fields is a
-dictionary name -> width (bits), least significant field first, as `WeightFormat.code_fields` is.
+Standard library only: hardware, mapper, image and drivers read the same types.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from typing import Any, ClassVar, Self
 
 from twofold.golden.config import ArrayConfig, bits_for
+from twofold.golden.fields import Field, Record
 
 
 class Opcode(IntEnum):
     """The low bits of a program line. Zero is illegal, so that empty memory stops the machine."""
 
     ILLEGAL = 0
-    WINDOW = 1  # geometry of the passes and drains that follow
-    PASS = 2  # one tile of words past one chunk of positions
-    DRAIN = 3  # requantise the accumulators of the chunk, change banks
-    OUTPUT = 4  # send feature lines to the host
-    END = 5  # the inference is complete
+    WINDOW = 1
+    PASS = 2
+    DRAIN = 3
+    OUTPUT = 4
+    END = 5
 
 
 OPCODE_BITS = 3
@@ -35,125 +37,227 @@ class Section(IntEnum):
     POINTS = 5
 
 
-class Error(IntEnum):
-    """Codes of the status register's error field."""
-
-    NONE = 0
-    MAGIC = 1  # the first beat is not FRAME_MAGIC
-    BUILD = 2  # the frame was made for another build
-    SECTION = 3  # unknown section kind
-    RANGE = 4  # a section ends beyond its memory
-    TRUNCATED = 5  # the frame ended too early
-    TRAILING = 6  # the frame went on after its end section
-    CHECKSUM = 7  # the sum of the beats differs
-    NOT_LOADED = 8  # start without a valid program
-    INSTRUCTION = 9  # illegal opcode, or the program ran off its memory
-    BUSY = 10  # start while running
-
-
 #: First beat of every frame into the machine: "2FLD", little-endian.
 FRAME_MAGIC = 0x444C4632
 #: Bits of a beat of both streams.
 STREAM_BITS = 32
 #: A section header is two beats: kind in the top byte and number of lines below it; then the first line's address.
-SECTION_FIELDS = {"count": 24, "kind": 8}
-
-#: Byte addresses of the AXI4-Lite registers, with access and meaning. 32 bits each.
-REGISTERS: dict[str, tuple[int, str, str]] = {
-    "ID": (0x00, "read", "constant 0x32464C44"),
-    "VERSION": (0x04, "read", "version of register map, image format and pass program"),
-    "BUILD": (0x08, "read", "hash of the build's parameters; a frame must carry the same"),
-    "SHAPE": (0x0C, "read", "rows in bits 15 to 0, cols in bits 31 to 16"),
-    "CONTROL": (0x10, "write", "bit 0 starts an inference, bit 1 clears the error"),
-    "STATUS": (0x14, "read", "bit 0 busy, bit 1 done, bit 2 loaded, bits 15 to 8 error code"),
-    "CYCLES": (0x18, "read", "cycles of the last inference, from start to END, waiting for the output stream left out"),
-    "PASSES": (0x1C, "read", "passes of the last inference"),
-    "MODE": (0x20, "read and write", "bit 0: a frame that ends well and holds an input only starts an inference"),
-}
-ID_VALUE = 0x32464C44
-STATUS_FIELDS = {"busy": 1, "done": 1, "loaded": 1, "reserved": 5, "error": 8}
+SECTION_HEADER = Record.unsigned({"count": 24, "kind": 8})
 
 
-def window_fields(config: ArrayConfig) -> dict[str, int]:
-    """Operands of WINDOW: the chunk's rectangle of positions and the input map they look into."""
-    return {
-        "width": bits_for(config.max_side + 1),  # positions in a row of the chunk
-        "height": bits_for(config.max_side + 1),  # rows of the chunk
-        "in_width": bits_for(config.max_side + 1),  # input columns (in-bounds: 0 <= x < in_width)
-        "in_height": bits_for(config.max_side + 1),
-        "step_x": 4,  # stride
-        "step_y": 4,
-        "row_step": bits_for(config.feature_depth),  # feature lines from one row of windows to the next
-    }
+def _bits(width: Callable[[ArrayConfig], int], *, signed: bool = False) -> dict[str, Callable[[ArrayConfig], Field]]:
+    """Metadata of an operand: its field in a build."""
+    return {"field": lambda config: Field(width(config), signed)}
 
 
-def pass_fields(config: ArrayConfig) -> dict[str, int]:
-    """Operands of PASS."""
-    return {
-        "address": bits_for(
-            config.feature_depth
-        ),  # feature line of the first position's tap, modulo the depth's power of two
-        "x": config.coord_bits,  # signed input coordinates of the same
-        "y": config.coord_bits,
-        "weights": bits_for(config.weight_depth),  # line of the tile's first column
-        "columns": bits_for(config.cols),  # columns to load, minus one
-        "set": bits_for(config.sets),  # point set of the tile
-        "shift": bits_for(config.max_pass_shift + 1),
-        "signed": 1,  # activations are two's complement
-        "first": 1,  # accumulators start afresh: from 0, with `maximum` from the least number
-        "maximum": 1,  # maximum instead of sum; out-of-bounds windows change nothing
-        "wait": 1,  # start only when the requantiser is idle
-        "row_mask": config.rows,  # lanes not set supply zero
-        "col_mask": config.cols,  # columns not set keep their accumulators
-    }
+_FLAG = _bits(lambda config: 1)
+_SIDE = _bits(lambda config: bits_for(config.max_side + 1))
+_STEP = _bits(lambda config: 4)
+_FEATURE_LINE = _bits(lambda config: bits_for(config.feature_depth))
+_COORDINATE = _bits(lambda config: config.coord_bits, signed=True)
+_CLIP = _bits(lambda config: config.clip_bits, signed=True)
 
 
-def drain_fields(config: ArrayConfig) -> dict[str, int]:
-    """Operands of DRAIN. The chunk is the last WINDOW's rectangle."""
-    return {
-        "address": bits_for(config.feature_depth),  # feature line of the first position, first column
-        "row_step": bits_for(config.feature_depth),  # lines from the last position of a row to the next row's first
-        "plane": bits_for(config.feature_depth),  # lines from a group of `rows` channels to the next
-        "lane": bits_for(config.rows),  # lane of the first column
-        "groups": bits_for(config.cols // config.requant_units),  # groups of requant_units columns, minus one
-        "channels": bits_for(config.channel_depth),  # channel line of the first group
-        "low": config.clip_bits,  # signed clip bounds
-        "high": config.clip_bits,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """An instruction with its operands; the operands' order is that of their bits, the first lowest."""
+
+    opcode: ClassVar[Opcode]
+
+    @classmethod
+    def record(cls, config: ArrayConfig) -> Record:
+        """The operands' fields in a build; in a program line they stand above the opcode."""
+        return Record({operand.name: operand.metadata["field"](config) for operand in fields(cls)})
+
+    @classmethod
+    def zero(cls, **operands: int) -> Self:
+        """The instruction with these operands, and 0 for the others."""
+        values: dict[str, Any] = dict.fromkeys((operand.name for operand in fields(cls)), 0)
+        return cls(**(values | operands))
+
+    def encode(self, config: ArrayConfig) -> int:
+        """Program line.
+
+        Raises
+        ------
+        ValueError
+            If an operand does not fit in its field.
+        """
+        return self.record(config).pack(vars(self)) << OPCODE_BITS | self.opcode
+
+    @classmethod
+    def decode(cls, config: ArrayConfig, line: int) -> Self:
+        """From a program line, whose opcode is this instruction's."""
+        return cls(**cls.record(config).unpack(line >> OPCODE_BITS))
 
 
-def output_fields(config: ArrayConfig) -> dict[str, int]:
-    """Operands of OUTPUT."""
-    return {
-        "address": bits_for(config.feature_depth),
-        "count": bits_for(config.feature_depth),  # lines, minus one
-    }
+@dataclass(frozen=True, kw_only=True)
+class Window(Instruction):
+    """WINDOW: geometry of the passes and drains that follow, the chunk's rectangle and the map it looks into."""
+
+    opcode = Opcode.WINDOW
+    width: int = field(metadata=_SIDE)  # positions in a row of the chunk
+    height: int = field(metadata=_SIDE)  # rows of the chunk
+    in_width: int = field(metadata=_SIDE)  # input columns (in-bounds: 0 <= x < in_width)
+    in_height: int = field(metadata=_SIDE)
+    step_x: int = field(metadata=_STEP)  # stride
+    step_y: int = field(metadata=_STEP)
+    row_step: int = field(metadata=_FEATURE_LINE)  # feature lines from one row of windows to the next
 
 
-def operand_fields(config: ArrayConfig, opcode: Opcode) -> dict[str, int]:
-    """Operands of an instruction, above the opcode."""
-    tables = {
-        Opcode.WINDOW: window_fields,
-        Opcode.PASS: pass_fields,
-        Opcode.DRAIN: drain_fields,
-        Opcode.OUTPUT: output_fields,
-    }
-    return tables[opcode](config) if opcode in tables else {}
+@dataclass(frozen=True, kw_only=True)
+class Pass(Instruction):
+    """PASS: one tile of words past one chunk of positions."""
+
+    opcode = Opcode.PASS
+    address: int = field(metadata=_FEATURE_LINE)  # line of the first position's tap, modulo the depth's power of two
+    x: int = field(metadata=_COORDINATE)  # input coordinates of the same
+    y: int = field(metadata=_COORDINATE)
+    weights: int = field(metadata=_bits(lambda config: bits_for(config.weight_depth)))  # line of the first column
+    columns: int = field(metadata=_bits(lambda config: bits_for(config.cols)))  # columns to load, minus one
+    set: int = field(metadata=_bits(lambda config: bits_for(config.sets)))  # point set of the tile
+    shift: int = field(metadata=_bits(lambda config: bits_for(config.max_pass_shift + 1)))
+    signed: int = field(metadata=_FLAG)  # activations are two's complement
+    first: int = field(metadata=_FLAG)  # accumulators start afresh: from 0, with `maximum` from the least number
+    maximum: int = field(metadata=_FLAG)  # maximum instead of sum; out-of-bounds windows change nothing
+    wait: int = field(metadata=_FLAG)  # start only when the requantiser is idle
+    row_mask: int = field(metadata=_bits(lambda config: config.rows))  # lanes not set supply zero
+    col_mask: int = field(metadata=_bits(lambda config: config.cols))  # columns not set keep their accumulators
 
 
-#: Fields that are two's complement.
-SIGNED_FIELDS = frozenset({"x", "y", "low", "high", "bias"})
+@dataclass(frozen=True, kw_only=True)
+class Drain(Instruction):
+    """DRAIN: requantise the accumulators of the chunk, the last WINDOW's rectangle, and change banks."""
+
+    opcode = Opcode.DRAIN
+    address: int = field(metadata=_FEATURE_LINE)  # feature line of the first position, first column
+    row_step: int = field(metadata=_FEATURE_LINE)  # lines from the last position of a row to the next row's first
+    plane: int = field(metadata=_FEATURE_LINE)  # lines from a group of `rows` channels to the next
+    lane: int = field(metadata=_bits(lambda config: bits_for(config.rows)))  # lane of the first column
+    #: Groups of `requant_units` columns, minus one.
+    groups: int = field(metadata=_bits(lambda config: bits_for(config.cols // config.requant_units)))
+    channels: int = field(metadata=_bits(lambda config: bits_for(config.channel_depth)))  # line of the first group
+    low: int = field(metadata=_CLIP)  # clip bounds
+    high: int = field(metadata=_CLIP)
 
 
-def channel_fields(config: ArrayConfig) -> dict[str, int]:
-    """Requantisation of one output channel: ``rne((acc + bias) * sum(+-2**shift[n]) * 2**-right)``.
+@dataclass(frozen=True, kw_only=True)
+class Output(Instruction):
+    """OUTPUT: send feature lines to the host."""
 
-    A channel line is `requant_units` of these, the lowest channel in the low bits.
+    opcode = Opcode.OUTPUT
+    address: int = field(metadata=_FEATURE_LINE)
+    count: int = field(metadata=_FEATURE_LINE)  # lines, minus one
+
+
+@dataclass(frozen=True, kw_only=True)
+class End(Instruction):
+    """END: the inference is complete."""
+
+    opcode = Opcode.END
+
+
+#: The instructions that there are.
+INSTRUCTIONS: dict[int, type[Instruction]] = {kind.opcode: kind for kind in (Window, Pass, Drain, Output, End)}
+
+
+def decode(config: ArrayConfig, line: int) -> Instruction:
+    """Instruction of a program line.
+
+    Raises
+    ------
+    ValueError
+        If the opcode is illegal.
     """
-    fields = {"bias": config.acc_width}
-    for n in range(config.digits):
-        fields |= {f"shift{n}": bits_for(config.digit_span + 1), f"minus{n}": 1, f"on{n}": 1}
-    return fields | {"right": bits_for(config.scaled_bits + 1)}
+    number = line & ((1 << OPCODE_BITS) - 1)
+    if number not in INSTRUCTIONS:
+        raise ValueError(f"Opcode must be {min(INSTRUCTIONS)} to {max(INSTRUCTIONS)}, not {number!r}")
+    return INSTRUCTIONS[number].decode(config, line)
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A signed power of two of a channel's multiplier: ``+-2**shift`` if `on`, else nothing."""
+
+    shift: int = 0
+    minus: int = 0
+    on: int = 0
+
+    @property
+    def value(self) -> int:
+        """What it adds to the multiplier."""
+        return (-1 if self.minus else 1) << self.shift if self.on else 0
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Requantisation of one output channel: ``rne((acc + bias) * multiplier * 2**-right)``.
+
+    Parameters
+    ----------
+    bias
+        In accumulator LSBs.
+    digits
+        Whose sum is the multiplier; at most `ArrayConfig.digits`.
+    right
+        Right shift (bits).
+    """
+
+    bias: int
+    digits: tuple[Digit, ...]
+    right: int
+
+    @property
+    def multiplier(self) -> int:
+        """The integer that the sum is multiplied by."""
+        return sum(digit.value for digit in self.digits)
+
+    @staticmethod
+    def record(config: ArrayConfig) -> Record:
+        """The fields of a channel in a build."""
+        found = {"bias": Field(config.acc_width, signed=True)}
+        for n in range(config.digits):
+            found |= {f"shift{n}": Field(bits_for(config.digit_span + 1)), f"minus{n}": Field(1), f"on{n}": Field(1)}
+        return Record(found | {"right": Field(bits_for(config.scaled_bits + 1))})
+
+    def encode(self, config: ArrayConfig) -> int:
+        """Its bits in a channel line.
+
+        Raises
+        ------
+        ValueError
+            If there are too many digits, or a value does not fit in its field.
+        """
+        if len(self.digits) > config.digits:
+            raise ValueError(f"Channel must have at most {config.digits} digits, not {len(self.digits)!r}")
+        values = {"bias": self.bias, "right": self.right}
+        for n, digit in enumerate(self.digits + (Digit(),) * (config.digits - len(self.digits))):
+            values |= {f"shift{n}": digit.shift, f"minus{n}": digit.minus, f"on{n}": digit.on}
+        return self.record(config).pack(values)
+
+    @classmethod
+    def decode(cls, config: ArrayConfig, word: int) -> "Channel":
+        """From its bits in a channel line."""
+        values = cls.record(config).unpack(word)
+        digits = (Digit(values[f"shift{n}"], values[f"minus{n}"], values[f"on{n}"]) for n in range(config.digits))
+        return cls(values["bias"], tuple(digits), values["right"])
+
+
+def encode_channels(config: ArrayConfig, channels: Iterable[Channel]) -> int:
+    """A channel line: at most `requant_units` channels, the first in the low bits."""
+    width = Channel.record(config).width
+    return sum(channel.encode(config) << (unit * width) for unit, channel in enumerate(channels))
+
+
+def decode_channels(config: ArrayConfig, line: int) -> tuple[Channel, ...]:
+    """The `requant_units` channels of a line; the reverse of `encode_channels`."""
+    width = Channel.record(config).width
+    return tuple(Channel.decode(config, line >> (unit * width)) for unit in range(config.requant_units))
+
+
+def point_record(config: ArrayConfig) -> Record:
+    """The fields of a line of the point memory: the select of each term."""
+    return Record.unsigned(config.fmt.row_fields)
 
 
 def line_bits(config: ArrayConfig, section: Section) -> int:
@@ -161,9 +265,9 @@ def line_bits(config: ArrayConfig, section: Section) -> int:
     return {
         Section.FEATURE: config.feature_bits,
         Section.WEIGHT: config.rows * config.fmt.code_bits,
-        Section.CHANNEL: config.requant_units * sum(channel_fields(config).values()),
-        Section.PROGRAM: OPCODE_BITS + max(sum(operand_fields(config, opcode).values()) for opcode in Opcode),
-        Section.POINTS: sum(config.fmt.row_fields.values()),
+        Section.CHANNEL: config.requant_units * Channel.record(config).width,
+        Section.PROGRAM: OPCODE_BITS + max(kind.record(config).width for kind in INSTRUCTIONS.values()),
+        Section.POINTS: point_record(config).width,
     }[section]
 
 
@@ -181,57 +285,3 @@ def line_count(config: ArrayConfig, section: Section) -> int:
 def line_beats(config: ArrayConfig, section: Section) -> int:
     """Stream beats of a line; the low bits come first and the last beat is padded with zeros."""
     return -(-line_bits(config, section) // STREAM_BITS)
-
-
-def pack(fields: Mapping[str, int], values: Mapping[str, int]) -> int:
-    """Integer whose bits are the fields' values; negative values are two's complement.
-
-    Raises
-    ------
-    ValueError
-        If a value does not fit in its field, or the names differ.
-    """
-    if set(values) != set(fields):
-        raise ValueError(f"Fields must be {tuple(fields)}, not {tuple(values)}")
-    word, position = 0, 0
-    for name, width in fields.items():
-        value = values[name]
-        low = -(1 << (width - 1)) if name in SIGNED_FIELDS else 0
-        high = (1 << (width - 1)) if name in SIGNED_FIELDS else 1 << width
-        if not low <= value < high:
-            raise ValueError(f"{name} must be {low} to {high - 1}, not {value!r}")
-        word |= (value & ((1 << width) - 1)) << position
-        position += width
-    return word
-
-
-def unpack(fields: Mapping[str, int], word: int) -> dict[str, int]:
-    """The fields' values of an integer; the reverse of `pack`."""
-    values, position = {}, 0
-    for name, width in fields.items():
-        value = (word >> position) & ((1 << width) - 1)
-        if name in SIGNED_FIELDS and value >> (width - 1):
-            value -= 1 << width
-        values[name] = value
-        position += width
-    return values
-
-
-def encode(config: ArrayConfig, opcode: Opcode, **operands: int) -> int:
-    """Program line of an instruction."""
-    return pack(operand_fields(config, opcode), operands) << OPCODE_BITS | opcode
-
-
-def decode(config: ArrayConfig, line: int) -> tuple[Opcode, dict[str, int]]:
-    """Instruction of a program line.
-
-    Raises
-    ------
-    ValueError
-        If the opcode is illegal.
-    """
-    number = line & ((1 << OPCODE_BITS) - 1)
-    if number not in set(Opcode) or number == Opcode.ILLEGAL:
-        raise ValueError(f"Opcode must be {Opcode.WINDOW.value} to {Opcode.END.value}, not {number!r}")
-    opcode = Opcode(number)
-    return opcode, unpack(operand_fields(config, opcode), line >> OPCODE_BITS)

@@ -15,23 +15,27 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, parse, split
 from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
 from twofold.golden.isa import (
-    Error,
-    Opcode,
+    Drain,
+    End,
+    Instruction,
+    Output,
+    Pass,
     Section,
-    channel_fields,
+    Window,
     decode,
+    decode_channels,
     line_beats,
-    pass_fields,
-    unpack,
+    point_record,
 )
 from twofold.golden.products import product_bases
+from twofold.golden.registers import Error
 from twofold.golden.rounding import rne
 from twofold.golden.timing import Step, cycles, timing
 
 Array = NDArray[np.int64]
 
 
-class MachineError(RuntimeError):
+class StoppedError(RuntimeError):
     """The machine stopped.
 
     Parameters
@@ -100,8 +104,8 @@ class Machine:
         self._bank = 0
         self._words = np.zeros((config.rows, config.cols), dtype=np.int64)
         self._bases = np.zeros(config.cols, dtype=np.int64)
-        self._window: dict[str, int] = {}
-        self._mask = (1 << pass_fields(config)["address"]) - 1
+        self._window: Window | None = None
+        self._mask = Pass.record(config)["address"].high
         self.loaded = False
         self.error = Error.NONE
 
@@ -136,7 +140,7 @@ class Machine:
 
         Raises
         ------
-        MachineError
+        StoppedError
             If nothing is loaded, an instruction is illegal or reaches beyond a memory.
         """
         self.error = Error.NONE
@@ -144,26 +148,26 @@ class Machine:
             raise self._stop(Error.NOT_LOADED, "Machine must be loaded before it is started")
         self._bank = 0
         frames: list[tuple[int, ...]] = []
-        program: list[tuple[Opcode, dict[str, int]]] = []
+        program: list[Instruction] = []
         for number, line in enumerate(self._program):
             try:
-                opcode, operands = decode(self.config, line)
+                instruction = decode(self.config, line)
             except ValueError as error:
                 raise self._stop(Error.INSTRUCTION, f"Line {number}: {error}") from error
-            program.append((opcode, operands))
-            if opcode is Opcode.WINDOW:
-                self._window = operands
-            elif opcode is Opcode.PASS:
-                self._pass(number, operands)
-            elif opcode is Opcode.DRAIN:
-                self._drain(number, operands)
-            elif opcode is Opcode.OUTPUT:
-                frames.append(self._output(number, operands))
+            program.append(instruction)
+            if isinstance(instruction, Window):
+                self._window = instruction
+            elif isinstance(instruction, Pass):
+                self._pass(number, instruction)
+            elif isinstance(instruction, Drain):
+                self._drain(number, instruction)
+            elif isinstance(instruction, Output):
+                frames.append(self._output(number, instruction))
             if after is not None:
                 after(number)
-            if opcode is Opcode.END:
+            if isinstance(instruction, End):
                 steps = timing(self.config, program)
-                passes = sum(opcode is Opcode.PASS for opcode, _ in program)
+                passes = sum(isinstance(done, Pass) for done in program)
                 return Run(tuple(frames), steps, cycles(steps), passes)
         raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self._program)} lines")
 
@@ -172,9 +176,9 @@ class Machine:
         lanes = self.feature[placed.address : placed.address + placed.lines(self.config)].copy()
         return raw_tensor(self.config, lanes, placed.tensor)
 
-    def _stop(self, code: Error, message: str) -> MachineError:
+    def _stop(self, code: Error, message: str) -> StoppedError:
         self.error = code
-        return MachineError(code, message)
+        return StoppedError(code, message)
 
     def _write_sections(self, sections: Sequence[SectionLines]) -> None:
         for kind, address, lines in sections:
@@ -188,97 +192,93 @@ class Machine:
         elif kind is Section.WEIGHT:
             self._weight[number] = _lanes(line, config.fmt.code_bits, config.rows)
         elif kind is Section.CHANNEL:
-            fields = channel_fields(config)
-            width = sum(fields.values())
-            for unit in range(config.requant_units):
-                values = unpack(fields, (line >> (unit * width)) & ((1 << width) - 1))
-                self._channel[number, :, unit] = values["bias"], _multiplier(config, values), values["right"]
+            for unit, channel in enumerate(decode_channels(config, line)):
+                self._channel[number, :, unit] = channel.bias, channel.multiplier, channel.right
         elif kind is Section.POINTS:
-            selects = unpack(config.fmt.row_fields, line)
+            selects = point_record(config).unpack(line)
             level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
             resident, index = divmod(number, config.fmt.point_count)
             self._values[resident, [index, index + config.fmt.point_count]] = level, -level
         else:
             self._program[number] = line
 
-    def _positions(self, number: int) -> tuple[int, int]:
-        """Width and height of the chunk."""
-        width, height = self._window.get("width", 0), self._window.get("height", 0)
-        if not 1 <= width * height <= self.config.acc_depth:
-            message = f"Line {number}: chunk must be 1 to {self.config.acc_depth} positions, not {width * height!r}"
+    def _chunk(self, number: int) -> Window:
+        """The chunk of positions that the last WINDOW stands for."""
+        count = 0 if self._window is None else self._window.width * self._window.height
+        if self._window is None or not 1 <= count <= self.config.acc_depth:
+            message = f"Line {number}: chunk must be 1 to {self.config.acc_depth} positions, not {count!r}"
             raise self._stop(Error.RANGE, message)
-        return width, height
+        return self._window
 
     def _check(self, number: int, memory: str, last: int, depth: int) -> None:
         if last >= depth:
             raise self._stop(Error.RANGE, f"Line {number}: {memory} line must be below {depth}, not {last!r}")
 
-    def _pass(self, number: int, operands: dict[str, int]) -> None:
+    def _pass(self, number: int, tile: Pass) -> None:
         config = self.config
-        columns = operands["columns"] + 1
-        self._check(number, "weight", operands["weights"] + columns - 1, config.weight_depth)
-        codes = self._weight[operands["weights"] : operands["weights"] + columns].T
-        self._words[:, :columns] = self._values[operands["set"]][codes]
-        self._bases[:columns] = product_bases(config, self._values[operands["set"]])[codes].sum(axis=0)
-        acts, inside = self._activations(number, operands)
+        columns = tile.columns + 1
+        self._check(number, "weight", tile.weights + columns - 1, config.weight_depth)
+        codes = self._weight[tile.weights : tile.weights + columns].T
+        self._words[:, :columns] = self._values[tile.set][codes]
+        self._bases[:columns] = product_bases(config, self._values[tile.set])[codes].sum(axis=0)
+        acts, inside = self._activations(number, tile)
         # Exact: no column sum comes near 2**53.
         sums = (acts.astype(np.float64) @ self._words).astype(np.int64) + self._bases
-        products = np.left_shift(sums, operands["shift"])
+        products = np.left_shift(sums, tile.shift)
         accumulators = self._banks[self._bank, : len(acts)]
         old = accumulators
-        if operands["first"]:
-            old = np.full_like(old, -(1 << (config.acc_width - 1)) if operands["maximum"] else 0)
-        if operands["maximum"]:
+        if tile.first:
+            old = np.full_like(old, -(1 << (config.acc_width - 1)) if tile.maximum else 0)
+        if tile.maximum:
             result = np.where(inside[:, None], np.maximum(old, _wrap(products, config.acc_width)), old)
         else:
             result = _wrap(old + products, config.acc_width)
-        chosen = np.array([operands["col_mask"] >> column & 1 for column in range(config.cols)], dtype=bool)
+        chosen = np.array([tile.col_mask >> column & 1 for column in range(config.cols)], dtype=bool)
         accumulators[:, chosen] = result[:, chosen]
 
-    def _activations(self, number: int, operands: dict[str, int]) -> tuple[Array, NDArray[np.bool_]]:
+    def _activations(self, number: int, tile: Pass) -> tuple[Array, NDArray[np.bool_]]:
         """The array's operands for every position, shape (P, rows), and which positions are in bounds."""
-        config, window = self.config, self._window
-        width, height = self._positions(number)
-        i, j = np.divmod(np.arange(width * height), width)
-        lines = (operands["address"] + i * window["row_step"] + j * window["step_x"]) & self._mask
-        y = operands["y"] + i * window["step_y"]
-        x = operands["x"] + j * window["step_x"]
-        inside = (y >= 0) & (y < window["in_height"]) & (x >= 0) & (x < window["in_width"])
+        config, window = self.config, self._chunk(number)
+        i, j = np.divmod(np.arange(window.width * window.height), window.width)
+        lines = (tile.address + i * window.row_step + j * window.step_x) & self._mask
+        y = tile.y + i * window.step_y
+        x = tile.x + j * window.step_x
+        inside = (y >= 0) & (y < window.in_height) & (x >= 0) & (x < window.in_width)
         lines = np.where(inside, lines, 0)
         self._check(number, "feature", int(lines.max()), config.feature_depth)
         acts = self.feature[lines]
-        if operands["signed"]:
+        if tile.signed:
             acts = acts - ((acts >> (config.act_bits - 1)) << config.act_bits)
-        lanes = operands["row_mask"] >> np.arange(config.rows, dtype=np.uint64) & 1
-        offset = config.operand_offset if operands["signed"] else 0
+        lanes = tile.row_mask >> np.arange(config.rows, dtype=np.uint64) & 1
+        offset = config.operand_offset if tile.signed else 0
         return np.where(inside[:, None] & (lanes == 1), acts, 0) + offset, inside
 
-    def _drain(self, number: int, operands: dict[str, int]) -> None:
-        config = self.config
-        width, height = self._positions(number)
-        groups, units = operands["groups"] + 1, config.requant_units
-        self._check(number, "channel", operands["channels"] + groups - 1, config.channel_depth)
-        lines = self._channel[operands["channels"] : operands["channels"] + groups]
+    def _drain(self, number: int, drain: Drain) -> None:
+        config, window = self.config, self._chunk(number)
+        width, height = window.width, window.height
+        groups, units = drain.groups + 1, config.requant_units
+        self._check(number, "channel", drain.channels + groups - 1, config.channel_depth)
+        lines = self._channel[drain.channels : drain.channels + groups]
         bias, multiplier, right = lines.transpose(1, 0, 2).reshape(3, -1)
         sums = _wrap(self._banks[self._bank, : width * height, : groups * units] + bias, config.acc_width)
         if config.scaled_bits <= 62 and right.max(initial=0) <= 62:
             result = rne(sums * multiplier, right)
         else:
             result = _rne_exact(sums.astype(object) * multiplier.astype(object), right.astype(object))
-        result = np.clip(result, operands["low"], operands["high"])
+        result = np.clip(result, drain.low, drain.high)
         i, j = np.divmod(np.arange(width * height), width)
-        place = operands["lane"] + np.arange(groups * units)
-        row = operands["address"] + i * (width - 1 + operands["row_step"]) + j
-        target = (row[:, None] + place // config.rows * operands["plane"]) & self._mask
+        place = drain.lane + np.arange(groups * units)
+        row = drain.address + i * (width - 1 + drain.row_step) + j
+        target = (row[:, None] + place // config.rows * drain.plane) & self._mask
         self._check(number, "feature", int(target.max()), config.feature_depth)
         self.feature[target, place % config.rows] = result & ((1 << config.act_bits) - 1)
         self._bank ^= 1
 
-    def _output(self, number: int, operands: dict[str, int]) -> tuple[int, ...]:
+    def _output(self, number: int, output: Output) -> tuple[int, ...]:
         config = self.config
-        self._check(number, "feature", operands["address"] + operands["count"], config.feature_depth)
+        self._check(number, "feature", output.address + output.count, config.feature_depth)
         beats: list[int] = []
-        for lanes in self.feature[operands["address"] : operands["address"] + operands["count"] + 1].tolist():
+        for lanes in self.feature[output.address : output.address + output.count + 1].tolist():
             line = sum(value << (lane * config.act_bits) for lane, value in enumerate(lanes))
             beats += split(line, line_beats(config, Section.FEATURE))
         return tuple(beats)
@@ -338,12 +338,6 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
 
 def _lanes(line: int, bits: int, count: int) -> list[int]:
     return [line >> (lane * bits) & ((1 << bits) - 1) for lane in range(count)]
-
-
-def _multiplier(config: ArrayConfig, values: dict[str, int]) -> int:
-    return sum(
-        (-1 if values[f"minus{n}"] else 1) << values[f"shift{n}"] for n in range(config.digits) if values[f"on{n}"]
-    )
 
 
 def _term(menu: tuple[int | None, ...], select: int) -> int:

@@ -3,11 +3,11 @@
 A pure function of the instructions; no data decides how long anything takes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Opcode
+from twofold.golden.isa import Drain, End, Instruction, Output, Pass, Window
 
 #: Where a cycle can go: the array occupied; an instruction being fetched; a tile being loaded; the requantiser busy.
 SPENT = ("array", "fetch", "load", "requantiser")
@@ -53,20 +53,20 @@ class Clock:
         self.accepted = 0
         self.positions = 0
 
-    def step(self, opcode: Opcode, operands: Mapping[str, int]) -> Step:
+    def step(self, instruction: Instruction) -> Step:
         """Time of the next instruction."""
         config = self.config
         ready = self.fetched + config.fetch_cycles
         loaded = ready
-        wait = opcode in (Opcode.DRAIN, Opcode.OUTPUT, Opcode.END)
-        free = 0 if opcode is Opcode.WINDOW else self.free
-        if opcode is Opcode.PASS:
-            loaded += operands["columns"] + 1 + config.load_latency
-            wait = bool(operands["wait"])
+        wait = isinstance(instruction, Drain | Output | End)
+        free = 0 if isinstance(instruction, Window) else self.free
+        if isinstance(instruction, Pass):
+            loaded += instruction.columns + 1 + config.load_latency
+            wait = bool(instruction.wait)
         accepted = max(loaded, free, self.idle if wait else 0)
         busy = min(max(self.free, self.accepted), accepted)
         ready, loaded = (min(max(mark, busy), accepted) for mark in (ready, loaded))
-        last = 1 if opcode is Opcode.END else 0
+        last = 1 if isinstance(instruction, End) else 0
         step = Step(
             fetched=self.fetched,
             accepted=accepted,
@@ -76,21 +76,21 @@ class Clock:
             load=loaded - ready,
             requantiser=accepted - loaded,
         )
-        if opcode is Opcode.WINDOW:
-            self.positions = operands["width"] * operands["height"]
-        elif opcode is Opcode.PASS:
+        if isinstance(instruction, Window):
+            self.positions = instruction.width * instruction.height
+        elif isinstance(instruction, Pass):
             self.free = accepted + max(self.positions, config.min_pass)
         else:
             self.free = accepted + 1
-        if opcode is Opcode.DRAIN:
-            work = self.positions * (operands["groups"] + 1)
+        if isinstance(instruction, Drain):
+            work = self.positions * (instruction.groups + 1)
             self.idle = accepted + config.array_latency + work + config.requant_latency
         self.accepted = accepted
         self.fetched = accepted + 1
         return step
 
 
-def timing(config: ArrayConfig, program: Iterable[tuple[Opcode, Mapping[str, int]]]) -> tuple[Step, ...]:
+def timing(config: ArrayConfig, program: Iterable[Instruction]) -> tuple[Step, ...]:
     """Times of every instruction of a program, from line 0 to END.
 
     Returns
@@ -98,7 +98,7 @@ def timing(config: ArrayConfig, program: Iterable[tuple[Opcode, Mapping[str, int
     One `Step` an instruction; the sum of their `cycles` is the machine's CYCLES register.
     """
     clock = Clock(config)
-    return tuple(clock.step(opcode, operands) for opcode, operands in program)
+    return tuple(clock.step(instruction) for instruction in program)
 
 
 def cycles(steps: Iterable[Step]) -> int:

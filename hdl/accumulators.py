@@ -7,9 +7,10 @@ from operator import or_
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from twofold.golden.config import ArrayConfig
+from twofold.hdl.interfaces import accumulator_port
 from twofold.hdl.layouts import accumulators_layout, sums_layout, tag_layout
 
 
@@ -30,10 +31,8 @@ class Accumulators(wiring.Component):
         What to do: position, bank, shift, whether the old value counts, sum or maximum, which columns.
     sums : In(array of unsigned(sum_bits), one a column)
         Column sums, shifted left by the tag's shift before they are used.
-    read_bank, read_position : In
-        Bank and position to read.
-    read_data : Out(array of signed(acc_width), one a column)
-        Accumulators of the position asked for in the cycle before.
+    read : In(`accumulator_port`)
+        A bank and position to read; its accumulators stand in the cycle after.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -42,9 +41,7 @@ class Accumulators(wiring.Component):
             {
                 "tag": In(tag_layout(config)),
                 "sums": In(sums_layout(config)),
-                "read_bank": In(1),
-                "read_position": In(range(config.acc_depth)),
-                "read_data": Out(accumulators_layout(config)),
+                "read": In(accumulator_port(config)),
             }
         )
 
@@ -64,10 +61,10 @@ class Accumulators(wiring.Component):
             with m.If(self.tag.valid & (self.tag.bank == bank)):
                 m.d.comb += reads[bank].addr.eq(self.tag.position)
             with m.Else():
-                m.d.comb += reads[bank].addr.eq(self.read_position)
+                m.d.comb += reads[bank].addr.eq(self.read.position)
         read_bank = Signal()
-        m.d.sync += read_bank.eq(self.read_bank)
-        m.d.comb += self.read_data.eq(Mux(read_bank, reads[1].data.as_value(), reads[0].data.as_value()))
+        m.d.sync += read_bank.eq(self.read.bank)
+        m.d.comb += self.read.line.eq(Mux(read_bank, reads[1].data.as_value(), reads[0].data.as_value()))
 
         # Decided a cycle before the memories answer: what is left after them is one AND-OR.
         takes = Signal(2)

@@ -2,13 +2,14 @@
 
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Pass, Window
 from twofold.hdl.accumulators import Accumulators
 from twofold.hdl.array import PeArray
-from twofold.hdl.layouts import accumulators_layout, activations_layout, fields_layout, tag_layout, word_layout
+from twofold.hdl.interfaces import accumulator_port, read_port
+from twofold.hdl.layouts import activations_layout, record_layout, tag_layout, word_layout
 from twofold.hdl.operands import Operands
 from twofold.hdl.window import WindowGenerator
 
@@ -30,28 +31,25 @@ class Compute(wiring.Component):
         A pass whose tile is loaded: geometry, operands, accumulator bank.
     load : In(cols), words : In(array of word_layout)
         Words for the shadow of the columns whose bit is set.
-    feature_address : Out, feature_data : In
-        The feature memory; data one cycle after the address.
-    read_bank, read_position : In, read_data : Out
-        The accumulator memory for the requantiser; data one cycle after the position.
+    feature : Out(`read_port`)
+        Reads feature memory.
+    accumulators : In(`accumulator_port`)
+        The accumulators, for the requantiser.
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.pass_layout = fields_layout(isa.pass_fields(config))
+        self.pass_layout = record_layout(Pass.record(config))
         self.start_layout = data.StructLayout(
-            {"window": fields_layout(isa.window_fields(config)), "pass": self.pass_layout, "bank": 1}
+            {"window": record_layout(Window.record(config)), "pass": self.pass_layout, "bank": 1}
         )
         super().__init__(
             {
                 "start": In(stream.Signature(self.start_layout)),
                 "load": In(config.cols),
                 "words": In(data.ArrayLayout(word_layout(config), config.rows)),
-                "feature_address": Out(isa.pass_fields(config)["address"]),
-                "feature_data": In(activations_layout(config)),
-                "read_bank": In(1),
-                "read_position": In(range(config.acc_depth)),
-                "read_data": Out(accumulators_layout(config)),
+                "feature": Out(read_port(range(config.feature_depth), activations_layout(config))),
+                "accumulators": In(accumulator_port(config)),
             }
         )
 
@@ -71,7 +69,7 @@ class Compute(wiring.Component):
             window.start.payload.address.eq(taken.address),
             window.start.payload.x.eq(taken.x),
             window.start.payload.y.eq(taken.y),
-            self.feature_address.eq(window.address),
+            self.feature.address.eq(window.address),
         ]
         current = Signal(self.pass_layout)
         bank = Signal()
@@ -102,7 +100,7 @@ class Compute(wiring.Component):
             swap.eq(window.valid & window.first),
         ]
         m.d.comb += [
-            operands.line.eq(self.feature_data),
+            operands.line.eq(self.feature.line),
             operands.outside.eq(tags[1].outside),
             operands.row_mask.eq(row_mask),
             operands.is_signed.eq(is_signed),
@@ -112,8 +110,6 @@ class Compute(wiring.Component):
             array.swap.eq(swap),
             accumulators.tag.eq(tags[-1]),
             accumulators.sums.eq(array.sums),
-            accumulators.read_bank.eq(self.read_bank),
-            accumulators.read_position.eq(self.read_position),
-            self.read_data.eq(accumulators.read_data),
         ]
+        connect(m, flipped(self.accumulators), accumulators.read)
         return m

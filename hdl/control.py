@@ -4,9 +4,9 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.isa import REGISTERS, Error
+from twofold.golden.registers import ID_VALUE, REGISTERS, STATUS, Error
+from twofold.hdl.interfaces import INFERENCE, LOADING
 
 OKAY, SLVERR = 0, 2
 ADDRESS_BITS = 8
@@ -51,66 +51,83 @@ class Control(wiring.Component):
     Members
     -------
     axi : AXI4-Lite slave
-    run : Out(1)
-        Start the sequencer in the next cycle.
-    busy, complete, failed : In(1), cycles, passes : In(32)
-        From the sequencer.
-    between, finished, has_program, has_input, touched, error_valid : In(1), error : In(8)
-        From the loader.
+    inference : In(`INFERENCE`)
+        The sequencer.
+    loading : In(`LOADING`)
+        The loader.
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        super().__init__(
-            {
-                "axi": Out(AXI_LITE),
-                "run": Out(1),
-                "busy": In(1),
-                "complete": In(1),
-                "failed": In(1),
-                "cycles": In(32),
-                "passes": In(32),
-                "between": In(1),
-                "finished": In(1),
-                "has_program": In(1),
-                "has_input": In(1),
-                "touched": In(1),
-                "error": In(8),
-                "error_valid": In(1),
-            }
-        )
+        super().__init__({"axi": Out(AXI_LITE), "inference": In(INFERENCE), "loading": In(LOADING)})
 
     def elaborate(self, platform):
         m = Module()
-        axi = self.axi
         done = Signal()
         loaded = Signal()
         error = Signal(8)
         automatic = Signal()
-        values = {
-            "ID": isa.ID_VALUE,
-            "VERSION": MACHINE_VERSION,
-            "BUILD": self.config.build_hash,
-            "SHAPE": self.config.rows | self.config.cols << 16,
-            "STATUS": self._status(m, done, loaded, error),
-            "CYCLES": self.cycles,
-            "PASSES": self.passes,
-            "MODE": automatic,
-        }
+        self._reads(
+            m,
+            {
+                "ID": ID_VALUE,
+                "VERSION": MACHINE_VERSION,
+                "BUILD": self.config.build_hash,
+                "SHAPE": self.config.rows | self.config.cols << 16,
+                "STATUS": self._status(m, done, loaded, error),
+                "CYCLES": self.inference.cycles,
+                "PASSES": self.inference.passes,
+                "MODE": automatic,
+            },
+        )
+        start, clear = self._writes(m, automatic)
 
+        loading, inference = self.loading, self.inference
+        with m.If(clear):
+            m.d.sync += error.eq(Error.NONE)
+        with m.If(loading.finished):
+            m.d.sync += error.eq(Error.NONE)
+            with m.If(loading.has_program):
+                m.d.sync += loaded.eq(1)
+        with m.If(loading.error_valid):
+            m.d.sync += error.eq(loading.error)
+            with m.If(loading.touched):
+                m.d.sync += loaded.eq(0)
+        begin = start | (loading.finished & automatic & loading.has_input & ~loading.has_program)
+        with m.If(begin):
+            with m.If(~loaded):
+                m.d.sync += error.eq(Error.NOT_LOADED)
+            with m.Elif(inference.busy | inference.run | (start & ~loading.between)):
+                m.d.sync += error.eq(Error.BUSY)
+            with m.Else():
+                m.d.sync += [inference.run.eq(1), done.eq(0), error.eq(Error.NONE)]
+        with m.If(inference.run):
+            m.d.sync += inference.run.eq(0)
+        with m.If(inference.complete):
+            m.d.sync += done.eq(1)
+        with m.If(inference.failed):
+            m.d.sync += error.eq(Error.INSTRUCTION)
+        return m
+
+    def _reads(self, m, values):
+        """The read channels: a value for each register that can be read."""
+        axi = self.axi
         m.d.comb += axi.arready.eq(~axi.rvalid)
         with m.If(axi.rvalid & axi.rready):
             m.d.sync += axi.rvalid.eq(0)
         with m.If(axi.arvalid & axi.arready):
             m.d.sync += [axi.rvalid.eq(1), axi.rresp.eq(OKAY)]
             with m.Switch(axi.araddr):
-                for name, (address, access, _) in REGISTERS.items():
-                    if access != "write":
-                        with m.Case(address):
+                for name, register in REGISTERS.items():
+                    if register.readable:
+                        with m.Case(register.address):
                             m.d.sync += axi.rdata.eq(values[name])
                 with m.Default():
                     m.d.sync += [axi.rdata.eq(0), axi.rresp.eq(SLVERR)]
 
+    def _writes(self, m, automatic):
+        """The write channels; returns whether CONTROL is told to start, and to clear the error."""
+        axi = self.axi
         writing = Signal()
         m.d.comb += [
             writing.eq(axi.awvalid & axi.wvalid & ~axi.bvalid),
@@ -124,46 +141,21 @@ class Control(wiring.Component):
         with m.If(writing):
             m.d.sync += [axi.bvalid.eq(1), axi.bresp.eq(OKAY)]
             with m.Switch(axi.awaddr):
-                with m.Case(REGISTERS["CONTROL"][0]):
+                with m.Case(REGISTERS["CONTROL"].address):
                     with m.If(axi.wstrb[0]):
                         m.d.comb += [start.eq(axi.wdata[0]), clear.eq(axi.wdata[1])]
-                with m.Case(REGISTERS["MODE"][0]):
+                with m.Case(REGISTERS["MODE"].address):
                     with m.If(axi.wstrb[0]):
                         m.d.sync += automatic.eq(axi.wdata[0])
                 with m.Default():
                     m.d.sync += axi.bresp.eq(SLVERR)
-
-        with m.If(clear):
-            m.d.sync += error.eq(Error.NONE)
-        with m.If(self.finished):
-            m.d.sync += error.eq(Error.NONE)
-            with m.If(self.has_program):
-                m.d.sync += loaded.eq(1)
-        with m.If(self.error_valid):
-            m.d.sync += error.eq(self.error)
-            with m.If(self.touched):
-                m.d.sync += loaded.eq(0)
-        begin = start | (self.finished & automatic & self.has_input & ~self.has_program)
-        with m.If(begin):
-            with m.If(~loaded):
-                m.d.sync += error.eq(Error.NOT_LOADED)
-            with m.Elif(self.busy | self.run | (start & ~self.between)):
-                m.d.sync += error.eq(Error.BUSY)
-            with m.Else():
-                m.d.sync += [self.run.eq(1), done.eq(0), error.eq(Error.NONE)]
-        with m.If(self.run):
-            m.d.sync += self.run.eq(0)
-        with m.If(self.complete):
-            m.d.sync += done.eq(1)
-        with m.If(self.failed):
-            m.d.sync += error.eq(Error.INSTRUCTION)
-        return m
+        return start, clear
 
     def _status(self, m, done, loaded, error):
         status = Signal(32)
-        parts = {"busy": self.busy | self.run, "done": done, "loaded": loaded, "error": error}
+        parts = {"busy": self.inference.busy | self.inference.run, "done": done, "loaded": loaded, "error": error}
         position = 0
-        for name, width in isa.STATUS_FIELDS.items():
+        for name, width in STATUS.widths.items():
             if name in parts:
                 m.d.comb += status[position : position + width].eq(parts[name])
             position += width

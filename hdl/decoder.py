@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from twofold.golden.catalog import log_points
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.hdl.layouts import code_layout, fields_layout, word_layout
+from twofold.hdl.layouts import code_layout, row_layout, word_layout
 
 
 class Decoder(wiring.Component):
@@ -36,7 +36,7 @@ class Decoder(wiring.Component):
     def __init__(self, config: ArrayConfig):
         self.config = config
         fmt = config.fmt
-        self.row = fields_layout(fmt.row_fields)
+        self.row = row_layout(fmt)
         super().__init__(
             {
                 "table": In(

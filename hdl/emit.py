@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 
 from amaranth import Shape
 from amaranth.back import rtlil
@@ -10,7 +11,8 @@ from amaranth.lib import wiring
 
 from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.isa import REGISTERS, Opcode, Section
+from twofold.golden.isa import INSTRUCTIONS, Channel, Section
+from twofold.golden.registers import REGISTERS
 from twofold.hdl.accumulators import Accumulators
 from twofold.hdl.array import PeArray
 from twofold.hdl.column import Column
@@ -150,10 +152,7 @@ def listing(config: ArrayConfig) -> dict[str, object]:
         "hash": f"{config.build_hash:08x}",
         "version": MACHINE_VERSION,
         "ports": ports,
-        "registers": [
-            {"name": name, "address": address, "access": access, "meaning": meaning}
-            for name, (address, access, meaning) in REGISTERS.items()
-        ],
+        "registers": [{"name": name, **asdict(register)} for name, register in REGISTERS.items()],
         "memories": [
             {
                 "name": kind.name.lower(),
@@ -164,11 +163,10 @@ def listing(config: ArrayConfig) -> dict[str, object]:
             for kind in memories
         ],
         "instructions": [
-            {"name": opcode.name, "opcode": opcode.value, "operands": isa.operand_fields(config, opcode)}
-            for opcode in Opcode
-            if opcode is not Opcode.ILLEGAL
+            {"name": kind.opcode.name, "opcode": kind.opcode.value, "operands": kind.record(config).widths}
+            for kind in INSTRUCTIONS.values()
         ],
-        "channel": isa.channel_fields(config),
+        "channel": Channel.record(config).widths,
     }
 
 

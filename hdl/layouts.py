@@ -1,21 +1,32 @@
-"""Amaranth layouts of the field tables in `golden/isa.py` and `golden/formats.py`."""
-
-from collections.abc import Mapping
+"""Amaranth layouts of the records in `golden/isa.py` and of the words in `golden/formats.py`."""
 
 from amaranth import Shape, signed, unsigned
 from amaranth.lib import data
 
-from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
+from twofold.golden.fields import Field, Record
+from twofold.golden.formats import WeightFormat
+from twofold.golden.isa import Channel, Pass
 
 
-def fields_layout(fields: Mapping[str, int]) -> data.StructLayout:
-    """Layout with the fields of a table, least significant first, signed where `isa.SIGNED_FIELDS` says so."""
-    return data.StructLayout({name: _shape(name, width) for name, width in fields.items()})
+def field_shape(field: Field) -> Shape:
+    """Shape of one field."""
+    return Shape(field.width, field.signed)
 
 
-def _shape(name: str, width: int) -> Shape:
-    return signed(width) if name in isa.SIGNED_FIELDS else unsigned(width)
+def record_layout(record: Record) -> data.StructLayout:
+    """Layout of a record's bits."""
+    return data.StructLayout({name: field_shape(field) for name, field in record.fields.items()})
+
+
+def row_layout(fmt: WeightFormat) -> data.StructLayout:
+    """A row of the decoder's table: the select of each term."""
+    return data.StructLayout(fmt.row_fields)
+
+
+def channels_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """A channel line: the channels that are requantised together."""
+    return data.ArrayLayout(record_layout(Channel.record(config)), config.requant_units)
 
 
 def word_layout(config: ArrayConfig) -> data.StructLayout:
@@ -55,7 +66,7 @@ def tag_layout(config: ArrayConfig) -> data.StructLayout:
             "valid": 1,
             "outside": 1,
             "position": range(config.acc_depth),
-            "shift": isa.pass_fields(config)["shift"],
+            "shift": field_shape(Pass.record(config)["shift"]),
             "first": 1,
             "maximum": 1,
             "bank": 1,

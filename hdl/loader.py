@@ -6,14 +6,16 @@ from amaranth.lib.wiring import In, Out
 
 from twofold.golden import isa
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.golden.isa import STREAM_BITS, Error, Section
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import SECTION_HEADER, STREAM_BITS, Section
+from twofold.golden.registers import Error
+from twofold.hdl.interfaces import LOADING
+from twofold.hdl.layouts import record_layout
 
 
 class Loader(wiring.Component):
     """Takes a beat a cycle while enabled; a line is written in the cycle after its last beat.
 
-    On an error the code stands with `error_valid` for a cycle, and the rest of the frame is dropped.
+    On an error the rest of the frame is dropped.
 
     Parameters
     ----------
@@ -26,14 +28,10 @@ class Loader(wiring.Component):
         Frames as docs/machine.md describes them.
     enable : In(1)
         Take beats.
-    between : Out(1)
-        No frame has begun.
     write : Out({kind, address, data}), write_valid : Out(1)
         A line for a memory.
-    finished : Out(1)
-        A frame ended well in this cycle; `has_program` and `has_input` say what it held.
-    error : Out(8), error_valid : Out(1)
-        A frame failed in this cycle; `touched` says whether it wrote to anything but feature memory.
+    loading : Out(`LOADING`)
+        What becomes of frames.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -46,136 +44,150 @@ class Loader(wiring.Component):
             {
                 "i": In(stream.Signature(data.StructLayout({"data": STREAM_BITS, "last": 1}))),
                 "enable": In(1),
-                "between": Out(1),
                 "write": Out(
                     data.StructLayout(
                         {
-                            "kind": isa.SECTION_FIELDS["kind"],
-                            "address": isa.SECTION_FIELDS["count"],
+                            "kind": SECTION_HEADER["kind"].width,
+                            "address": SECTION_HEADER["count"].width,
                             "data": self.beats * STREAM_BITS,
                         }
                     )
                 ),
                 "write_valid": Out(1),
-                "finished": Out(1),
-                "has_program": Out(1),
-                "has_input": Out(1),
-                "touched": Out(1),
-                "error": Out(8),
-                "error_valid": Out(1),
+                "loading": Out(LOADING),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        beat = self.i.payload.data
-        last = self.i.payload.last
-        taken = Signal()
-        m.d.comb += [self.i.ready.eq(self.enable), taken.eq(self.i.valid & self.enable)]
-
-        header = data.View(fields_layout(isa.SECTION_FIELDS), beat)
-        checksum = Signal(STREAM_BITS)
-        left = Signal(header.count.shape())
-        room = Signal(signed(len(header.count) + 1))
-        index = Signal(bits_for(self.beats))
-        last_index = Signal(bits_for(self.beats))
-        fault = Signal(8)
-
+        frame = _Frame(self)
+        m.d.comb += [self.i.ready.eq(self.enable), frame.taken.eq(self.i.valid & self.enable)]
         m.d.sync += self.write_valid.eq(0)
-        with m.If(taken):
-            m.d.sync += checksum.eq(checksum + beat)
+        with m.If(frame.taken):
+            m.d.sync += frame.checksum.eq(frame.checksum + frame.beat)
         with m.If(self.write_valid):
             m.d.sync += self.write.address.eq(self.write.address + 1)
 
         with m.FSM():
             with m.State("MAGIC"):
-                m.d.comb += self.between.eq(1)
-                with m.If(taken):
-                    m.d.sync += checksum.eq(beat)
-                    with m.If(beat != isa.FRAME_MAGIC):
-                        m.d.comb += fault.eq(Error.MAGIC)
+                m.d.comb += self.loading.between.eq(1)
+                with m.If(frame.taken):
+                    m.d.sync += frame.checksum.eq(frame.beat)
+                    with m.If(frame.beat != isa.FRAME_MAGIC):
+                        m.d.comb += frame.fault.eq(Error.MAGIC)
                     m.next = "BUILD"
-                self._stop_at_fault(m, taken, last, fault)
+                self._stop_at_fault(m, frame)
             with m.State("BUILD"):
-                with m.If(taken):
-                    with m.If(beat != config.build_hash):
-                        m.d.comb += fault.eq(Error.BUILD)
+                with m.If(frame.taken):
+                    with m.If(frame.beat != self.config.build_hash):
+                        m.d.comb += frame.fault.eq(Error.BUILD)
                     m.next = "HEADER"
-                self._stop_at_fault(m, taken, last, fault)
+                self._stop_at_fault(m, frame)
             with m.State("HEADER"):
-                with m.If(taken):
-                    m.d.sync += [self.write.kind.eq(header.kind), left.eq(header.count), index.eq(0)]
-                    m.next = "ADDRESS"
-                    with m.Switch(header.kind):
-                        for kind in self.sections:
-                            with m.Case(kind):
-                                m.d.sync += [
-                                    last_index.eq(isa.line_beats(config, kind) - 1),
-                                    room.eq(isa.line_count(config, kind) - header.count),
-                                ]
-                        with m.Case(Section.END):
-                            m.next = "CHECKSUM"
-                            with m.If(header.count != 0):
-                                m.d.comb += fault.eq(Error.SECTION)
-                        with m.Default():
-                            m.d.comb += fault.eq(Error.SECTION)
-                self._stop_at_fault(m, taken, last, fault)
+                with m.If(frame.taken):
+                    self._header(m, frame)
+                self._stop_at_fault(m, frame)
             with m.State("ADDRESS"):
-                with m.If(taken):
-                    m.d.sync += self.write.address.eq(beat)
-                    with m.If(beat > room):
-                        m.d.comb += fault.eq(Error.RANGE)
-                    with m.Else():
-                        with m.If(self.write.kind == Section.FEATURE):
-                            m.d.sync += self.has_input.eq(1)
-                        with m.Else():
-                            m.d.sync += self.touched.eq(1)
-                        with m.If(self.write.kind == Section.PROGRAM):
-                            m.d.sync += self.has_program.eq(1)
-                    m.next = "LINE"
-                    with m.If(left == 0):
-                        m.next = "HEADER"
-                self._stop_at_fault(m, taken, last, fault)
+                with m.If(frame.taken):
+                    self._address(m, frame)
+                self._stop_at_fault(m, frame)
             with m.State("LINE"):
-                with m.If(taken):
-                    for n in range(self.beats):
-                        with m.If(index == n):
-                            m.d.sync += self.write.data[n * STREAM_BITS : (n + 1) * STREAM_BITS].eq(beat)
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(index == last_index):
-                        m.d.sync += [index.eq(0), left.eq(left - 1), self.write_valid.eq(1)]
-                        with m.If(left == 1):
-                            m.next = "HEADER"
-                self._stop_at_fault(m, taken, last, fault)
+                with m.If(frame.taken):
+                    self._line(m, frame)
+                self._stop_at_fault(m, frame)
             with m.State("CHECKSUM"):
-                with m.If(taken):
-                    m.next = "MAGIC"
-                    with m.If(beat != checksum):
-                        m.d.comb += self._fail(Error.CHECKSUM)
-                    with m.Elif(~last):
-                        m.d.comb += self._fail(Error.TRAILING)
-                    with m.Else():
-                        m.d.comb += self.finished.eq(1)
-                    with m.If(~last):
-                        m.next = "DROP"
+                with m.If(frame.taken):
+                    self._checksum(m, frame)
             with m.State("DROP"):
-                with m.If(taken & last):
+                with m.If(frame.taken & frame.last):
                     m.next = "MAGIC"
         # Not at the next frame's first beat, which can itself be an error.
-        with m.If(self.finished | self.error_valid):
-            m.d.sync += [self.has_program.eq(0), self.has_input.eq(0), self.touched.eq(0)]
+        with m.If(self.loading.finished | self.loading.error_valid):
+            m.d.sync += [self.loading.has_program.eq(0), self.loading.has_input.eq(0), self.loading.touched.eq(0)]
         return m
 
-    def _fail(self, code):
-        return [self.error.eq(code), self.error_valid.eq(1)]
+    def _header(self, m, frame):
+        """First beat of a section's header: its kind and number of lines."""
+        header = frame.header
+        m.d.sync += [self.write.kind.eq(header.kind), frame.left.eq(header.count), frame.index.eq(0)]
+        m.next = "ADDRESS"
+        with m.Switch(header.kind):
+            for kind in self.sections:
+                with m.Case(kind):
+                    m.d.sync += [
+                        frame.last_index.eq(isa.line_beats(self.config, kind) - 1),
+                        frame.room.eq(isa.line_count(self.config, kind) - header.count),
+                    ]
+            with m.Case(Section.END):
+                m.next = "CHECKSUM"
+                with m.If(header.count != 0):
+                    m.d.comb += frame.fault.eq(Error.SECTION)
+            with m.Default():
+                m.d.comb += frame.fault.eq(Error.SECTION)
 
-    def _stop_at_fault(self, m, taken, last, fault):
-        """In every state that is not the frame's last: a fault ends the frame, and so does an early TLAST."""
-        with m.If(taken & (fault != Error.NONE)):
-            m.d.comb += self._fail(fault)
+    def _address(self, m, frame):
+        """Second beat of a section's header: the address of its first line."""
+        m.d.sync += self.write.address.eq(frame.beat)
+        with m.If(frame.beat > frame.room):
+            m.d.comb += frame.fault.eq(Error.RANGE)
+        with m.Else():
+            with m.If(self.write.kind == Section.FEATURE):
+                m.d.sync += self.loading.has_input.eq(1)
+            with m.Else():
+                m.d.sync += self.loading.touched.eq(1)
+            with m.If(self.write.kind == Section.PROGRAM):
+                m.d.sync += self.loading.has_program.eq(1)
+        m.next = "LINE"
+        with m.If(frame.left == 0):
+            m.next = "HEADER"
+
+    def _line(self, m, frame):
+        """A beat of a line, which is written after its last one."""
+        for n in range(self.beats):
+            with m.If(frame.index == n):
+                m.d.sync += self.write.data[n * STREAM_BITS : (n + 1) * STREAM_BITS].eq(frame.beat)
+        m.d.sync += frame.index.eq(frame.index + 1)
+        with m.If(frame.index == frame.last_index):
+            m.d.sync += [frame.index.eq(0), frame.left.eq(frame.left - 1), self.write_valid.eq(1)]
+            with m.If(frame.left == 1):
+                m.next = "HEADER"
+
+    def _checksum(self, m, frame):
+        """The frame's last beat."""
+        m.next = "MAGIC"
+        with m.If(frame.beat != frame.checksum):
+            m.d.comb += self._fail(Error.CHECKSUM)
+        with m.Elif(~frame.last):
+            m.d.comb += self._fail(Error.TRAILING)
+        with m.Else():
+            m.d.comb += self.loading.finished.eq(1)
+        with m.If(~frame.last):
             m.next = "DROP"
-        with m.Elif(taken & last):
+
+    def _fail(self, code):
+        return [self.loading.error.eq(code), self.loading.error_valid.eq(1)]
+
+    def _stop_at_fault(self, m, frame):
+        """In every state that is not the frame's last: a fault ends the frame, and so does an early TLAST."""
+        with m.If(frame.taken & (frame.fault != Error.NONE)):
+            m.d.comb += self._fail(frame.fault)
+            m.next = "DROP"
+        with m.Elif(frame.taken & frame.last):
             m.d.comb += self._fail(Error.TRUNCATED)
-        with m.If(taken & last):
+        with m.If(frame.taken & frame.last):
             m.next = "MAGIC"
+
+
+class _Frame:
+    """The beat that stands, and what is known of the frame that it belongs to."""
+
+    def __init__(self, loader):
+        self.beat, self.last = loader.i.payload.data, loader.i.payload.last
+        self.taken = Signal()
+        self.header = data.View(record_layout(SECTION_HEADER), self.beat)
+        self.checksum = Signal(STREAM_BITS)
+        self.left = Signal(self.header.count.shape())
+        self.room = Signal(signed(len(self.header.count) + 1))
+        self.index = Signal(bits_for(loader.beats))
+        self.last_index = Signal(bits_for(loader.beats))
+        self.fault = Signal(8)

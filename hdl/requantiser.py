@@ -1,12 +1,13 @@
 """From accumulators to activations: bias, multiplication by a few signed digits, one rounding, clip."""
 
 from amaranth import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import Channel
+from twofold.hdl.interfaces import accumulator_port, draining, feature_writes, read_port
+from twofold.hdl.layouts import channels_layout, record_layout
 
 
 class RequantUnit(wiring.Component):
@@ -23,7 +24,7 @@ class RequantUnit(wiring.Component):
     -------
     acc : In(signed(acc_width))
         Accumulator, in accumulator LSBs.
-    channel : In(`isa.channel_fields`)
+    channel : In(`isa.Channel`)
         The output channel's bias, digits and right shift.
     low, high : In(signed(clip_bits))
         Clip bounds; constant while a chunk is drained.
@@ -35,7 +36,7 @@ class RequantUnit(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.channel_layout = fields_layout(isa.channel_fields(config))
+        self.channel_layout = record_layout(Channel.record(config))
         super().__init__(
             {
                 "acc": In(signed(config.acc_width)),
@@ -103,82 +104,43 @@ class Requantiser(wiring.Component):
 
     Members
     -------
-    start : In(1), drain : In(`isa.drain_fields`), bank : In(1), width, height : In
-        Begin to drain that bank; only while `idle`.
-    idle : Out(1)
-        A drain can be taken, and everything written before can be read.
-    read_position : Out, read_data : In(array of signed(acc_width))
-        The accumulator memory; data one cycle after the position.
-    channel_address : Out, channel_data : In(channel line)
-        The channel memory; likewise. Asked one cycle after the accumulators.
-    write_enable : Out(rows), write_address : Out, write_data : Out(array of act_bits)
-        The feature memory; one enable a lane.
+    drain : In(`draining`)
+        Drains are taken here.
+    accumulators : Out(`accumulator_port`)
+        Reads the bank that is drained.
+    channel : Out(`read_port`)
+        Reads channel memory; asked one cycle after the accumulators.
+    write : Out(`feature_writes`)
+        Activations for feature memory.
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.drain_layout = fields_layout(isa.drain_fields(config))
-        self.channel_line = data.ArrayLayout(fields_layout(isa.channel_fields(config)), config.requant_units)
-        window = isa.window_fields(config)
         super().__init__(
             {
-                "start": In(1),
-                "drain": In(self.drain_layout),
-                "bank": In(1),
-                "width": In(window["width"]),
-                "height": In(window["height"]),
-                "idle": Out(1),
-                "read_bank": Out(1),
-                "read_position": Out(range(config.acc_depth)),
-                "read_data": In(data.ArrayLayout(signed(config.acc_width), config.cols)),
-                "channel_address": Out(range(config.channel_depth)),
-                "channel_data": In(self.channel_line),
-                "write_enable": Out(config.rows),
-                "write_address": Out(range(config.feature_depth)),
-                "write_data": Out(data.ArrayLayout(config.act_bits, config.rows)),
+                "drain": In(draining(config)),
+                "accumulators": Out(accumulator_port(config)),
+                "channel": Out(read_port(range(config.channel_depth), channels_layout(config))),
+                "write": Out(feature_writes(config)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        units = config.requant_units
-        drain = Signal(self.drain_layout)
-        width = Signal.like(self.width)
-        column = Signal.like(self.width)
-        row = Signal.like(self.height)
-        group = Signal.like(drain.groups)
-        lane = Signal.like(drain.lane)
-        channel = Signal.like(self.channel_address)
-        position_address = Signal.like(drain.address)
-        address = Signal.like(drain.address)
+        at = _Place(self)
         reading = Signal()
         timer = Signal(range(max(config.array_latency, config.requant_latency) + 1))
-
-        end_of_position = Signal()
-        last = Signal()
         m.d.comb += [
-            end_of_position.eq(group == drain.groups),
-            last.eq(end_of_position & (column == 1) & (row == 1)),
+            at.end_of_position.eq(at.group == at.drain.groups),
+            at.last.eq(at.end_of_position & (at.column == 1) & (at.row == 1)),
         ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.idle.eq(1)
+                m.d.comb += self.drain.idle.eq(1)
                 m.d.sync += timer.eq(config.array_latency - 2)
-                with m.If(self.start):
-                    m.d.sync += [
-                        drain.eq(self.drain),
-                        self.read_bank.eq(self.bank),
-                        self.read_position.eq(0),
-                        channel.eq(self.drain.channels),
-                        width.eq(self.width),
-                        column.eq(self.width),
-                        row.eq(self.height),
-                        group.eq(0),
-                        lane.eq(self.drain.lane),
-                        position_address.eq(self.drain.address),
-                        address.eq(self.drain.address),
-                    ]
+                with m.If(self.drain.start):
+                    self._begin(m, at)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.d.sync += timer.eq(timer - 1)
@@ -187,68 +149,117 @@ class Requantiser(wiring.Component):
             with m.State("READ"):
                 m.d.comb += reading.eq(1)
                 m.d.sync += timer.eq(config.requant_latency - 1)
-                with m.If(end_of_position):
-                    step = Mux(column == 1, drain.row_step, 1)
-                    m.d.sync += [
-                        group.eq(0),
-                        lane.eq(drain.lane),
-                        channel.eq(drain.channels),
-                        self.read_position.eq(self.read_position + 1),
-                        position_address.eq(position_address + step),
-                        address.eq(position_address + step),
-                        column.eq(Mux(column == 1, width, column - 1)),
-                    ]
-                    with m.If(column == 1):
-                        m.d.sync += row.eq(row - 1)
-                with m.Else():
-                    next_lane = Signal.like(lane)
-                    m.d.comb += next_lane.eq(lane + units)
-                    m.d.sync += [
-                        group.eq(group + 1),
-                        lane.eq(next_lane),
-                        channel.eq(channel + 1),
-                    ]
-                    with m.If(next_lane == 0):
-                        m.d.sync += address.eq(address + drain.plane)
-                with m.If(last):
+                self._advance(m, at)
+                with m.If(at.last):
                     m.next = "FLUSH"
             with m.State("FLUSH"):
                 m.d.sync += timer.eq(timer - 1)
                 with m.If(timer == 0):
                     m.next = "IDLE"
+        picked_group = self._writes(m, at, reading)
+        self._units(m, at, picked_group)
+        return m
 
-        # Read data stand one cycle after the read and are registered, since block RAMs are slow; the picked columns
-        # stand one cycle later, with their channel.
-        enable = Signal(config.rows)
-        m.d.comb += enable.eq(Mux(reading, ((1 << units) - 1) << lane, 0))
-        write_enable, write_address, picked_group = enable, address, group
-        for n in range(config.requant_latency - 1):
+    def _begin(self, m, at):
+        """Take the drain that is given."""
+        given = self.drain
+        m.d.sync += [
+            at.drain.eq(given.operands),
+            self.accumulators.bank.eq(given.bank),
+            self.accumulators.position.eq(0),
+            at.channel.eq(given.operands.channels),
+            at.width.eq(given.width),
+            at.column.eq(given.width),
+            at.row.eq(given.height),
+            at.group.eq(0),
+            at.lane.eq(given.operands.lane),
+            at.position_address.eq(given.operands.address),
+            at.address.eq(given.operands.address),
+        ]
+
+    def _advance(self, m, at):
+        """To the next group of columns, or the next position."""
+        drain = at.drain
+        with m.If(at.end_of_position):
+            step = Mux(at.column == 1, drain.row_step, 1)
+            m.d.sync += [
+                at.group.eq(0),
+                at.lane.eq(drain.lane),
+                at.channel.eq(drain.channels),
+                self.accumulators.position.eq(self.accumulators.position + 1),
+                at.position_address.eq(at.position_address + step),
+                at.address.eq(at.position_address + step),
+                at.column.eq(Mux(at.column == 1, at.width, at.column - 1)),
+            ]
+            with m.If(at.column == 1):
+                m.d.sync += at.row.eq(at.row - 1)
+        with m.Else():
+            next_lane = Signal.like(at.lane)
+            m.d.comb += next_lane.eq(at.lane + self.config.requant_units)
+            m.d.sync += [at.group.eq(at.group + 1), at.lane.eq(next_lane), at.channel.eq(at.channel + 1)]
+            with m.If(next_lane == 0):
+                m.d.sync += at.address.eq(at.address + drain.plane)
+
+    def _writes(self, m, at, reading):
+        """Lanes and line travel beside the arithmetic; returns the group whose accumulators stand.
+
+        Read data stand one cycle after the read and are registered, since block RAMs are slow; the picked columns
+        stand one cycle later, with their channel.
+        """
+        enable = Signal(self.config.rows)
+        m.d.comb += enable.eq(Mux(reading, ((1 << self.config.requant_units) - 1) << at.lane, 0))
+        write_enable, write_address, picked_group = enable, at.address, at.group
+        for n in range(self.config.requant_latency - 1):
             write_enable = self._register(m, write_enable, f"enable{n}")
             write_address = self._register(m, write_address, f"address{n}")
             if n < 2:
                 picked_group = self._register(m, picked_group, f"picked_group{n}")
-        m.d.comb += [self.write_enable.eq(write_enable), self.write_address.eq(write_address)]
+        m.d.comb += [self.write.enable.eq(write_enable), self.write.address.eq(write_address)]
+        return picked_group
 
-        groups = config.cols // units
-        channels = Signal(self.channel_line, reset_less=True)
-        line = Signal.like(self.read_data, reset_less=True)
-        m.d.sync += [channels.eq(self.channel_data), line.eq(self.read_data), self.channel_address.eq(channel)]
+    def _units(self, m, at, picked_group):
+        """The arithmetic, a unit for every column of a group."""
+        config, units = self.config, self.config.requant_units
+        channels = Signal(channels_layout(config), reset_less=True)
+        line = Signal.like(self.accumulators.line, reset_less=True)
+        m.d.sync += [
+            channels.eq(self.channel.line),
+            line.eq(self.accumulators.line),
+            self.channel.address.eq(at.channel),
+        ]
         for unit in range(units):
-            columns = Array(line[g * units + unit] for g in range(groups))
+            columns = Array(line[g * units + unit] for g in range(config.cols // units))
             acc = Signal(signed(config.acc_width), name=f"acc{unit}", reset_less=True)
             m.d.sync += acc.eq(columns[picked_group])
             m.submodules[f"unit{unit}"] = requant = RequantUnit(config)
             m.d.comb += [
                 requant.acc.eq(acc),
                 requant.channel.eq(channels[unit]),
-                requant.low.eq(drain.low),
-                requant.high.eq(drain.high),
+                requant.low.eq(at.drain.low),
+                requant.high.eq(at.drain.high),
             ]
-            for lane_index in range(unit, config.rows, units):
-                m.d.comb += self.write_data[lane_index].eq(requant.activation)
-        return m
+            for lane in range(unit, config.rows, units):
+                m.d.comb += self.write.data[lane].eq(requant.activation)
 
     def _register(self, m, value, name):
         register = Signal(len(value), name=name)
         m.d.sync += register.eq(value)
         return register
+
+
+class _Place:
+    """Where a drain stands: what is read in a cycle, and the lane and line that it goes to."""
+
+    def __init__(self, requantiser):
+        given = requantiser.drain
+        self.drain = Signal(given.operands.shape())
+        self.width = Signal.like(given.width)
+        self.column = Signal.like(given.width)
+        self.row = Signal.like(given.height)
+        self.group = Signal.like(self.drain.groups)
+        self.lane = Signal.like(self.drain.lane)
+        self.channel = Signal.like(requantiser.channel.address)
+        self.position_address = Signal.like(self.drain.address)
+        self.address = Signal.like(self.drain.address)
+        self.end_of_position = Signal()
+        self.last = Signal()

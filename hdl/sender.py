@@ -4,10 +4,10 @@ from amaranth import Array, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from twofold.golden import isa
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.golden.isa import STREAM_BITS, Opcode, Section
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import STREAM_BITS, Output, Section, line_beats
+from twofold.hdl.interfaces import read_port
+from twofold.hdl.layouts import record_layout
 
 
 class Sender(wiring.Component):
@@ -20,32 +20,31 @@ class Sender(wiring.Component):
 
     Members
     -------
-    send : In(stream of `isa.output_fields`)
+    send : In(stream of `isa.Output`)
         First line and number of lines minus one; taken only while nothing is being sent.
     sent : Out(1)
         The frame's last beat is taken in this cycle.
-    address : Out, line : In
-        The feature memory; data one cycle after the address.
+    feature : Out(`read_port`)
+        Reads feature memory.
     o : Out(stream of {data, last})
         The frame.
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.operands = fields_layout(isa.operand_fields(config, Opcode.OUTPUT))
+        self.operands = record_layout(Output.record(config))
         super().__init__(
             {
                 "send": In(stream.Signature(self.operands)),
                 "sent": Out(1),
-                "address": Out(range(config.feature_depth)),
-                "line": In(config.feature_bits),
+                "feature": Out(read_port(range(config.feature_depth), config.feature_bits)),
                 "o": Out(stream.Signature(data.StructLayout({"data": STREAM_BITS, "last": 1}))),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        beats = isa.line_beats(self.config, Section.FEATURE)
+        beats = line_beats(self.config, Section.FEATURE)
         left = Signal.like(self.send.payload.count)
         line = Signal(beats * STREAM_BITS)
         beat = Signal(bits_for(beats))
@@ -59,19 +58,19 @@ class Sender(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.send.ready.eq(1)
                 with m.If(self.send.valid):
-                    m.d.sync += [self.address.eq(self.send.payload.address), left.eq(self.send.payload.count)]
+                    m.d.sync += [self.feature.address.eq(self.send.payload.address), left.eq(self.send.payload.count)]
                     m.next = "READ"
             with m.State("READ"):
                 m.next = "TAKE"
             with m.State("TAKE"):
-                m.d.sync += [line.eq(self.line), beat.eq(0)]
+                m.d.sync += [line.eq(self.feature.line), beat.eq(0)]
                 m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += beat.eq(beat + 1)
                     with m.If(last_beat):
-                        m.d.sync += [self.address.eq(self.address + 1), left.eq(left - 1)]
+                        m.d.sync += [self.feature.address.eq(self.feature.address + 1), left.eq(left - 1)]
                         m.next = "READ"
                         with m.If(left == 0):
                             m.d.comb += self.sent.eq(1)

@@ -1,8 +1,10 @@
 """The whole machine: memories, loader, sequencer, compute path, requantiser, sender and registers."""
 
+from typing import NamedTuple
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out, connect
 
 from twofold.golden import isa
@@ -11,6 +13,7 @@ from twofold.golden.isa import STREAM_BITS, Section
 from twofold.hdl.compute import Compute
 from twofold.hdl.control import AXI_LITE, Control
 from twofold.hdl.decoder import Decoder
+from twofold.hdl.interfaces import read_port
 from twofold.hdl.layouts import activations_layout
 from twofold.hdl.loader import Loader
 from twofold.hdl.requantiser import Requantiser
@@ -28,6 +31,26 @@ PORTS = {
     "m_axis_tready": In(1),
     "m_axis_tlast": Out(1),
 } | {f"s_axil_{name}": member for name, member in AXI_LITE.members.items()}
+
+
+class Parts(NamedTuple):
+    """The machine's components, by their names in it."""
+
+    control: Control
+    loader: Loader
+    sequencer: Sequencer
+    decoder: Decoder
+    compute: Compute
+    requantiser: Requantiser
+    sender: Sender
+
+
+class _Reader:
+    """A memory's read port, as `hdl.interfaces.read_port` names its signals."""
+
+    def __init__(self, port: ReadPort):
+        self.address, self.line = port.addr, port.data
+        self.signature = read_port(port.addr.shape(), port.signature.shape).flip()
 
 
 class Twofold(wiring.Component):
@@ -52,59 +75,48 @@ class Twofold(wiring.Component):
         self.config = config
         super().__init__(PORTS)
 
+    def parts(self) -> Parts:
+        """New components for the machine."""
+        config = self.config
+        return Parts(
+            control=Control(config),
+            loader=Loader(config),
+            sequencer=Sequencer(config),
+            decoder=Decoder(config),
+            compute=Compute(config),
+            requantiser=Requantiser(config),
+            sender=Sender(config),
+        )
+
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        m.submodules.control = control = Control(config)
-        m.submodules.loader = loader = Loader(config)
-        m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.decoder = decoder = Decoder(config)
-        m.submodules.compute = compute = Compute(config)
-        m.submodules.requantiser = requantiser = Requantiser(config)
-        m.submodules.sender = sender = Sender(config)
+        parts = self.parts()
+        for name, part in parts._asdict().items():
+            m.submodules[name] = part
+        control, loader, sequencer, decoder, compute, requantiser, sender = parts
         self._ports(m, control, loader, sender)
-
+        connect(m, loader.loading, control.loading)
+        connect(m, sequencer.inference, control.inference)
+        connect(m, sequencer.start, compute.start)
+        connect(m, sequencer.drain, requantiser.drain)
+        connect(m, sequencer.send, sender.send)
+        connect(m, requantiser.accumulators, compute.accumulators)
         m.d.comb += [
-            loader.enable.eq(~sequencer.busy & ~control.run),
-            control.between.eq(loader.between),
-            control.finished.eq(loader.finished),
-            control.has_program.eq(loader.has_program),
-            control.has_input.eq(loader.has_input),
-            control.touched.eq(loader.touched),
-            control.error.eq(loader.error),
-            control.error_valid.eq(loader.error_valid),
-            control.busy.eq(sequencer.busy),
-            control.complete.eq(sequencer.complete),
-            control.failed.eq(sequencer.failed),
-            control.cycles.eq(sequencer.cycles),
-            control.passes.eq(sequencer.passes),
-            sequencer.run.eq(control.run),
-            sequencer.drain_idle.eq(requantiser.idle),
+            loader.enable.eq(~sequencer.inference.busy & ~control.inference.run),
             sequencer.sent.eq(sender.sent),
-            requantiser.start.eq(sequencer.drain_start),
-            requantiser.drain.eq(sequencer.drain),
-            requantiser.bank.eq(sequencer.drain_bank),
-            requantiser.width.eq(sequencer.width),
-            requantiser.height.eq(sequencer.height),
-            requantiser.read_data.eq(compute.read_data),
-            compute.read_bank.eq(requantiser.read_bank),
-            compute.read_position.eq(requantiser.read_position),
             compute.load.eq(sequencer.load),
             compute.words.eq(decoder.words),
             decoder.set.eq(sequencer.set),
         ]
-        connect(m, sequencer.start, compute.start)
-        connect(m, sequencer.send, sender.send)
 
         self._feature_memory(m, loader, compute, requantiser, sender)
-        program = self._memory(m, loader, Section.PROGRAM, sequencer.program_address)
-        weights = self._memory(m, loader, Section.WEIGHT, sequencer.weight_address)
-        channels = self._memory(m, loader, Section.CHANNEL, requantiser.channel_address)
-        column = Signal(len(weights))
-        m.d.sync += column.eq(weights)
+        connect(m, sequencer.program, self._memory(m, loader, Section.PROGRAM))
+        connect(m, requantiser.channel, self._memory(m, loader, Section.CHANNEL))
+        weights = self._memory(m, loader, Section.WEIGHT)
+        column = Signal(len(weights.line))
+        m.d.sync += column.eq(weights.line)
         m.d.comb += [
-            sequencer.program_data.eq(program),
-            requantiser.channel_data.eq(channels),
+            weights.address.eq(sequencer.weight_address),
             decoder.codes.eq(column),
             decoder.table.valid.eq(loader.write_valid & (loader.write.kind == Section.POINTS)),
             decoder.table.payload.line.eq(loader.write.address),
@@ -127,22 +139,19 @@ class Twofold(wiring.Component):
             outside, inside = getattr(self, f"s_axil_{name}"), getattr(control.axi, name)
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
 
-    def _memory(self, m, loader, section, address):
-        """A memory that the loader writes; returns the line at `address`, one cycle later."""
-        name = section.name.lower()
+    def _memory(self, m, loader, section):
+        """A memory that the loader writes, for who reads it."""
         bits = isa.line_bits(self.config, section)
-        m.submodules[f"{name}_memory"] = memory = Memory(
+        m.submodules[f"{section.name.lower()}_memory"] = memory = Memory(
             shape=bits, depth=isa.line_count(self.config, section), init=[]
         )
         write = memory.write_port()
-        read = memory.read_port()
         m.d.comb += [
             write.addr.eq(loader.write.address),
             write.data.eq(loader.write.data),
             write.en.eq(loader.write_valid & (loader.write.kind == section)),
-            read.addr.eq(address),
         ]
-        return read.data
+        return _Reader(memory.read_port())
 
     def _feature_memory(self, m, loader, compute, requantiser, sender):
         config = self.config
@@ -155,10 +164,10 @@ class Twofold(wiring.Component):
         line = data.View(activations_layout(config), loader.write.data[: config.feature_bits])
         m.d.comb += [
             input_valid.eq(loader.write_valid & (loader.write.kind == Section.FEATURE)),
-            read.addr.eq(Mux(sender.send.ready, compute.feature_address, sender.address)),
-            compute.feature_data.eq(read.data),
-            sender.line.eq(read.data),
-            write.addr.eq(Mux(input_valid, loader.write.address, requantiser.write_address)),
-            write.data.eq(Mux(input_valid, line.as_value(), requantiser.write_data.as_value())),
-            write.en.eq(Mux(input_valid, ~0, requantiser.write_enable)),
+            read.addr.eq(Mux(sender.send.ready, compute.feature.address, sender.feature.address)),
+            compute.feature.line.eq(read.data),
+            sender.feature.line.eq(read.data),
+            write.addr.eq(Mux(input_valid, loader.write.address, requantiser.write.address)),
+            write.data.eq(Mux(input_valid, line.as_value(), requantiser.write.data.as_value())),
+            write.en.eq(Mux(input_valid, ~0, requantiser.write.enable)),
         ]

@@ -4,9 +4,9 @@ from amaranth import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
-from twofold.hdl.layouts import fields_layout
+from twofold.golden.isa import Pass, Window
+from twofold.hdl.layouts import field_shape, record_layout
 
 
 class WindowGenerator(wiring.Component):
@@ -23,7 +23,7 @@ class WindowGenerator(wiring.Component):
     Members
     -------
     start : In(stream of {window, address, x, y})
-        Geometry (`isa.window_fields`) and the first position's feature line and input coordinates.
+        Geometry (`isa.Window`) and the first position's feature line and input coordinates.
     valid : Out(1)
         A position stands.
     first : Out(1)
@@ -38,8 +38,8 @@ class WindowGenerator(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.window = fields_layout(isa.window_fields(config))
-        address = isa.pass_fields(config)["address"]
+        self.window = record_layout(Window.record(config))
+        taken = {name: field_shape(field) for name, field in Pass.record(config).fields.items()}
         super().__init__(
             {
                 "start": In(
@@ -47,16 +47,16 @@ class WindowGenerator(wiring.Component):
                         data.StructLayout(
                             {
                                 "window": self.window,
-                                "address": address,
-                                "x": signed(config.coord_bits),
-                                "y": signed(config.coord_bits),
+                                "address": taken["address"],
+                                "x": taken["x"],
+                                "y": taken["y"],
                             }
                         )
                     )
                 ),
                 "valid": Out(1),
                 "first": Out(1),
-                "address": Out(address),
+                "address": Out(taken["address"]),
                 "outside": Out(1),
                 "position": Out(range(config.acc_depth)),
             }

@@ -2,7 +2,7 @@
 
 from twofold.golden.catalog import log_points
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Section, channel_fields, line_count, window_fields
+from twofold.golden.isa import Section, Window, line_count
 from twofold.golden.network import Layer, Network, Tensor
 from twofold.golden.rounding import csd
 from twofold.mapper.bounds import accumulator_bits
@@ -79,7 +79,7 @@ def _check_tensor(config: ArrayConfig, where: str, tensor: Tensor) -> None:
 
 
 def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: str) -> None:
-    step = (1 << window_fields(config)["step_x"]) - 1
+    step = Window.record(config)["step_x"].high
     for branch in layer.branches:
         size = network.tensors[branch.source].shape[1:]
         padded = max(side + 2 * pad for side, pad in zip(size, branch.padding, strict=True))
@@ -94,9 +94,8 @@ def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: 
 
 
 def _check_requantisation(config: ArrayConfig, layer: Layer, where: str) -> None:
-    most = min(config.scaled_bits, (1 << channel_fields(config)["right"]) - 1)
-    if int(layer.right.max()) > most:
-        raise FitError(f"{where}: right shift must be at most {most}, not {int(layer.right.max())!r}")
+    if int(layer.right.max()) > config.scaled_bits:
+        raise FitError(f"{where}: right shift must be at most {config.scaled_bits}, not {int(layer.right.max())!r}")
     for value in layer.multiplier.tolist():
         digits = csd(value)
         if len(digits) > config.digits:

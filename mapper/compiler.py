@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
-from twofold.golden.isa import Opcode, Section, channel_fields, encode, pack
+from twofold.golden.isa import Channel, Digit, End, Instruction, Output, Pass, Section, encode_channels, point_record
 from twofold.golden.network import INPUT, Layer, Network
 from twofold.golden.rounding import csd
 from twofold.golden.timing import Clock, cycles, spent
@@ -12,7 +12,7 @@ from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.checks import check_memory, check_network, used_points
 from twofold.mapper.chunks import choices
 from twofold.mapper.memory import allocate, feature_lines
-from twofold.mapper.schedule import Instruction, Layout, Scheduler, State, needs_clear, zero_block
+from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
 from twofold.mapper.tiles import OutputTile, output_tiles
 
 
@@ -70,7 +70,7 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
             for one in tile.passes:
                 weight.add(one.block)
             if needs_clear(tile):
-                weight.add(zero_block(config))
+                weight.add(negative_block(config))
         channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
         mapped.append(_Mapped(layer, tiles, channels))
     layout = Layout(config, allocate(config, network), weight.blocks, sets)
@@ -95,26 +95,21 @@ def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tupl
         points = network.point_sets[name]
         sets[name] = numbers.setdefault(points.levels, len(numbers))
         if config.pe == "subset" and len(lines) == sets[name] * config.fmt.point_count:
-            names = config.fmt.row_fields
-            lines += [pack(names, dict(zip(names, row, strict=True))) for row in points.rows]
+            record = point_record(config)
+            lines += [record.pack(dict(zip(record.fields, row, strict=True))) for row in points.rows]
     return sets, tuple(lines)
 
 
 def _channel_block(config: ArrayConfig, layer: Layer, tile: OutputTile) -> tuple[int, ...]:
     """Channel lines of an output tile: `requant_units` channels a line, the last one padded with zeros."""
-    fields = channel_fields(config)
-    width, half = sum(fields.values()), 1 << (config.acc_width - 1)
-    lines = [0] * -(-tile.columns // config.requant_units)
+    half, units = 1 << (config.acc_width - 1), config.requant_units
+    channels = []
     for column in range(tile.columns):
         number = tile.start + column
         bias = int(layer.bias[number]) + int(tile.correction[column])
-        values = dict.fromkeys(fields, 0)
-        values |= {"bias": (bias + half) % (2 * half) - half, "right": int(layer.right[number])}
-        for n, (sign, shift) in enumerate(csd(int(layer.multiplier[number]))):
-            values |= {f"shift{n}": shift, f"minus{n}": int(sign < 0), f"on{n}": 1}
-        group, unit = divmod(column, config.requant_units)
-        lines[group] |= pack(fields, values) << (unit * width)
-    return tuple(lines)
+        digits = tuple(Digit(shift, int(sign < 0), on=1) for sign, shift in csd(int(layer.multiplier[number])))
+        channels.append(Channel((bias + half) % (2 * half) - half, digits, int(layer.right[number])))
+    return tuple(encode_channels(config, channels[n : n + units]) for n in range(0, tile.columns, units))
 
 
 def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Scheduler]:
@@ -160,7 +155,7 @@ def _image(
                 kind=part.layer.kind,
                 first=first,
                 last=len(program) - 1,
-                passes=sum(opcode is Opcode.PASS for opcode, _ in part.program),
+                passes=sum(isinstance(one, Pass) for one in part.program),
                 cycles=cycles(part.steps),
                 spent=spent(part.steps),
                 macs=useful_macs(part.layer),
@@ -170,21 +165,18 @@ def _image(
         )
     output = tensors[network.output.name]
     clock = plan[-1].state.clock
-    tail: list[Instruction] = [
-        (Opcode.OUTPUT, {"address": output.address, "count": output.lines(config) - 1}),
-        (Opcode.END, {}),
-    ]
+    tail: list[Instruction] = [Output(address=output.address, count=output.lines(config) - 1), End()]
     return Image(
         config=config,
         network=network.name,
-        program=tuple(encode(config, opcode, **operands) for opcode, operands in program + tail),
+        program=tuple(instruction.encode(config) for instruction in program + tail),
         weight=weight,
         channel=channel,
         points=points,
         layers=tuple(layers),
         input=tensors[INPUT],
         output=output,
-        cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(*one) for one in tail]),
+        cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(one) for one in tail]),
     )
 
 

@@ -6,7 +6,7 @@ from itertools import product
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image
-from twofold.golden.isa import Opcode, Section, decode, line_bits, line_count
+from twofold.golden.isa import Section, Window, decode, line_bits, line_count
 from twofold.golden.network import Network
 from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.compiler import compile_network
@@ -125,9 +125,5 @@ def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfi
 
 def positions(image: Image) -> int:
     """Positions of an accumulator bank that the program uses: those of its largest chunk."""
-    windows = [operands for opcode, operands in _program(image) if opcode is Opcode.WINDOW]
-    return max((window["height"] * window["width"] for window in windows), default=1)
-
-
-def _program(image: Image) -> list[tuple[Opcode, dict[str, int]]]:
-    return [decode(image.config, line) for line in image.program]
+    program = [decode(image.config, line) for line in image.program]
+    return max((window.height * window.width for window in program if isinstance(window, Window)), default=1)

@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Opcode, pass_fields
+from twofold.golden.isa import Drain, Instruction, Pass, Window
 from twofold.golden.network import Layer
 from twofold.golden.timing import Clock, Step
 from twofold.mapper.chunks import Chunk
 from twofold.mapper.tiles import Geometry, OutputTile, TilePass, reached
-
-Instruction = tuple[Opcode, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -53,18 +51,18 @@ class State:
     clock
         The time.
     window
-        Operands of the last WINDOW.
-    unread
+        The last WINDOW.
+    writing
         Feature lines that the last DRAIN may still be writing; None once a pass has waited for it.
     """
 
     clock: Clock
-    window: dict[str, int] | None = None
-    unread: NDArray[np.int64] | None = None
+    window: Window | None = None
+    writing: NDArray[np.int64] | None = None
 
     def copy(self) -> "State":
         """One that can go its own way."""
-        return State(copy(self.clock), self.window, self.unread)
+        return State(copy(self.clock), self.window, self.writing)
 
 
 @dataclass
@@ -99,9 +97,9 @@ class Scheduler:
                 self._drain(chunk, tile, channel)
         return self
 
-    def _emit(self, opcode: Opcode, operands: dict[str, int]) -> None:
-        self.program.append((opcode, operands))
-        self.steps.append(self.state.clock.step(opcode, operands))
+    def _emit(self, instruction: Instruction) -> None:
+        self.program.append(instruction)
+        self.steps.append(self.state.clock.step(instruction))
 
     def _tile(self, chunk: Chunk, tile: OutputTile) -> None:
         """All passes of an output tile, each column's first marked.
@@ -123,26 +121,26 @@ class Scheduler:
         if started != every:
             self._clear(chunk, every & ~started)
 
-    def _window(self, chunk: Chunk, geometry: Geometry) -> dict[str, int]:
+    def _window(self, chunk: Chunk, geometry: Geometry) -> Window:
         step_y, step_x = geometry.stride
-        return {
-            "width": chunk.width,
-            "height": chunk.height,
-            "in_width": geometry.width,
-            "in_height": geometry.height,
-            "step_x": step_x,
-            "step_y": step_y,
-            "row_step": self._line(step_y * geometry.width),
-        }
+        return Window(
+            width=chunk.width,
+            height=chunk.height,
+            in_width=geometry.width,
+            in_height=geometry.height,
+            step_x=step_x,
+            step_y=step_y,
+            row_step=self._line(step_y * geometry.width),
+        )
 
     def _line(self, number: int) -> int:
         """A feature line number or distance, modulo the address width."""
-        return number & ((1 << pass_fields(self.layout.config)["address"]) - 1)
+        return number & Pass.record(self.layout.config)["address"].high
 
     def _use_window(self, chunk: Chunk, geometry: Geometry) -> None:
         window = self._window(chunk, geometry)
         if window != self.state.window:
-            self._emit(Opcode.WINDOW, window)
+            self._emit(window)
             self.state.window = window
 
     def _pass(self, chunk: Chunk, one: TilePass, col_mask: int, *, first: bool) -> None:
@@ -152,45 +150,44 @@ class Scheduler:
         plane = self.layout.places[geometry.source] + one.group * geometry.height * geometry.width
         wait = self._must_wait(chunk, geometry, plane, y, x)
         self._use_window(chunk, geometry)
-        operands = {
-            "address": self._line(plane + y * geometry.width + x),
-            "x": x,
-            "y": y,
-            "weights": self.layout.blocks[one.block],
-            "columns": len(one.block) - 1,
-            "set": self.layout.sets[one.point_set],
-            "shift": one.shift,
-            "signed": int(one.signed),
-            "first": int(first),
-            "maximum": int(one.maximum),
-            "wait": int(wait),
-            "row_mask": one.row_mask,
-            "col_mask": col_mask,
-        }
-        self._emit(Opcode.PASS, operands)
+        self._emit(
+            Pass(
+                address=self._line(plane + y * geometry.width + x),
+                x=x,
+                y=y,
+                weights=self.layout.blocks[one.block],
+                columns=len(one.block) - 1,
+                set=self.layout.sets[one.point_set],
+                shift=one.shift,
+                signed=int(one.signed),
+                first=int(first),
+                maximum=int(one.maximum),
+                wait=int(wait),
+                row_mask=one.row_mask,
+                col_mask=col_mask,
+            )
+        )
         if wait:
-            self.state.unread = None
+            self.state.writing = None
 
     def _must_wait(self, chunk: Chunk, geometry: Geometry, plane: int, y: int, x: int) -> bool:
         """Whether the pass reads a line that the last DRAIN may not have written yet."""
-        unread = self.state.unread
-        if unread is None or unread[-1] < plane or plane + geometry.height * geometry.width <= unread[0]:
+        writing = self.state.writing
+        if writing is None or writing[-1] < plane or plane + geometry.height * geometry.width <= writing[0]:
             return False
         rows = y + np.arange(chunk.height) * geometry.stride[0]
         columns = x + np.arange(chunk.width) * geometry.stride[1]
         rows = rows[(rows >= 0) & (rows < geometry.height)]
         columns = columns[(columns >= 0) & (columns < geometry.width)]
-        return bool(np.isin(plane + rows[:, None] * geometry.width + columns, unread).any())
+        return bool(np.isin(plane + rows[:, None] * geometry.width + columns, writing).any())
 
     def _clear(self, chunk: Chunk, col_mask: int) -> None:
         """A pass without activations, for columns that no weight reaches."""
         window = self.state.window
-        if window is None or (window["height"], window["width"]) != (chunk.height, chunk.width):
+        if window is None or (window.height, window.width) != (chunk.height, chunk.width):
             self._use_window(chunk, Geometry("", 1, 1, (1, 1), (0, 0), (1, 1)))
-        operands = dict.fromkeys(pass_fields(self.layout.config), 0)
-        operands |= {"columns": col_mask.bit_length() - 1, "first": 1, "col_mask": col_mask}
-        operands["weights"] = self.layout.blocks[zero_block(self.layout.config)]
-        self._emit(Opcode.PASS, operands)
+        weights = self.layout.blocks[negative_block(self.layout.config)]
+        self._emit(Pass.zero(weights=weights, columns=col_mask.bit_length() - 1, first=1, col_mask=col_mask))
 
     def _drain(self, chunk: Chunk, tile: OutputTile, channel: int) -> None:
         config = self.layout.config
@@ -198,23 +195,24 @@ class Scheduler:
         plane = height * width
         start = self.layout.places[self.layer.name] + chunk.y * width + chunk.x
         address = start + tile.start // config.rows * plane
-        operands = {
-            "address": address,
-            "row_step": self._line(width - chunk.width + 1),
-            "plane": self._line(plane),
-            "lane": tile.start % config.rows,
-            "groups": -(-tile.columns // config.requant_units) - 1,
-            "channels": channel,
-            "low": self.layer.low,
-            "high": self.layer.high,
-        }
-        self._emit(Opcode.DRAIN, operands)
+        self._emit(
+            Drain(
+                address=address,
+                row_step=self._line(width - chunk.width + 1),
+                plane=self._line(plane),
+                lane=tile.start % config.rows,
+                groups=-(-tile.columns // config.requant_units) - 1,
+                channels=channel,
+                low=self.layer.low,
+                high=self.layer.high,
+            )
+        )
         planes = np.arange((tile.start % config.rows + tile.columns - 1) // config.rows + 1) * plane
         lines = address + np.arange(chunk.height)[:, None] * width + np.arange(chunk.width)
-        self.state.unread = (planes[:, None] + lines.reshape(-1)).reshape(-1)
+        self.state.writing = (planes[:, None] + lines.reshape(-1)).reshape(-1)
 
 
-def zero_block(config: ArrayConfig) -> tuple[int, ...]:
+def negative_block(config: ArrayConfig) -> tuple[int, ...]:
     """Weight lines of negative codes: without activations their sums are `idle_sum`, whatever the point set is."""
     fmt = config.fmt
     return (sum(fmt.point_count << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols

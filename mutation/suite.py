@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from twofold.golden import isa, layers
+from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame
 from twofold.golden.image import input_frame, read_output
-from twofold.golden.isa import Error, Opcode, Section, encode
-from twofold.golden.machine import Machine, MachineError, infer
+from twofold.golden.isa import Section, Window, line_bits, line_count
+from twofold.golden.machine import Machine, StoppedError, infer
 from twofold.golden.random_network import random_inputs, random_network
+from twofold.golden.registers import Error
 from twofold.mapper.compiler import compile_network
 from twofold.sim.damage import damaged
-from twofold.sim.fast import HostScript, run
-from twofold.sim.fast import MachineError as HostError
+from twofold.sim.fast import HostScript, SimulationError, run
 from twofold.sim.inference import Inference
 from twofold.sim.random_program import random_frame
 
@@ -57,7 +57,7 @@ class HostTest:
         try:
             got = run(program, self.script, pause=self.pause, seed=self.seed, limit=self.limit, plusargs=plusargs)
             return tuple(map(_outcome, got)) == self.expected
-        except (HostError, ValueError, IndexError):
+        except (SimulationError, ValueError, IndexError):
             # A register that does not answer, an unknown error code, frames that never end: found, too.
             return False
 
@@ -84,7 +84,7 @@ class _Script:
         self.script.run()
         try:
             ran = self.machine.run()
-        except MachineError as error:
+        except StoppedError as error:
             self.expected.append((error.code, ()))
         else:
             self.expected.append((Error.NONE, ran.frames, ran.cycles, ran.passes))
@@ -153,10 +153,10 @@ def _frames(config: ArrayConfig, seed: int, count: int, *, pause: int) -> HostTe
     script.run()
     good = random_frame(config, seed, chunks=1)
     last = Section.POINTS if config.pe == "subset" else Section.PROGRAM
-    illegal = [encode(config, Opcode.WINDOW, **dict.fromkeys(isa.window_fields(config), 1))]
+    illegal = [Window(**dict.fromkeys(Window.record(config).fields, 1)).encode(config)]
     for number in range(count):
         kind = numbers.choice((Section.FEATURE, Section.WEIGHT, Section.CHANNEL, last))
-        depth, bits = isa.line_count(config, kind), isa.line_bits(config, kind)
+        depth, bits = line_count(config, kind), line_bits(config, kind)
         address = numbers.choice((0, depth - 2, depth - 1, numbers.randrange(depth)))
         beats = frame(config, [(kind, address, [numbers.getrandbits(bits) for _ in range(min(2, depth - address))])])
         script.send(damaged(beats, numbers, resealed=0.7))

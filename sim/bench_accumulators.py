@@ -4,8 +4,9 @@ import random
 
 import cocotb
 
-from twofold.golden import isa
 from twofold.golden.config import bits_for
+from twofold.golden.fields import Record
+from twofold.golden.isa import Pass
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, join, split, struct
@@ -13,16 +14,18 @@ from twofold.sim.component import Driver, join, split, struct
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-TAG = {
-    "valid": 1,
-    "outside": 1,
-    "position": bits_for(CONFIG.acc_depth),
-    "shift": isa.pass_fields(CONFIG)["shift"],
-    "first": 1,
-    "maximum": 1,
-    "bank": 1,
-    "col_mask": CONFIG.cols,
-}
+TAG = Record.unsigned(
+    {
+        "valid": 1,
+        "outside": 1,
+        "position": bits_for(CONFIG.acc_depth),
+        "shift": Pass.record(CONFIG)["shift"].width,
+        "first": 1,
+        "maximum": 1,
+        "bank": 1,
+        "col_mask": CONFIG.cols,
+    }
+)
 LEAST = -(1 << (CONFIG.acc_width - 1))
 
 
@@ -36,7 +39,7 @@ async def every_operation_is_exact(dut):
     """A position comes again no sooner than `min_pass` cycles later; at that distance it must be right."""
     numbers = random.Random(SEED)
     acc = Driver(dut)
-    await acc.start("tag", "sums", "read_bank", "read_position")
+    await acc.start("tag", "sums", "read__bank", "read__position")
     depth = min(CONFIG.acc_depth, 16)
     state = {(bank, position): [0] * CONFIG.cols for bank in range(2) for position in range(depth)}
     # Every accumulator once from the start, then whatever comes; the last positions used are left alone.
@@ -79,7 +82,7 @@ async def every_operation_is_exact(dut):
     await acc.step(CONFIG.min_pass)
     got = {}
     for bank, position in order:
-        acc.set(read_bank=bank, read_position=position)
+        acc.set(read__bank=bank, read__position=position)
         await acc.step()
-        got[bank, position] = split(acc.get("read_data"), CONFIG.acc_width, CONFIG.cols)
+        got[bank, position] = split(acc.get("read__line"), CONFIG.acc_width, CONFIG.cols)
     equal([*got.items()], [*state.items()], "Bank, position and accumulators")

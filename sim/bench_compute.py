@@ -4,7 +4,8 @@ import random
 
 import cocotb
 
-from twofold.golden import isa
+from twofold.golden.fields import Field, Record
+from twofold.golden.isa import Pass, Window
 from twofold.sim import settings
 from twofold.sim.bench_accumulators import wrap
 from twofold.sim.bench_window import draw as draw_window
@@ -15,8 +16,13 @@ from twofold.sim.component import Driver, all_words, join, product, split, struc
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-WINDOW, PASS = isa.window_fields(CONFIG), isa.pass_fields(CONFIG)
-START = {**{f"window_{k}": v for k, v in WINDOW.items()}, **{f"pass_{k}": v for k, v in PASS.items()}, "bank": 1}
+START = Record(
+    {
+        **{f"window_{name}": field for name, field in Window.record(CONFIG).fields.items()},
+        **{f"pass_{name}": field for name, field in Pass.record(CONFIG).fields.items()},
+        "bank": Field(1),
+    }
+)
 
 
 class ComputePath:
@@ -28,9 +34,9 @@ class ComputePath:
     async def step(self) -> None:
         """One cycle; the memory answers in the next."""
         await self.driver.settle()
-        address = self.driver.get("feature_address") % len(self.memory)
+        address = self.driver.get("feature__address") % len(self.memory)
         await self.driver.step()
-        self.driver.set(feature_data=join(self.memory[address], CONFIG.act_bits), load=0, start__valid=0)
+        self.driver.set(feature__line=join(self.memory[address], CONFIG.act_bits), load=0, start__valid=0)
 
     async def load(self, tile: list[list[tuple[int, int, int]]]) -> None:
         """Loads a tile, column by column, as soon after a pass as the sequencer can."""
@@ -70,7 +76,13 @@ async def passes_add_up(dut):
     memory = [[numbers.getrandbits(CONFIG.act_bits) for _ in range(CONFIG.rows)] for _ in range(CONFIG.feature_depth)]
     path = ComputePath(dut, memory)
     await path.driver.start(
-        "start__valid", "start__payload", "load", "words", "feature_data", "read_bank", "read_position"
+        "start__valid",
+        "start__payload",
+        "load",
+        "words",
+        "feature__line",
+        "accumulators__bank",
+        "accumulators__position",
     )
     least = -(1 << (CONFIG.acc_width - 1))
     for bank in (0, 1, 0):
@@ -79,7 +91,7 @@ async def passes_add_up(dut):
         state = [[0] * CONFIG.cols for _ in range(count)]
         for number in range(4):
             tile = [numbers.choices(all_words(CONFIG), k=CONFIG.rows) for _ in range(CONFIG.cols)]
-            moved = geometry | {"address": numbers.randrange(1 << PASS["address"]), "x": numbers.randint(-9, 9)}
+            moved = geometry | {"address": numbers.randint(0, START["pass_address"].high), "x": numbers.randint(-9, 9)}
             fields = {
                 "shift": numbers.randrange(CONFIG.max_pass_shift + 1),
                 "signed": numbers.getrandbits(1),
@@ -89,7 +101,7 @@ async def passes_add_up(dut):
                 "col_mask": -1 if number == 0 else numbers.getrandbits(CONFIG.cols),
             }
             await path.load(tile)
-            window = {f"window_{name}": moved[name] for name in WINDOW}
+            window = {f"window_{name}": moved[name] for name in Window.record(CONFIG).fields}
             operands = {f"pass_{name}": value for name, value in fields.items()}
             operands |= {f"pass_{name}": moved[name] for name in ("address", "x", "y")}
             await path.take(struct(START, **window, **operands, bank=bank))
@@ -110,7 +122,7 @@ async def passes_add_up(dut):
             await path.step()
         got = []
         for position in range(count):
-            path.driver.set(read_bank=bank, read_position=position)
+            path.driver.set(accumulators__bank=bank, accumulators__position=position)
             await path.step()
-            got.append(split(path.driver.get("read_data"), CONFIG.acc_width, CONFIG.cols))
+            got.append(split(path.driver.get("accumulators__line"), CONFIG.acc_width, CONFIG.cols))
         equal(got, state, f"Accumulators of bank {bank}, position")

@@ -3,9 +3,8 @@
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION
-from twofold.golden.isa import Error
+from twofold.golden.registers import ID_VALUE, REGISTERS, Error, Status
 from twofold.sim import settings
 from twofold.sim.component import Driver
 from twofold.sim.drivers import AxiLiteBus, AxiLiteMaster, pauses
@@ -14,18 +13,18 @@ SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 INPUTS = (
-    "busy",
-    "complete",
-    "failed",
-    "cycles",
-    "passes",
-    "between",
-    "finished",
-    "has_program",
-    "has_input",
-    "touched",
-    "error",
-    "error_valid",
+    "inference__busy",
+    "inference__complete",
+    "inference__failed",
+    "inference__cycles",
+    "inference__passes",
+    "loading__between",
+    "loading__finished",
+    "loading__has_program",
+    "loading__has_input",
+    "loading__touched",
+    "loading__error",
+    "loading__error_valid",
 )
 
 
@@ -44,22 +43,22 @@ class Registers:
     async def count(self) -> None:
         while True:
             await FallingEdge(self.driver.dut.clk)
-            self.starts += self.driver.get("run")
+            self.starts += self.driver.get("inference__run")
 
     async def write(self, name: str, value: int) -> None:
-        answer = await self.master.write(isa.REGISTERS[name][0], value.to_bytes(4, "little"))
+        answer = await self.master.write(REGISTERS[name].address, value.to_bytes(4, "little"))
         assert int(answer.resp) == 0
         await self.driver.step(2)
 
     async def read(self, name: str) -> int:
-        answer = await self.master.read(isa.REGISTERS[name][0], 4)
+        answer = await self.master.read(REGISTERS[name].address, 4)
         assert int(answer.resp) == 0
         await self.driver.step()
         return int.from_bytes(answer.data, "little")
 
     async def status(self) -> tuple[int, int, int, Error]:
-        fields = isa.unpack(isa.STATUS_FIELDS, await self.read("STATUS"))
-        return fields["busy"], fields["done"], fields["loaded"], Error(fields["error"])
+        status = Status.decode(await self.read("STATUS"))
+        return status.busy, status.done, status.loaded, status.error
 
     async def pulse(self, **values: int) -> None:
         """Inputs that stand for one cycle."""
@@ -74,7 +73,7 @@ class Registers:
 async def starts_errors_and_counters(dut, pause):
     registers = Registers(dut, pause)
     await registers.driver.start(*INPUTS)
-    registers.driver.set(between=1)
+    registers.driver.set(loading__between=1)
     cocotb.start_soon(registers.count())
     assert await registers.status() == (0, 0, 0, Error.NONE)
     await registers.write("CONTROL", 1)
@@ -82,17 +81,17 @@ async def starts_errors_and_counters(dut, pause):
     await registers.write("CONTROL", 2)
     assert await registers.status() == (0, 0, 0, Error.NONE)
 
-    await registers.pulse(finished=1, has_program=1, touched=1)
+    await registers.pulse(loading__finished=1, loading__has_program=1, loading__touched=1)
     assert await registers.status() == (0, 0, 1, Error.NONE)
     await registers.write("CONTROL", 1)
     assert registers.starts == 1
-    registers.driver.set(busy=1)
+    registers.driver.set(inference__busy=1)
     assert await registers.status() == (1, 0, 1, Error.NONE)
     await registers.write("CONTROL", 1)
     assert (registers.starts, await registers.status()) == (1, (1, 0, 1, Error.BUSY))
-    registers.driver.set(cycles=123456, passes=789)
-    await registers.pulse(complete=1)
-    registers.driver.set(busy=0)
+    registers.driver.set(inference__cycles=123456, inference__passes=789)
+    await registers.pulse(inference__complete=1)
+    registers.driver.set(inference__busy=0)
     assert await registers.status() == (0, 1, 1, Error.BUSY)
     assert (await registers.read("CYCLES"), await registers.read("PASSES")) == (123456, 789)
 
@@ -100,33 +99,33 @@ async def starts_errors_and_counters(dut, pause):
     assert (registers.starts, await registers.status()) == (2, (0, 0, 1, Error.NONE)), (
         "A start must clear done and error"
     )
-    await registers.pulse(complete=1)
+    await registers.pulse(inference__complete=1)
     assert await registers.status() == (0, 1, 1, Error.NONE)
 
-    registers.driver.set(between=0)
+    registers.driver.set(loading__between=0)
     await registers.write("CONTROL", 1)
     assert (registers.starts, (await registers.status())[3]) == (2, Error.BUSY)
-    registers.driver.set(between=1)
-    await registers.pulse(error_valid=1, error=int(Error.MAGIC))
+    registers.driver.set(loading__between=1)
+    await registers.pulse(loading__error_valid=1, loading__error=int(Error.MAGIC))
     assert await registers.status() == (0, 1, 1, Error.MAGIC)
-    await registers.pulse(finished=1, has_input=1)
+    await registers.pulse(loading__finished=1, loading__has_input=1)
     assert (registers.starts, await registers.status()) == (2, (0, 1, 1, Error.NONE))
     await registers.write("MODE", 1)
     assert await registers.read("MODE") == 1
-    await registers.pulse(finished=1, has_input=1, has_program=1)
+    await registers.pulse(loading__finished=1, loading__has_input=1, loading__has_program=1)
     assert registers.starts == 2
-    await registers.pulse(finished=1, has_input=1)
+    await registers.pulse(loading__finished=1, loading__has_input=1)
     assert registers.starts == 3
-    await registers.pulse(failed=1)
+    await registers.pulse(inference__failed=1)
     assert (await registers.status())[3] is Error.INSTRUCTION
-    await registers.pulse(error_valid=1, error=int(Error.CHECKSUM), touched=1)
+    await registers.pulse(loading__error_valid=1, loading__error=int(Error.CHECKSUM), loading__touched=1)
     assert await registers.status() == (0, 0, 0, Error.CHECKSUM)
-    await registers.pulse(finished=1, has_input=1)
+    await registers.pulse(loading__finished=1, loading__has_input=1)
     assert (registers.starts, await registers.status()) == (3, (0, 0, 0, Error.NOT_LOADED))
     await registers.write("MODE", 0)
-    await registers.pulse(finished=1, has_input=1)
+    await registers.pulse(loading__finished=1, loading__has_input=1)
     assert await registers.status() == (0, 0, 0, Error.NONE), "An input must not make the machine loaded"
-    await registers.pulse(complete=1)
+    await registers.pulse(inference__complete=1)
     await registers.write("CONTROL", 1)
     assert await registers.status() == (0, 1, 0, Error.NOT_LOADED), "A start that is refused must leave done alone"
 
@@ -137,9 +136,9 @@ async def every_address_answers(dut, pause):
     """Constants and counters at their addresses; elsewhere, and where there is nothing to read or write, SLVERR."""
     registers = Registers(dut, pause)
     await registers.driver.start(*INPUTS)
-    registers.driver.set(between=1, cycles=0x89ABCDEF, passes=0x76543210)
+    registers.driver.set(loading__between=1, inference__cycles=0x89ABCDEF, inference__passes=0x76543210)
     constants = {
-        "ID": isa.ID_VALUE,
+        "ID": ID_VALUE,
         "VERSION": MACHINE_VERSION,
         "BUILD": CONFIG.build_hash,
         "SHAPE": CONFIG.rows | CONFIG.cols << 16,
@@ -148,8 +147,8 @@ async def every_address_answers(dut, pause):
         "PASSES": 0x76543210,
         "MODE": 0,
     }
-    values = {isa.REGISTERS[name][0]: value for name, value in constants.items()}
-    writable = {address for address, access, _ in isa.REGISTERS.values() if "write" in access}
+    values = {REGISTERS[name].address: value for name, value in constants.items()}
+    writable = {register.address for register in REGISTERS.values() if register.writable}
     for address in range(0, 256, 4):
         answer = await registers.master.read(address, 4)
         got = int(answer.resp), int.from_bytes(answer.data, "little")

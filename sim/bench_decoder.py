@@ -5,10 +5,11 @@ import random
 import cocotb
 
 from twofold.golden.catalog import log_points
+from twofold.golden.fields import Record
 from twofold.golden.formats import PointSet
 from twofold.sim import settings
 from twofold.sim.compare import equal
-from twofold.sim.component import Driver, join, split, struct, word_bits, word_fields
+from twofold.sim.component import Driver, join, split, struct, word_bits, word_record
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
@@ -22,7 +23,7 @@ def decoded(points: PointSet, code: int) -> int:
     row = points.rows[index]
     if FMT.spare is not None and sign and not index:
         row = (FMT.menus[0].index(FMT.spare),)
-    return struct(word_fields(CONFIG), **{f"term{n}": pick for n, pick in enumerate(row)}, sign=sign)
+    return struct(word_record(CONFIG), **{f"term{n}": pick for n, pick in enumerate(row)}, sign=sign)
 
 
 @timed
@@ -37,10 +38,10 @@ async def every_code_is_decoded(dut):
         sets = [PointSet(FMT, tuple(numbers.choices(FMT.universal_set, k=FMT.point_count))) for _ in range(CONFIG.sets)]
         lines = [(number * FMT.point_count + n, row) for number, s in enumerate(sets) for n, row in enumerate(s.rows)]
         numbers.shuffle(lines)
-        fields = {"line": max(1, (len(lines) - 1).bit_length()), **FMT.row_fields}
+        record = Record.unsigned({"line": max(1, (len(lines) - 1).bit_length()), **FMT.row_fields})
         for line, row in lines:
             picks = {f"term{n}": pick for n, pick in enumerate(row)}
-            decoder.set(table__valid=1, table__payload=struct(fields, line=line, **picks))
+            decoder.set(table__valid=1, table__payload=struct(record, line=line, **picks))
             await decoder.step()
         decoder.set(table__valid=0)
     for number, points in [*enumerate(sets), (0, sets[0])]:

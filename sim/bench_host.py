@@ -5,18 +5,18 @@ import random
 import cocotb
 import numpy as np
 
-from twofold.golden import isa, layers
+from twofold.golden import layers
 from twofold.golden.config import MACHINE_VERSION
 from twofold.golden.frame import FrameError, frame, parse
 from twofold.golden.image import input_frame, read_output
-from twofold.golden.isa import Error, Opcode, Section, encode
+from twofold.golden.isa import SECTION_HEADER, Section, Window, line_count
 from twofold.golden.machine import Machine
 from twofold.golden.random_network import random_inputs, random_network
+from twofold.golden.registers import ID_VALUE, REGISTERS, Error, Status
 from twofold.mapper.compiler import compile_network
 from twofold.sim import settings
 from twofold.sim.damage import damaged, sealed
 from twofold.sim.drivers import Host
-from twofold.sim.inference import error_of
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
@@ -41,10 +41,10 @@ async def good_run(host: Host) -> None:
 def bad_frames() -> dict[str, tuple[list[int], Error]]:
     """Frames with one fault each, and the error that they must give."""
     good = list(IMAGE.beats)
-    feature = isa.line_count(CONFIG, Section.FEATURE)
-    header = isa.pack(isa.SECTION_FIELDS, {"count": 2, "kind": Section.FEATURE})
+    feature = line_count(CONFIG, Section.FEATURE)
+    header = SECTION_HEADER.pack({"count": 2, "kind": Section.FEATURE})
     beyond = frame(CONFIG, [(Section.FEATURE, feature - 2, [0, 0])])
-    unknown = isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": 77})
+    unknown = SECTION_HEADER.pack({"count": 1, "kind": 77})
     cases = {
         "magic": (sealed([good[0] ^ 1, *good[1:]]), Error.MAGIC),
         "another build": (sealed([good[0], good[1] ^ 0x100, *good[2:]]), Error.BUILD),
@@ -60,7 +60,7 @@ def bad_frames() -> dict[str, tuple[list[int], Error]]:
     for length in (2, 3, 4, 5, len(good) // 2, len(good) - 2, len(good) - 1):
         cases[f"truncated to {length}"] = (good[:length], Error.TRUNCATED)
     if CONFIG.pe == "log":
-        points = isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": Section.POINTS})
+        points = SECTION_HEADER.pack({"count": 1, "kind": Section.POINTS})
         cases["section of the other PE"] = (sealed([*good[:2], points, *good[3:]]), Error.SECTION)
     return cases
 
@@ -84,13 +84,13 @@ async def bad_frames_are_refused(dut, pause):
                 model.write(beats)
             except FrameError as fault:
                 assert fault.code is error, f"{name}: the model says {fault.code.name}"
-            status = isa.unpack(isa.STATUS_FIELDS, await host.status())
-            assert status["loaded"] == model.loaded, f"{name}: loaded must be {model.loaded}"
+            status = Status.decode(await host.status())
+            assert status.loaded == model.loaded, f"{name}: loaded must be {model.loaded}"
             if not model.loaded:
                 result = await host.infer()
                 assert result.error is Error.NOT_LOADED, name
         await host.control(2)
-        assert isa.unpack(isa.STATUS_FIELDS, await host.status())["error"] == Error.NONE
+        assert Status.decode(await host.status()).error == Error.NONE
     await good_run(host)
 
 
@@ -118,7 +118,7 @@ async def bad_programs_stop(dut):
     """Illegal opcodes and a program that runs off its memory stop with INSTRUCTION."""
     host = Host(dut)
     await host.reset()
-    window = encode(CONFIG, Opcode.WINDOW, width=1, height=1, in_width=1, in_height=1, step_x=1, step_y=1, row_step=0)
+    window = Window(width=1, height=1, in_width=1, in_height=1, step_x=1, step_y=1, row_step=0).encode(CONFIG)
     programs = [[window, opcode] for opcode in (0, 6, 7)] + [[window] * CONFIG.program_depth]
     for program in programs:
         assert not await host.send(frame(CONFIG, [(Section.PROGRAM, 0, program)]))
@@ -140,8 +140,8 @@ async def start_out_of_turn(dut):
     await host.control(1)
     await host.wait(10)
     await host.control(1)
-    status = isa.unpack(isa.STATUS_FIELDS, await host.status())
-    assert (status["busy"], status["error"]) == (1, Error.BUSY)
+    status = Status.decode(await host.status())
+    assert (status.busy, status.error) == (1, Error.BUSY)
     await host.wait(IMAGE.cycles)
     host.sink.pause = False
     result = await host.finish()
@@ -152,7 +152,7 @@ async def start_out_of_turn(dut):
     await host.source.send(b"".join(beat.to_bytes(4, "little") for beat in IMAGE.beats))
     await host.wait(len(IMAGE.beats) // 2)
     await host.control(1)
-    assert error_of(await host.status()) is Error.BUSY, "Start within a frame"
+    assert Status.decode(await host.status()).error is Error.BUSY, "Start within a frame"
     await host.source.wait()
     await good_run(host)
 
@@ -163,10 +163,10 @@ async def inputs_start_by_themselves(dut, pause):
     """With MODE set, a host that only streams inputs gets all outputs in order, and an image starts nothing."""
     host = Host(dut, pause=pause, seed=SEED)
     await host.reset()
-    response, _ = await host.access(isa.REGISTERS["MODE"][0], 1)
+    response, _ = await host.access(REGISTERS["MODE"].address, 1)
     assert response == OKAY
     assert not await host.send(IMAGE.beats)
-    assert not isa.unpack(isa.STATUS_FIELDS, await host.status())["busy"]
+    assert not Status.decode(await host.status()).busy
     inputs = random_inputs(SEED, NETWORK, 4)
     expected = layers.run(NETWORK, inputs)[NETWORK.output.name]
     for x in inputs:
@@ -177,7 +177,7 @@ async def inputs_start_by_themselves(dut, pause):
     result = await host.finish()
     assert not result.frames
     assert (result.cycles, result.passes) == (IMAGE.cycles, IMAGE.passes)
-    await host.access(isa.REGISTERS["MODE"][0], 0)
+    await host.access(REGISTERS["MODE"].address, 0)
     await good_run(host)
 
 
@@ -188,7 +188,7 @@ async def registers_answer(dut, pause):
     host = Host(dut, pause=pause, seed=SEED)
     await host.reset()
     constants = {
-        "ID": isa.ID_VALUE,
+        "ID": ID_VALUE,
         "VERSION": MACHINE_VERSION,
         "BUILD": CONFIG.build_hash,
         "SHAPE": CONFIG.rows | CONFIG.cols << 16,
@@ -197,8 +197,8 @@ async def registers_answer(dut, pause):
         "PASSES": 0,
         "MODE": 0,
     }
-    readable = {address: name for name, (address, access, _) in isa.REGISTERS.items() if "read" in access}
-    writable = {address for address, access, _ in isa.REGISTERS.values() if "write" in access}
+    readable = {register.address: name for name, register in REGISTERS.items() if register.readable}
+    writable = {register.address for register in REGISTERS.values() if register.writable}
     for address in range(0, 256, 4):
         response, value = await host.access(address)
         assert response == (OKAY if address in readable else SLVERR), f"read of {address:#x}: {response}"

@@ -69,10 +69,12 @@ async def frames_are_read_as_golden_reads_them(dut, pause):
             last = at == len(beats) - 1
             loader.set(i__valid=valid, enable=enable, i__payload=(beats[at] if at < len(beats) else 0) | last << 32)
             await loader.settle()
-            if loader.get("finished"):
-                ends.append((0, False, bool(loader.get("has_program")), bool(loader.get("has_input"))))
-            if loader.get("error_valid"):
-                ends.append((loader.get("error"), bool(loader.get("touched")), program, feature))
+            if loader.get("loading__finished"):
+                ends.append(
+                    (0, False, bool(loader.get("loading__has_program")), bool(loader.get("loading__has_input")))
+                )
+            if loader.get("loading__error_valid"):
+                ends.append((loader.get("loading__error"), bool(loader.get("loading__touched")), program, feature))
             at += valid and enable
             drain += at == len(beats)
             await loader.step()
@@ -83,4 +85,4 @@ async def frames_are_read_as_golden_reads_them(dut, pause):
         text = f"frame {number}: {[hex(beat) for beat in beats]}"
         equal(lines, expected, f"{text}, line")
         equal(ends, [(error, touched and error > 0, program, feature)], f"{text}, end")
-        assert loader.get("between"), text
+        assert loader.get("loading__between"), text

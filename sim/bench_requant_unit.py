@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import cocotb
 
-from twofold.golden import isa
+from twofold.golden.isa import Channel
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, struct
@@ -13,7 +13,7 @@ from twofold.sim.component import Driver, struct
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-CHANNEL = isa.channel_fields(CONFIG)
+CHANNEL = Channel.record(CONFIG)
 LATENCY = 4 + CONFIG.digits
 HALF = 1 << (CONFIG.acc_width - 1)
 

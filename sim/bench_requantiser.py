@@ -5,8 +5,8 @@ import random
 import cocotb
 import numpy as np
 
-from twofold.golden import isa
 from twofold.golden.config import bits_for
+from twofold.golden.isa import Channel, Drain
 from twofold.golden.rounding import rne
 from twofold.sim import settings
 from twofold.sim.compare import equal
@@ -15,8 +15,7 @@ from twofold.sim.component import Driver, join, split, struct
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-CHANNEL, DRAIN = isa.channel_fields(CONFIG), isa.drain_fields(CONFIG)
-CHANNEL_BITS = sum(CHANNEL.values())
+CHANNEL, DRAIN = Channel.record(CONFIG), Drain.record(CONFIG)
 UNITS = CONFIG.requant_units
 
 
@@ -51,7 +50,7 @@ def expected(drain: dict[str, int], banks, channels) -> list[tuple[int, int, int
             result = int(np.clip(rne(value, right), drain["low"], drain["high"])[0]) % (1 << CONFIG.act_bits)
             plane, lane = divmod(drain["lane"] + column, CONFIG.rows)
             line = drain["address"] + plane * drain["plane"] + i * (drain["width"] - 1 + drain["row_step"]) + j
-            writes.append((line % (1 << DRAIN["address"]), lane, result))
+            writes.append((line % (1 << DRAIN["address"].width), lane, result))
     return writes
 
 
@@ -59,7 +58,11 @@ def expected(drain: dict[str, int], banks, channels) -> list[tuple[int, int, int
 async def drains_write_what_and_when_specified(dut):
     numbers = random.Random(SEED)
     unit = Driver(dut)
-    await unit.start("start", "drain", "bank", "width", "height", "read_data", "channel_data")
+    await unit.start(
+        *(f"drain__{name}" for name in ("start", "operands", "bank", "width", "height")),
+        "accumulators__line",
+        "channel__line",
+    )
     half = 1 << (CONFIG.acc_width - 2)
     banks = [
         [[numbers.randrange(-half, half) for _ in range(CONFIG.cols)] for _ in range(CONFIG.acc_depth)]
@@ -72,30 +75,33 @@ async def drains_write_what_and_when_specified(dut):
     lines = [
         join(
             [struct(CHANNEL, bias=bias, shift0=shift, on0=1, right=right) for bias, shift, right in channel],
-            CHANNEL_BITS,
+            CHANNEL.width,
         )
         for channel in channels
     ]
     for _ in range(12):
         drain = draw(numbers)
-        assert unit.get("idle")
-        operands = {name: value for name, value in drain.items() if name in DRAIN}
-        unit.set(start=1, drain=struct(DRAIN, **operands), **{k: drain[k] for k in ("bank", "width", "height")})
+        assert unit.get("drain__idle")
+        operands = {name: value for name, value in drain.items() if name in DRAIN.fields}
+        unit.set(drain__start=1, drain__operands=struct(DRAIN, **operands))
+        unit.set(**{f"drain__{name}": drain[name] for name in ("bank", "width", "height")})
         writes, cycles = [], 0
         while True:
             await unit.settle()
-            bank, position = unit.get("read_bank"), unit.get("read_position")
-            channel = unit.get("channel_address")
+            bank, position = unit.get("accumulators__bank"), unit.get("accumulators__position")
+            channel = unit.get("channel__address")
             await unit.step()
             cycles += 1
-            unit.set(start=0, read_data=join(banks[bank][position % CONFIG.acc_depth], CONFIG.acc_width))
-            unit.set(channel_data=lines[channel % CONFIG.channel_depth])
-            enable = unit.get("write_enable")
-            data = split(unit.get("write_data"), CONFIG.act_bits, CONFIG.rows, signed=False)
-            writes += [(unit.get("write_address"), n, data[n]) for n in range(CONFIG.rows) if enable >> n & 1]
-            if unit.get("idle"):
+            unit.set(
+                drain__start=0, accumulators__line=join(banks[bank][position % CONFIG.acc_depth], CONFIG.acc_width)
+            )
+            unit.set(channel__line=lines[channel % CONFIG.channel_depth])
+            enable = unit.get("write__enable")
+            data = split(unit.get("write__data"), CONFIG.act_bits, CONFIG.rows, signed=False)
+            writes += [(unit.get("write__address"), n, data[n]) for n in range(CONFIG.rows) if enable >> n & 1]
+            if unit.get("drain__idle"):
                 break
         count = drain["width"] * drain["height"] * (drain["groups"] + 1)
         assert cycles == CONFIG.array_latency + count + CONFIG.requant_latency
         equal(writes, expected(drain, banks, channels), f"Drain {drain}, write")
-    assert bits_for(CONFIG.feature_depth) == DRAIN["address"]
+    assert bits_for(CONFIG.feature_depth) == DRAIN["address"].width

@@ -4,9 +4,8 @@ import random
 
 import cocotb
 
-from twofold.golden import isa
 from twofold.golden.frame import split as beats_of
-from twofold.golden.isa import Opcode, Section
+from twofold.golden.isa import Output, Section, line_beats
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, struct
@@ -14,7 +13,6 @@ from twofold.sim.component import Driver, struct
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-OPERANDS = isa.operand_fields(CONFIG, Opcode.OUTPUT)
 
 
 @timed
@@ -22,15 +20,15 @@ OPERANDS = isa.operand_fields(CONFIG, Opcode.OUTPUT)
 async def frames_hold_their_lines(dut, pause):
     numbers = random.Random(SEED)
     sender = Driver(dut)
-    await sender.start("send__valid", "send__payload", "line", "o__ready")
+    await sender.start("send__valid", "send__payload", "feature__line", "o__ready")
     memory = [numbers.getrandbits(CONFIG.feature_bits) for _ in range(CONFIG.feature_depth)]
-    width = isa.line_beats(CONFIG, Section.FEATURE)
+    width = line_beats(CONFIG, Section.FEATURE)
     for _ in range(10):
         count = numbers.choice((1, 2, numbers.randint(1, 20)))
         address = numbers.randrange(CONFIG.feature_depth - count + 1)
         expected = [beat for line in memory[address : address + count] for beat in beats_of(line, width)]
         assert sender.get("send__ready")
-        sender.set(send__valid=1, send__payload=struct(OPERANDS, address=address, count=count - 1))
+        sender.set(send__valid=1, send__payload=struct(Output.record(CONFIG), address=address, count=count - 1))
         got: list[tuple[int, int, int]] = []
         for _ in range(2000):
             sender.set(o__ready=numbers.random() >= pause)
@@ -38,9 +36,9 @@ async def frames_hold_their_lines(dut, pause):
             if sender.get("o__valid") and dut.o__ready.value:
                 payload = sender.get("o__payload")
                 got.append((payload & 0xFFFFFFFF, payload >> 32, sender.get("sent")))
-            read = sender.get("address")
+            read = sender.get("feature__address")
             await sender.step()
-            sender.set(send__valid=0, line=memory[read % CONFIG.feature_depth])
+            sender.set(send__valid=0, feature__line=memory[read % CONFIG.feature_depth])
             if got and got[-1][1]:
                 break
         last = [int(n == len(expected) - 1) for n in range(len(expected))]

@@ -4,9 +4,9 @@ import random
 
 import cocotb
 
-from twofold.golden import isa
+from twofold.golden.fields import Field, Record
 from twofold.golden.frame import parse
-from twofold.golden.isa import Opcode, Section, decode
+from twofold.golden.isa import Drain, Output, Pass, Section, Window, decode
 from twofold.golden.timing import cycles, timing
 from twofold.sim import settings
 from twofold.sim.compare import equal
@@ -16,11 +16,13 @@ from twofold.sim.random_program import random_frame
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-START = {
-    **{f"window_{name}": width for name, width in isa.window_fields(CONFIG).items()},
-    **{f"pass_{name}": width for name, width in isa.pass_fields(CONFIG).items()},
-    "bank": 1,
-}
+START = Record(
+    {
+        **{f"window_{name}": field for name, field in Window.record(CONFIG).fields.items()},
+        **{f"pass_{name}": field for name, field in Pass.record(CONFIG).fields.items()},
+        "bank": Field(1),
+    }
+)
 
 
 class Surroundings:
@@ -29,8 +31,6 @@ class Surroundings:
     def __init__(self, driver: Driver, program: tuple[int, ...], numbers: random.Random):
         self.driver, self.program, self.numbers = driver, program, numbers
         self.busy = self.drain = self.sending = self.line = 0
-        self.window: dict[str, int] = {}
-        self.accepted: list[tuple[Opcode, int]] = []
         self.seen: list[tuple[str, int, int]] = []
         self.loads: list[tuple[int, int]] = []
 
@@ -38,38 +38,28 @@ class Surroundings:
         """One cycle: answers, then notes what is accepted."""
         driver = self.driver
         driver.set(
-            program_data=self.program[self.line] if self.line < len(self.program) else 0,
+            program__line=self.program[self.line] if self.line < len(self.program) else 0,
             start__ready=self.busy <= 1,
-            drain_idle=self.drain == 0,
+            drain__idle=self.drain == 0,
             send__ready=self.sending == 0,
             sent=self.sending == 1,
         )
         await driver.settle()
         self.busy, self.drain, self.sending = (max(0, n - 1) for n in (self.busy, self.drain, self.sending))
-        positions = driver.get("width") * driver.get("height")
+        positions = driver.get("drain__width") * driver.get("drain__height")
         if driver.get("start__valid"):
             self.seen.append(("PASS", driver.get("start__payload"), 0))
             self.busy = positions
-        if driver.get("drain_start"):
-            self.seen.append(("DRAIN", driver.get("drain"), driver.get("drain_bank")))
-            groups = driver.get("drain") >> _offset(isa.drain_fields(CONFIG), "groups")
-            groups &= (1 << isa.drain_fields(CONFIG)["groups"]) - 1
+        if driver.get("drain__start"):
+            self.seen.append(("DRAIN", driver.get("drain__operands"), driver.get("drain__bank")))
+            groups = Drain.record(CONFIG).unpack(driver.get("drain__operands"))["groups"]
             self.drain = CONFIG.array_latency + positions * (groups + 1) + CONFIG.requant_latency - 1
         if driver.get("send__valid"):
             self.seen.append(("OUTPUT", driver.get("send__payload"), 0))
             self.sending = self.numbers.randint(2, 20)
         self.loads.append((driver.get("weight_address"), driver.get("load")))
-        self.line = driver.get("program_address")
+        self.line = driver.get("program__address")
         await driver.step()
-
-
-def _offset(fields: dict[str, int], name: str) -> int:
-    position = 0
-    for field, width in fields.items():
-        if field == name:
-            return position
-        position += width
-    raise KeyError(name)
 
 
 def expected(program: tuple[int, ...]) -> list[tuple[str, int, int]]:
@@ -77,17 +67,18 @@ def expected(program: tuple[int, ...]) -> list[tuple[str, int, int]]:
     window: dict[str, int] = {}
     found, bank = [], 0
     for line in program:
-        opcode, operands = decode(CONFIG, line)
-        if opcode is Opcode.WINDOW:
-            window = {f"window_{name}": value for name, value in operands.items()}
-        elif opcode is Opcode.PASS:
-            fields = {f"pass_{name}": value for name, value in operands.items()}
+        instruction = decode(CONFIG, line)
+        operands = instruction.record(CONFIG).pack(vars(instruction))
+        if isinstance(instruction, Window):
+            window = {f"window_{name}": value for name, value in vars(instruction).items()}
+        elif isinstance(instruction, Pass):
+            fields = {f"pass_{name}": value for name, value in vars(instruction).items()}
             found.append(("PASS", struct(START, **window, **fields, bank=bank), 0))
-        elif opcode is Opcode.DRAIN:
-            found.append(("DRAIN", struct(isa.drain_fields(CONFIG), **operands), bank))
+        elif isinstance(instruction, Drain):
+            found.append(("DRAIN", operands, bank))
             bank ^= 1
-        elif opcode is Opcode.OUTPUT:
-            found.append(("OUTPUT", struct(isa.output_fields(CONFIG), **operands), 0))
+        elif isinstance(instruction, Output):
+            found.append(("OUTPUT", operands, 0))
     return found
 
 
@@ -101,42 +92,42 @@ def columns(surroundings: Surroundings) -> list[tuple[int, int]]:
 async def programs_take_their_exact_time(dut):
     numbers = random.Random(SEED)
     sequencer = Driver(dut)
-    await sequencer.start("run", "program_data", "start__ready", "drain_idle", "send__ready", "sent")
+    await sequencer.start("inference__run", "program__line", "start__ready", "drain__idle", "send__ready", "sent")
     for number in range(6):
         sections = {kind: lines for kind, _, lines in parse(CONFIG, random_frame(CONFIG, SEED + number, chunks=5))}
         program = sections[Section.PROGRAM]
         around = Surroundings(sequencer, program, numbers)
-        sequencer.set(run=1)
+        sequencer.set(inference__run=1)
         await around.cycle()
-        sequencer.set(run=0)
+        sequencer.set(inference__run=0)
         for _ in range(20_000):
             await around.cycle()
-            if not sequencer.get("busy"):
+            if not sequencer.get("inference__busy"):
                 break
         instructions = [decode(CONFIG, line) for line in program]
         equal(around.seen, expected(program), f"Program {SEED + number}, step")
-        assert sequencer.get("cycles") == cycles(timing(CONFIG, instructions))
-        assert sequencer.get("passes") == sum(opcode is Opcode.PASS for opcode, _ in instructions)
+        assert sequencer.get("inference__cycles") == cycles(timing(CONFIG, instructions))
+        assert sequencer.get("inference__passes") == sum(isinstance(one, Pass) for one in instructions)
         assert columns(around) == [
-            (operands["weights"] + column, 1 << column)
-            for opcode, operands in instructions
-            if opcode is Opcode.PASS
-            for column in range(operands["columns"] + 1)
+            (one.weights + column, 1 << column)
+            for one in instructions
+            if isinstance(one, Pass)
+            for column in range(one.columns + 1)
         ]
 
 
 @timed
 async def illegal_instructions_stop(dut):
     sequencer = Driver(dut)
-    await sequencer.start("run", "program_data", "start__ready", "drain_idle", "send__ready", "sent")
+    await sequencer.start("inference__run", "program__line", "start__ready", "drain__idle", "send__ready", "sent")
     for opcode in (0, 6, 7):
         around = Surroundings(sequencer, (opcode,), random.Random(SEED))
-        sequencer.set(run=1)
+        sequencer.set(inference__run=1)
         await around.cycle()
-        sequencer.set(run=0)
+        sequencer.set(inference__run=0)
         failed = complete = 0
         for _ in range(10):
-            failed += sequencer.get("failed")
-            complete += sequencer.get("complete")
+            failed += sequencer.get("inference__failed")
+            complete += sequencer.get("inference__complete")
             await around.cycle()
-        assert (failed, complete, sequencer.get("busy")) == (1, 0, 0), f"opcode {opcode}"
+        assert (failed, complete, sequencer.get("inference__busy")) == (1, 0, 0), f"opcode {opcode}"

@@ -4,7 +4,8 @@ import random
 
 import cocotb
 
-from twofold.golden import isa
+from twofold.golden.fields import Record
+from twofold.golden.isa import Pass, Window
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, struct
@@ -12,8 +13,7 @@ from twofold.sim.component import Driver, struct
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
-WINDOW = isa.window_fields(CONFIG)
-START = {**WINDOW, "address": isa.pass_fields(CONFIG)["address"], "x": CONFIG.coord_bits, "y": CONFIG.coord_bits}
+START = Record({**Window.record(CONFIG).fields, **{name: Pass.record(CONFIG)[name] for name in ("address", "x", "y")}})
 
 
 def draw(numbers: random.Random) -> dict[str, int]:
@@ -30,8 +30,8 @@ def draw(numbers: random.Random) -> dict[str, int]:
         "in_height": numbers.randint(1, CONFIG.max_side),
         "step_x": numbers.randrange(min(16, reach // width)),
         "step_y": numbers.randrange(min(16, reach // height)),
-        "row_step": numbers.randrange(1 << WINDOW["row_step"]),
-        "address": numbers.randrange(1 << START["address"]),
+        "row_step": numbers.randint(0, START["row_step"].high),
+        "address": numbers.randint(0, START["address"].high),
     }
     return fields | {"x": numbers.randint(-9, 9), "y": numbers.randint(-9, 9)}
 
@@ -41,7 +41,7 @@ def positions(start: dict[str, int]) -> list[tuple[int, int, int, int]]:
     found: list[tuple[int, int, int, int]] = []
     for i in range(start["height"]):
         for j in range(start["width"]):
-            address = (start["address"] + i * start["row_step"] + j * start["step_x"]) % (1 << START["address"])
+            address = (start["address"] + i * start["row_step"] + j * start["step_x"]) % (1 << START["address"].width)
             y, x = start["y"] + i * start["step_y"], start["x"] + j * start["step_x"]
             inside = 0 <= y < start["in_height"] and 0 <= x < start["in_width"]
             found.append((int(not found), address, int(not inside), len(found)))

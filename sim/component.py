@@ -1,11 +1,12 @@
 """What the benches of single components share: a clock, inputs set on its falling edge, flat vectors of lanes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
 from twofold.golden.config import ArrayConfig
+from twofold.golden.fields import Record
 from twofold.sim.runner import PERIOD_NS
 
 
@@ -66,24 +67,24 @@ def split(word: int, width: int, count: int, *, signed: bool = True) -> list[int
     return [lane - (lane >> (width - 1) << width) for lane in lanes] if signed else lanes
 
 
-def struct(fields: Mapping[str, int], **values: int) -> int:
-    """A flat structure of fields (name to width, least significant first); what is not given is zero."""
-    assert set(values) <= set(fields), f"Fields must be {tuple(fields)}, not {tuple(values)}"
+def struct(record: Record, **values: int) -> int:
+    """A flat structure; what is not given is zero, and -1 stands for all ones."""
+    assert set(values) <= set(record.fields), f"Fields must be {tuple(record.fields)}, not {tuple(values)}"
     word, position = 0, 0
-    for name, width in fields.items():
+    for name, width in record.widths.items():
         word |= (values.get(name, 0) & ((1 << width) - 1)) << position
         position += width
     return word
 
 
-def word_fields(config: ArrayConfig) -> dict[str, int]:
-    """Fields of a decoded word: a select for each term, and the sign."""
-    return {**config.fmt.row_fields, "sign": 1}
+def word_record(config: ArrayConfig) -> Record:
+    """A decoded word: a select for each term, and the sign."""
+    return Record.unsigned({**config.fmt.row_fields, "sign": 1})
 
 
 def word_bits(config: ArrayConfig) -> int:
     """Bits of a decoded word."""
-    return sum(word_fields(config).values())
+    return word_record(config).width
 
 
 def all_words(config: ArrayConfig) -> list[tuple[int, int, int]]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
-from twofold.golden import isa
-from twofold.sim.inference import Inference, error_of
+from twofold.golden.registers import REGISTERS, Error, Status
+from twofold.sim.inference import Inference
 from twofold.sim.runner import PERIOD_NS
 
 with warnings.catch_warnings():
@@ -60,7 +60,7 @@ class Host:
             await Timer((cycles - 1) * PERIOD_NS, unit="ns")
         await RisingEdge(self.dut.clk)
 
-    async def send(self, beats: Sequence[int]) -> isa.Error:
+    async def send(self, beats: Sequence[int]) -> Error:
         """Sends a frame whole.
 
         Returns
@@ -70,7 +70,7 @@ class Host:
         await self.source.send(b"".join(beat.to_bytes(4, "little") for beat in beats))
         await self.source.wait()
         await self.wait(2)
-        return error_of(await self.status())
+        return Status.decode(await self.status()).error
 
     async def access(self, address: int, value: int | None = None) -> tuple[int, int]:
         """Reads (no value given) or writes 32 bits.
@@ -86,13 +86,13 @@ class Host:
 
     async def read(self, name: str) -> int:
         """Value of a register by name."""
-        response, value = await self.access(isa.REGISTERS[name][0])
+        response, value = await self.access(REGISTERS[name].address)
         assert response == 0, f"Reading {name} answered {response}"
         return value
 
     async def control(self, value: int) -> None:
         """Writes CONTROL."""
-        response, _ = await self.access(isa.REGISTERS["CONTROL"][0], value)
+        response, _ = await self.access(REGISTERS["CONTROL"].address, value)
         assert response == 0, f"Writing CONTROL answered {response}"
 
     async def status(self) -> int:
@@ -109,7 +109,7 @@ class Host:
         """
         for _ in range(-(-limit // POLL_CYCLES)):
             status = await self.status()
-            if not isa.unpack(isa.STATUS_FIELDS, status)["busy"]:
+            if not Status.decode(status).busy:
                 break
             await self.wait(POLL_CYCLES)
         else:
@@ -129,7 +129,7 @@ class Host:
         """Sends an input (if given), runs an inference and takes its output."""
         if beats:
             error = await self.send(beats)
-            assert error is isa.Error.NONE, f"Input was refused: {error.name}"
+            assert error is Error.NONE, f"Input was refused: {error.name}"
         await self.control(1)
         return await self.finish()
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.registers import REGISTERS, Error, Status
 from twofold.hdl.emit import emit
 from twofold.sim import tools
 from twofold.sim.files import hash_of, locked
-from twofold.sim.inference import Inference, error_of
+from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.runner import OUTPUT, tail
 from twofold.support.files import write_text
@@ -31,7 +31,7 @@ _SEND, _RUN, _RESET = 1, 2, 3
 _ARGS = ("-Wno-lint", "-Wno-style", "--no-timing", *"-O3 --x-assign fast --x-initial fast --noassert".split())
 
 
-class MachineError(RuntimeError):
+class SimulationError(RuntimeError):
     """The simulated machine did not answer as a machine must."""
 
 
@@ -84,8 +84,8 @@ def build(verilog: str, top: str, *, optimise: str = "-O2") -> Path:
     """
     tool = tools.find_verilator()
     host = (Path(__file__).parent / "harness.cpp").read_text(encoding="utf-8")
-    for name, (address, _, _) in isa.REGISTERS.items():
-        host = host.replace(f"@{name}@", str(address))
+    for name, register in REGISTERS.items():
+        host = host.replace(f"@{name}@", str(register.address))
     folder = (OUTPUT / f"{top}-host-{hash_of(verilog, host, top, tool.version, optimise, *_ARGS)}").resolve()
     program, done, log = folder / "host", folder / "done", folder / "build.log"
     with locked(folder):
@@ -120,7 +120,7 @@ def run(
     seed: int = 1,
     limit: int = 10_000_000,
     plusargs: Sequence[str] = (),
-) -> list[isa.Error | Inference]:
+) -> list[Error | Inference]:
     """Runs a script of the host.
 
     Parameters
@@ -144,7 +144,7 @@ def run(
 
     Raises
     ------
-    MachineError
+    SimulationError
         If the machine refused or did not answer a register access, or hung.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -156,19 +156,19 @@ def run(
         command = [str(program), str(source), str(result), str(pause), str(seed), str(limit), *plusargs]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise MachineError(f"Machine must follow the script, not this: {done.stderr.strip() or done.returncode}")
+            raise SimulationError(f"Machine must follow the script, not this: {done.stderr.strip() or done.returncode}")
         words = array("I", result.read_bytes())
     if sys.byteorder == "big":
         words.byteswap()
     return _records(words, script.kinds)
 
 
-def _records(words: array, kinds: Iterable[int]) -> list[isa.Error | Inference]:
-    records: list[isa.Error | Inference] = []
+def _records(words: array, kinds: Iterable[int]) -> list[Error | Inference]:
+    records: list[Error | Inference] = []
     at = 0
     for kind in kinds:
         if kind == _SEND:
-            records.append(error_of(words[at]))
+            records.append(Status.decode(words[at]).error)
             at += 1
             continue
         status, cycles, passes, count = words[at : at + 4]
@@ -228,7 +228,7 @@ def run_images(
 
     Raises
     ------
-    MachineError
+    SimulationError
         If the machine reports an error or hangs.
     ValueError
         If there is no input, or one that the image does not take.
@@ -269,8 +269,8 @@ def _share(
         records = run(program, script, pause=pause, seed=seed + number)
         for record in records:
             error = record.error if isinstance(record, Inference) else record
-            if error is not isa.Error.NONE:
-                raise MachineError(f"Machine must follow the script, not report error {error.name}")
+            if error is not Error.NONE:
+                raise SimulationError(f"Machine must follow the script, not report error {error.name}")
         return [record for record in records if isinstance(record, Inference)]
 
     parts = np.array_split(inputs, min(workers, len(inputs)))

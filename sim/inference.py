@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from twofold.golden import isa
+from twofold.golden.registers import Error, Status
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,6 @@ class Inference:
     passes: int
 
     @property
-    def error(self) -> isa.Error:
+    def error(self) -> Error:
         """Error field of the status register."""
-        return error_of(self.status)
-
-
-def error_of(status: int) -> isa.Error:
-    """Error field of the status register."""
-    return isa.Error(isa.unpack(isa.STATUS_FIELDS, status)["error"])
+        return Status.decode(self.status).error

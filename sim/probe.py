@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden import isa
 from twofold.golden.image import Image, read_output
+from twofold.golden.isa import Output, decode
 from twofold.golden.timing import cycles, timing
 
 
@@ -25,7 +25,7 @@ def probed(image: Image) -> Image:
     sends = {}
     for layer in image.layers[:-1]:
         count = layer.output.lines(config) - 1
-        sends[layer.last] = isa.encode(config, isa.Opcode.OUTPUT, address=layer.output.address, count=count)
+        sends[layer.last] = Output(address=layer.output.address, count=count).encode(config)
     program: list[int] = []
     for number, line in enumerate(image.program):
         program.append(line)
@@ -33,7 +33,7 @@ def probed(image: Image) -> Image:
             program.append(sends[number])
     if len(program) > config.program_depth:
         raise ValueError(f"Probed program must be at most {config.program_depth} lines, not {len(program)!r}")
-    steps = timing(config, [isa.decode(config, line) for line in program])
+    steps = timing(config, [decode(config, line) for line in program])
     return replace(image, program=tuple(program), cycles=cycles(steps))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import frame, section_kinds
-from twofold.golden.isa import Opcode, Section, encode
+from twofold.golden.isa import Channel, Drain, End, Output, Pass, Section, Window, point_record
 
 #: Lines of a memory that a random program uses, at a random place.
 MOST_LINES = 256
@@ -66,23 +66,23 @@ def random_frame(config: ArrayConfig, seed: int, *, chunks: int = 8) -> list[int
 
 
 def _channel_line(config: ArrayConfig, numbers: random.Random) -> int:
-    fields = isa.channel_fields(config)
-    width, line = sum(fields.values()), 0
+    record, line = Channel.record(config), 0
     for unit in range(config.requant_units):
-        values = {name: numbers.getrandbits(bits) for name, bits in fields.items()}
+        values = {name: numbers.getrandbits(bits) for name, bits in record.widths.items()}
         values["bias"] = numbers.choice((-1, 1)) * numbers.getrandbits(numbers.randrange(config.acc_width - 1))
         for n in range(config.digits):
             values[f"shift{n}"] = numbers.randrange(config.digit_span + 1)
         # Mostly right shifts that leave results within the clip bounds now and then, but all there are.
         usual = min(config.scaled_bits, config.digit_span + 16)
         values["right"] = numbers.randrange((config.scaled_bits if numbers.random() < 0.2 else usual) + 1)
-        line |= isa.pack(fields, values) << (unit * width)
+        line |= record.pack(values) << (unit * record.width)
     return line
 
 
 def _points_line(config: ArrayConfig, numbers: random.Random) -> int:
-    fields = config.fmt.row_fields
-    return isa.pack(fields, {f"term{n}": numbers.randrange(len(menu)) for n, menu in enumerate(config.fmt.menus)})
+    return point_record(config).pack(
+        {f"term{n}": numbers.randrange(len(menu)) for n, menu in enumerate(config.fmt.menus)}
+    )
 
 
 def _program(config: ArrayConfig, numbers: random.Random, chunks: int, spans: dict[Section, _Span]) -> list[int]:
@@ -92,7 +92,7 @@ def _program(config: ArrayConfig, numbers: random.Random, chunks: int, spans: di
         if len(lines) + len(chunk) >= config.program_depth:
             break
         lines += chunk
-    return [*lines, encode(config, Opcode.END)]
+    return [*lines, End().encode(config)]
 
 
 def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Span]) -> list[int]:
@@ -113,7 +113,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
     while reach >= half:
         window |= {"step_x": window["step_x"] // 2, "row_step": window["row_step"] // 2}
         reach = (width - 1) * window["step_x"] + (height - 1) * window["row_step"]
-    lines = [encode(config, Opcode.WINDOW, **window)]
+    lines = [Window(**window).encode(config)]
     waited = False
     for n in range(numbers.randint(1, 5)):
         wait = numbers.random() < 0.3
@@ -128,9 +128,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
     plane = numbers.randint(0, max(0, (half - extent) // planes))
     low, high = sorted(numbers.randrange(-(1 << config.act_bits), 1 << config.act_bits) for _ in range(2))
     lines.append(
-        encode(
-            config,
-            Opcode.DRAIN,
+        Drain(
             address=features.half(True).draw(numbers, extent + (planes - 1) * plane),
             row_step=row_step,
             plane=plane,
@@ -139,11 +137,11 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
             channels=spans[Section.CHANNEL].draw(numbers, groups),
             low=low,
             high=high,
-        )
+        ).encode(config)
     )
     if numbers.random() < 0.7:
         count = numbers.randint(1, half)
-        lines.append(encode(config, Opcode.OUTPUT, address=features.draw(numbers, count), count=count - 1))
+        lines.append(Output(address=features.draw(numbers, count), count=count - 1).encode(config))
     return lines
 
 
@@ -158,9 +156,7 @@ def _pass(config: ArrayConfig, numbers: random.Random, address: int, weights: _S
     # The first pass of a chunk starts all accumulators, so that nothing depends on earlier programs.
     columns = config.cols if start else numbers.randint(1, config.cols)
     edge = min(8, (1 << (config.coord_bits - 1)) - 1)
-    return encode(
-        config,
-        Opcode.PASS,
+    return Pass(
         address=address,
         x=numbers.randint(-edge, edge),
         y=numbers.randint(-edge, edge),
@@ -174,4 +170,4 @@ def _pass(config: ArrayConfig, numbers: random.Random, address: int, weights: _S
         wait=int(wait),
         row_mask=numbers.getrandbits(config.rows),
         col_mask=(1 << columns) - 1 if start else numbers.getrandbits(columns),
-    )
+    ).encode(config)

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from twofold.golden.isa import REGISTERS, Error, Opcode
+from twofold.golden.isa import Opcode
+from twofold.golden.registers import REGISTERS, Error
 
 
 def test_tutorials_code_runs():
@@ -20,8 +21,8 @@ def test_tutorials_code_runs():
 
 def test_machine_page_states_every_register_error_and_instruction():
     page = Path("docs/machine.md").read_text()
-    for name, (address, _, _) in REGISTERS.items():
-        assert f"| 0x{address:02X} | {name} |" in page
+    for name, register in REGISTERS.items():
+        assert f"| 0x{register.address:02X} | {name} |" in page
     for error in list(Error)[1:]:
         assert f"| {error.name} | {error.value} |" in page
     for opcode in list(Opcode)[1:]:

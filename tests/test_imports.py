@@ -14,7 +14,15 @@ MAY_IMPORT = {
     "support": (),
     "golden": ("support",),
     "mapper": ("support", "golden"),
-    "hdl": ("golden.formats", "golden.catalog", "golden.config", "golden.isa", "support"),
+    "hdl": (
+        "golden.formats",
+        "golden.catalog",
+        "golden.config",
+        "golden.fields",
+        "golden.isa",
+        "golden.registers",
+        "support",
+    ),
     "train": ("support", "golden"),
     "sim": ("support", "golden", "mapper", "hdl", "synth.yosys"),
     "synth": ("support", "golden", "hdl"),
@@ -24,7 +32,7 @@ MAY_IMPORT = {
     "bench": ALL,
     "demo": ALL,
 }
-STANDARD_ONLY = ("formats", "catalog", "config", "isa", "__init__")
+STANDARD_ONLY = ("formats", "catalog", "config", "fields", "isa", "registers", "__init__")
 TORCH = ("train", "bench", "demo")
 
 

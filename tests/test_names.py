@@ -1,13 +1,10 @@
-"""One name for one thing: no class of the project has the name of another, but for two halves of one thing."""
+"""One name for one thing: no class of the project has the name of another."""
 
 import ast
 from collections import defaultdict
 from pathlib import Path
 
 from tests.prose import FOLDERS
-
-#: Raised by the model and by the simulated machine, for the same reason: it did not answer as a machine must.
-SHARED = {"MachineError"}
 
 
 def classes(text: str) -> set[str]:
@@ -22,7 +19,7 @@ def test_no_two_classes_have_one_name():
             for name in classes(path.read_text(encoding="utf-8")):
                 found[name].append(str(path))
     assert len(found) > 100
-    assert {name: paths for name, paths in found.items() if len(paths) > 1 and name not in SHARED} == {}
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
 
 
 def test_what_a_public_class_is():

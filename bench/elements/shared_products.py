@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
-from twofold.hdl.layouts import code_layout, fields_layout, operands_layout
+from twofold.hdl.layouts import code_layout, operands_layout, row_layout
 
 
 class PickElement(wiring.Component):
@@ -60,7 +60,7 @@ class RowProducts(wiring.Component):
         fmt = config.fmt
         super().__init__(
             {
-                "points": In(data.ArrayLayout(fields_layout(fmt.row_fields), fmt.point_count)),
+                "points": In(data.ArrayLayout(row_layout(fmt), fmt.point_count)),
                 "operands": In(operands_layout(config)),
                 "products": Out(data.ArrayLayout(unsigned(fmt.point_count * config.product_bits), config.rows)),
             }

@@ -15,8 +15,8 @@ from twofold.golden import layers
 from twofold.golden.catalog import log_points
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.image import input_frame, read_output
-from twofold.golden.isa import ID_VALUE
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.registers import ID_VALUE
 from twofold.mapper.compiler import compile_network
 
 DIVISOR = 4

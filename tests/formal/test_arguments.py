@@ -7,11 +7,10 @@ import pytest
 
 from twofold.formal.builds import formats, shipped
 from twofold.formal.window import fits
-from twofold.golden import isa
 from twofold.golden.catalog import log_points
 from twofold.golden.formats import PointSet
-from twofold.golden.isa import Opcode
-from twofold.golden.machine import _multiplier, _wrap
+from twofold.golden.isa import Channel, Drain, Pass, Window
+from twofold.golden.machine import _wrap
 from twofold.golden.products import product_bases
 from twofold.golden.random_network import random_network
 from twofold.golden.rounding import rne
@@ -23,25 +22,25 @@ BUILDS = shipped()
 @pytest.mark.parametrize("name", ["log_4x4", "subset_4x4", "log_16x16"])
 def test_compiled_programs_meet_the_assumptions(name):
     config = BUILDS[name]
-    lines = (1 << isa.pass_fields(config)["address"]) - 1
+    lines = Pass.record(config)["address"].high
     seen = 0
     for seed in range(6):
         image = compile_network(random_network(seed, config, layers=3, name="n"), config)
-        window = SimpleNamespace()
-        for opcode, operands in image.instructions:
-            if opcode is Opcode.WINDOW:
-                window = SimpleNamespace(**operands)
-            elif opcode is Opcode.PASS:
+        window = Window.zero()
+        for one in image.instructions:
+            if isinstance(one, Window):
+                window = one
+            elif isinstance(one, Pass):
                 seen += 1
-                assert fits(config, window, operands["x"], operands["y"])
+                assert fits(config, window, one.x, one.y)
                 assert window.row_step == (window.step_y * window.in_width) & lines
-                base = (operands["address"] - operands["y"] * window.in_width - operands["x"]) & lines
+                base = (one.address - one.y * window.in_width - one.x) & lines
                 assert base + window.in_height * window.in_width <= config.feature_depth
-            elif opcode is Opcode.DRAIN:
+            elif isinstance(one, Drain):
                 assert window.width >= 1 and window.height >= 1
                 assert window.width * window.height <= config.acc_depth
-                assert operands["lane"] % config.requant_units == 0
-                assert operands["low"] <= operands["high"]
+                assert one.lane % config.requant_units == 0
+                assert one.low <= one.high
     assert seen > 50
 
 
@@ -78,13 +77,14 @@ def test_the_requantisers_stages_together_are_the_golden_formula():
     """Each stage is proven; here they are put together as they stand in the pipeline."""
     config = BUILDS["log_4x4"]
     rng = np.random.default_rng(7)
-    fields = isa.channel_fields(config)
+    record = Channel.record(config)
     for _ in range(3000):
-        values = {name: int(rng.integers(0, 1 << width)) for name, width in fields.items() if name != "bias"}
+        values = {name: int(rng.integers(0, 1 << width)) for name, width in record.widths.items() if name != "bias"}
         values |= {f"shift{n}": int(rng.integers(0, config.digit_span + 1)) for n in range(config.digits)}
         values["right"] = int(rng.integers(0, config.scaled_bits + 1))
         half = 1 << (config.acc_width - 1)
         acc, bias = (int(v) for v in rng.integers(-half, half, 2))
+        channel = Channel.decode(config, record.pack(values | {"bias": bias}))
         low, high = sorted(int(v) for v in rng.integers(-128, 256, 2))
         biased = int(_wrap(np.int64(acc + bias), config.acc_width))
         total = 0
@@ -97,5 +97,5 @@ def test_the_requantisers_stages_together_are_the_golden_formula():
         # The nearest; of two as near the even one.
         y += distance > unit or (distance == unit and y % 2 == 1)
         assert 2 * abs(total - (y << values["right"])) <= unit
-        golden = rne(np.array([biased * _multiplier(config, values)]), values["right"])
+        golden = rne(np.array([biased * channel.multiplier]), values["right"])
         assert min(max(y, low), high) == int(np.clip(golden, low, high)[0])

@@ -2,7 +2,8 @@ import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, frame, parse
-from twofold.golden.isa import FRAME_MAGIC, Error, Section
+from twofold.golden.isa import FRAME_MAGIC, Section
+from twofold.golden.registers import Error
 
 LOG = ArrayConfig(name="log", pe="log", rows=8, cols=8, word_bits=3, feature_depth=16)
 SUBSET = ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4, point_sets=2)

@@ -3,7 +3,7 @@ import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, PlacedTensor, input_frame, pack_tensor, read_output, unpack_tensor
-from twofold.golden.isa import Opcode, Section, encode
+from twofold.golden.isa import End, Output, Section
 from twofold.golden.network import Tensor
 
 CONFIG = ArrayConfig(name="tiny", pe="log", rows=2, cols=2, word_bits=3, act_bits=5)
@@ -17,7 +17,7 @@ def image() -> Image:
         ImageLayer("one", "conv2d", 0, 3, 5, 10, SPENT, 12, 9, INPUT),
         ImageLayer("two", "linear", 4, 6, 7, 20, SPENT, 100, 11, OUTPUT),
     )
-    program = (encode(CONFIG, Opcode.OUTPUT, address=2, count=3), encode(CONFIG, Opcode.END))
+    program = (Output(address=2, count=3).encode(CONFIG), End().encode(CONFIG))
     return Image(CONFIG, "net", program, (1, 2), (3,), (), layers, INPUT, OUTPUT, 40)
 
 
@@ -76,4 +76,4 @@ def test_totals():
     assert (one.passes, one.macs, one.acc_bits) == (12, 112, 11)
     assert one.utilisation() == 112 / 160
     assert one.utilisation(one.layers[0]) == 12 / 40
-    assert one.instructions == ((Opcode.OUTPUT, {"address": 2, "count": 3}), (Opcode.END, {}))
+    assert one.instructions == (Output(address=2, count=3), End())

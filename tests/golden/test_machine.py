@@ -6,9 +6,10 @@ import pytest
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame
 from twofold.golden.image import PlacedTensor, pack_tensor
-from twofold.golden.isa import Error, Opcode, Section, channel_fields, encode, pack
-from twofold.golden.machine import Machine, MachineError
+from twofold.golden.isa import Channel, Digit, Drain, End, Opcode, Output, Pass, Section, Window
+from twofold.golden.machine import Machine, StoppedError
 from twofold.golden.network import Tensor
+from twofold.golden.registers import Error
 
 LOG = ArrayConfig(
     name="hand", pe="log", rows=2, cols=2, word_bits=3, acc_width=24, acc_depth=8, feature_depth=32, weight_depth=16
@@ -27,43 +28,39 @@ def column(config, *codes):
 
 def channel(config, bias, multiplier, right):
     """A channel line; the multiplier is given as (sign, shift) pairs."""
-    values = dict.fromkeys(channel_fields(config), 0) | {"bias": bias, "right": right}
-    for n, (sign, shift) in enumerate(multiplier):
-        values |= {f"shift{n}": shift, f"minus{n}": int(sign < 0), f"on{n}": 1}
-    return pack(channel_fields(config), values)
+    digits = tuple(Digit(shift, int(sign < 0), on=1) for sign, shift in multiplier)
+    return Channel(bias, digits, right).encode(config)
 
 
 def window(width, height, in_width, in_height, step_x=1, step_y=1):
-    return Opcode.WINDOW, {
-        "width": width,
-        "height": height,
-        "in_width": in_width,
-        "in_height": in_height,
-        "step_x": step_x,
-        "step_y": step_y,
-        "row_step": step_y * in_width,
-    }
+    return Window(
+        width=width,
+        height=height,
+        in_width=in_width,
+        in_height=in_height,
+        step_x=step_x,
+        step_y=step_y,
+        row_step=step_y * in_width,
+    )
 
 
 def tile(**changes):
-    operands = {"address": 0, "x": 0, "y": 0, "weights": 0, "columns": 1, "set": 0, "shift": 0, "signed": 0}
-    operands |= {"first": 1, "maximum": 0, "wait": 0, "row_mask": 3, "col_mask": 3}
-    return Opcode.PASS, operands | changes
+    return Pass.zero(**({"columns": 1, "first": 1, "row_mask": 3, "col_mask": 3} | changes))
 
 
 def drain(**changes):
     operands = {"address": 16, "row_step": 1, "plane": 8, "lane": 0, "groups": 1, "channels": 0, "low": 0, "high": 255}
-    return Opcode.DRAIN, operands | changes
+    return Drain(**(operands | changes))
 
 
-END = (Opcode.END, {})
+END = End()
 IDENTITY = [(1, 0)]
 
 
 def loaded(config, program, weights, channels, x=None, points=()):
     machine = Machine(config)
     sections = [
-        (Section.PROGRAM, 0, [encode(config, opcode, **operands) for opcode, operands in program]),
+        (Section.PROGRAM, 0, [instruction.encode(config) for instruction in program]),
         (Section.WEIGHT, 0, weights),
         (Section.CHANNEL, 0, channels),
         (Section.POINTS, 0, points),
@@ -180,7 +177,7 @@ def test_drain_fills_planes_and_output_sends_them():
         window(2, 2, 2, 2),
         tile(),
         drain(lane=1, plane=4, address=8),
-        (Opcode.OUTPUT, {"address": 8, "count": 7}),
+        Output(address=8, count=7),
         END,
     ]
     x = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
@@ -245,7 +242,7 @@ def test_a_broken_image_unloads_the_machine_and_a_broken_input_does_not():
 
 def stops(program, weights=(), channels=()):
     machine = loaded(LOG, program, list(weights), list(channels))
-    with pytest.raises(MachineError) as caught:
+    with pytest.raises(StoppedError) as caught:
         machine.run()
     assert machine.error is caught.value.code
     return caught.value.code, str(caught.value)
@@ -253,7 +250,7 @@ def stops(program, weights=(), channels=()):
 
 def test_a_machine_that_is_not_loaded_does_not_start():
     machine = Machine(LOG)
-    with pytest.raises(MachineError) as caught:
+    with pytest.raises(StoppedError) as caught:
         machine.run()
     assert (caught.value.code, str(caught.value)) == (
         Error.NOT_LOADED,
@@ -265,7 +262,7 @@ def test_a_machine_that_is_not_loaded_does_not_start():
 def test_illegal_opcodes_stop_it(number):
     machine = loaded(LOG, [window(1, 1, 1, 1)], [], [])
     machine.write(frame(LOG, [(Section.PROGRAM, 1, [number])]))
-    with pytest.raises(MachineError) as caught:
+    with pytest.raises(StoppedError) as caught:
         machine.run()
     assert caught.value.code is Error.INSTRUCTION
     assert str(caught.value) == f"Line 1: Opcode must be 1 to 5, not {number}"
@@ -288,7 +285,7 @@ def test_a_program_that_does_not_end_stops_it():
         ([window(3, 3, 3, 3), drain()], "Line 1: chunk must be 1 to 8 positions, not 9"),
         ([window(1, 1, 1, 1), tile(weights=15)], "Line 1: weight line must be below 16, not 16"),
         ([window(1, 1, 1, 1), tile(), drain(channels=255)], "Line 2: channel line must be below 256, not 256"),
-        ([(Opcode.OUTPUT, {"address": 31, "count": 1})], "Line 0: feature line must be below 32, not 32"),
+        ([Output(address=31, count=1)], "Line 0: feature line must be below 32, not 32"),
     ],
 )
 def test_reaching_beyond_a_memory_stops_it(program, message):
@@ -299,7 +296,7 @@ def test_feature_lines_beyond_an_odd_depth_stop_it():
     config = ArrayConfig(name="odd", pe="log", rows=2, cols=2, word_bits=3, feature_depth=20)
     for access in (tile(address=20), drain(address=20)):
         machine = loaded(config, [window(1, 1, 1, 1), access, END], [], [])
-        with pytest.raises(MachineError) as caught:
+        with pytest.raises(StoppedError) as caught:
             machine.run()
         assert (caught.value.code, str(caught.value)) == (
             Error.RANGE,

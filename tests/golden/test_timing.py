@@ -3,7 +3,7 @@
 import pytest
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Opcode
+from twofold.golden.isa import Drain, End, Output, Pass, Window
 from twofold.golden.timing import SPENT, Step, cycles, spent, timing
 
 
@@ -21,18 +21,18 @@ CONFIG = Pinned(name="pinned", pe="log", rows=4, cols=4, word_bits=3)
 
 
 def window(width, height):
-    return Opcode.WINDOW, {"width": width, "height": height}
+    return Window.zero(width=width, height=height)
 
 
 def tile(columns, wait=0):
-    return Opcode.PASS, {"columns": columns - 1, "wait": wait}
+    return Pass.zero(columns=columns - 1, wait=wait)
 
 
 def drain(groups):
-    return Opcode.DRAIN, {"groups": groups - 1}
+    return Drain.zero(groups=groups - 1)
 
 
-OUTPUT, END = (Opcode.OUTPUT, {}), (Opcode.END, {})
+OUTPUT, END = Output.zero(), End()
 
 
 def test_every_instruction_by_hand():

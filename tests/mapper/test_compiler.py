@@ -54,7 +54,7 @@ def test_layers_know_their_lines_of_the_program():
     first = layer("first", [branch(np.ones((1, 4, 4, 1, 1)))], (4, 4, 4))
     second = layer("second", [branch(np.ones((1, 8, 4, 1, 1)), source="first")], (8, 4, 4))
     image = compile_network(network([first, second]), build())
-    opcodes = [opcode for opcode, _ in image.instructions]
+    opcodes = [one.opcode for one in image.instructions]
     assert opcodes == [
         *(Opcode.WINDOW, Opcode.PASS, Opcode.DRAIN),
         *(Opcode.PASS, Opcode.DRAIN, Opcode.PASS, Opcode.DRAIN),

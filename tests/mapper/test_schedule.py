@@ -3,18 +3,18 @@ import pytest
 
 from tests.mapper import networks
 from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
-from twofold.golden.isa import Opcode
+from twofold.golden.isa import Drain, Pass, Window
 from twofold.golden.machine import execute
 from twofold.golden.timing import timing
 from twofold.mapper import compile_network
 
 
 def names(image):
-    return [opcode.name for opcode, _ in image.instructions]
+    return [one.opcode.name for one in image.instructions]
 
 
 def passes(image):
-    return [operands for opcode, operands in image.instructions if opcode is Opcode.PASS]
+    return [one for one in image.instructions if isinstance(one, Pass)]
 
 
 def test_one_window_serves_the_tiles_of_a_chunk():
@@ -28,7 +28,7 @@ def test_a_tile_begins_with_the_window_that_the_one_before_ended_with():
     small = layer("small", [branch(np.ones((1, 4, 4, 1, 1)), stride=(2, 2))], (4, 2, 2))
     branches = [branch(np.ones((1, 8, 4, 1, 1)), stride=(2, 2)), branch(np.ones((1, 8, 4, 1, 1)), source="small")]
     image = compile_network(network([small, layer("both", branches, (8, 2, 2))]), build())
-    steps = [operands["step_x"] for opcode, operands in image.instructions if opcode is Opcode.WINDOW]
+    steps = [one.step_x for one in image.instructions if isinstance(one, Window)]
     assert steps == [2, 1, 2]
     assert names(image) == [
         *("WINDOW", "PASS", "DRAIN"),
@@ -50,7 +50,7 @@ def test_columns_that_no_weight_reaches_are_cleared():
     bias = np.arange(8)
     net = network([layer("conv", [branch(codes[:, :2])], (8, 4, 4), bias=bias)])
     image = compile_network(net, build())
-    assert [(one["first"], one["row_mask"], one["col_mask"]) for one in passes(image)] == [
+    assert [(one.first, one.row_mask, one.col_mask) for one in passes(image)] == [
         (1, 0b1111, 0b0011),
         (1, 0, 0b1100),
         (1, 0, 0b1111),
@@ -59,24 +59,24 @@ def test_columns_that_no_weight_reaches_are_cleared():
     assert result.output[:, 0, 0].tolist() == [12, 13, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_branch_that_meets_fresh_and_started_columns_is_split():
+def test_a_term_that_meets_fresh_and_started_columns_is_split():
     branches = [branch(np.ones((1, 3, 4, 1, 1)), channel=0), branch(np.ones((1, 3, 4, 1, 1)), channel=1)]
     image = compile_network(network([layer("conv", branches, (4, 4, 4))]), build())
-    assert [(one["first"], one["col_mask"]) for one in passes(image)][:3] == [(1, 0b0111), (1, 0b1000), (0, 0b0110)]
+    assert [(one.first, one.col_mask) for one in passes(image)][:3] == [(1, 0b0111), (1, 0b1000), (0, 0b0110)]
     assert execute(image, np.ones((4, 4, 4), dtype=int)).output[:, 0, 0].tolist() == [4, 8, 8, 4]
 
 
-def test_wide_branches_start_the_columns_of_narrow_ones():
+def test_wide_terms_start_the_columns_of_narrow_ones():
     branches = [branch(np.ones((1, 2, 4, 1, 1)), channel=1), branch(np.ones((1, 4, 4, 1, 1)))]
     image = compile_network(network([layer("conv", branches, (4, 4, 4))]), build())
-    assert [(one["first"], one["col_mask"]) for one in passes(image)][:2] == [(1, 0b1111), (0, 0b0110)]
+    assert [(one.first, one.col_mask) for one in passes(image)][:2] == [(1, 0b1111), (0, 0b0110)]
 
 
 def test_groups_without_a_zero_each_start_their_columns():
     codes = np.arange(8).reshape(1, 4, 2, 1, 1)
     net = network([layer("grouped", [branch(codes, groups=2, points="d")], (4, 4, 4))], points={"d": DENSE})
     image = compile_network(net, build(pe="subset"))
-    assert [(one["first"], one["row_mask"], one["col_mask"]) for one in passes(image)] == [
+    assert [(one.first, one.row_mask, one.col_mask) for one in passes(image)] == [
         (1, 0b0011, 0b0011),
         (1, 0b1100, 0b1100),
     ]
@@ -87,7 +87,7 @@ def test_a_layer_waits_for_what_was_written_last_and_only_for_that():
     second = layer("second", [branch(np.ones((1, 4, 8, 1, 1)), source="first")], (4, 4, 4))
     image = compile_network(network([first, second]), build(acc_depth=16))
     # The second layer reads channels 0 to 3, done long ago, before channels 4 to 7.
-    assert [one["wait"] for one in passes(image)] == [0, 0, 0, 1]
+    assert [one.wait for one in passes(image)] == [0, 0, 0, 1]
 
 
 def test_padding_beside_a_line_that_is_being_written_is_no_reason_to_wait():
@@ -95,7 +95,7 @@ def test_padding_beside_a_line_that_is_being_written_is_no_reason_to_wait():
     second = layer("second", [branch(np.ones((1, 4, 4, 1, 3)), source="first", padding=(0, 1))], (4, 4, 4))
     image = compile_network(network([first, second]), build(acc_depth=8))
     # Rows 2 and 3 of `first` may still be written when rows 0 and 1 of `second` begin; column 4 of row 1 is padding.
-    assert [one["wait"] for one in passes(image)] == [0] * 8
+    assert [one.wait for one in passes(image)] == [0] * 8
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -104,35 +104,35 @@ def test_no_pass_reads_what_is_still_being_written(seed):
     config = networks.build(rng)
     image = compile_network(networks.network(rng, config), config)
     steps = timing(config, image.instructions)
-    window: dict[str, int] = {}
+    window = None
     writing: set[int] = set()
     idle = waits = 0
-    for (opcode, operands), step in zip(image.instructions, steps, strict=True):
-        if opcode is Opcode.WINDOW:
-            window = operands
-        elif opcode is Opcode.PASS:
-            waits += operands["wait"]
-            if step.accepted < idle and operands["row_mask"]:
-                assert not writing & set(reads(config, window, operands))
-        elif opcode is Opcode.DRAIN:
-            positions = window["width"] * window["height"]
-            work = positions * (operands["groups"] + 1)
+    for one, step in zip(image.instructions, steps, strict=True):
+        if isinstance(one, Window):
+            window = one
+        elif isinstance(one, Pass):
+            waits += one.wait
+            if step.accepted < idle and one.row_mask:
+                assert not writing & set(reads(config, window, one))
+        elif isinstance(one, Drain):
+            positions = window.width * window.height
+            work = positions * (one.groups + 1)
             idle = step.accepted + config.array_latency + work + config.requant_latency
-            writing = set(writes(config, window, operands))
+            writing = set(writes(config, window, one))
     assert waits <= len(image.layers)
 
 
-def reads(config, window, operands):
-    for i in range(window["height"]):
-        for j in range(window["width"]):
-            y, x = operands["y"] + i * window["step_y"], operands["x"] + j * window["step_x"]
-            if 0 <= y < window["in_height"] and 0 <= x < window["in_width"]:
-                yield (operands["address"] + i * window["row_step"] + j * window["step_x"]) % config.feature_depth
+def reads(config, window, one):
+    for i in range(window.height):
+        for j in range(window.width):
+            y, x = one.y + i * window.step_y, one.x + j * window.step_x
+            if 0 <= y < window.in_height and 0 <= x < window.in_width:
+                yield (one.address + i * window.row_step + j * window.step_x) % config.feature_depth
 
 
-def writes(config, window, operands):
-    for i in range(window["height"]):
-        for j in range(window["width"]):
-            for column in range((operands["groups"] + 1) * config.requant_units):
-                plane = (operands["lane"] + column) // config.rows * operands["plane"]
-                yield operands["address"] + plane + i * (window["width"] - 1 + operands["row_step"]) + j
+def writes(config, window, one):
+    for i in range(window.height):
+        for j in range(window.width):
+            for column in range((one.groups + 1) * config.requant_units):
+                plane = (one.lane + column) // config.rows * one.plane
+                yield one.address + plane + i * (window.width - 1 + one.row_step) + j

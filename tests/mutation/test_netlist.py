@@ -97,7 +97,7 @@ def test_only_faults_that_change_nothing_are_proven_equivalent(netlist):
 def test_a_property_of_the_component_sees_a_fault_and_none_without(netlist):
     # Too high a bit for any simulation: what counts the cycles of an inference.
     table = netlist._design("machine")[netlist._modules["sequencer"]]
-    bits = table["netnames"]["cycles"]["bits"]
+    bits = table["netnames"]["inference__cycles"]["bits"]
     (counter,) = (name for name, cell in table["cells"].items() if cell["connections"].get("Q") == bits)
     some = next(m for m in netlist.mutants if m.component == "sequencer")
     place = f"$flatten\\sequencer.{counter}"

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from tests.torch_reference import run as torch_reference
-from twofold.golden import isa, layers
+from twofold.golden import layers
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import frame
 from twofold.golden.image import input_frame, read_output
-from twofold.golden.isa import Error, Opcode, Section, encode
+from twofold.golden.isa import SECTION_HEADER, End, Output, Pass, Section, Window
 from twofold.golden.random_network import random_inputs, random_network
+from twofold.golden.registers import Error
 from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings
@@ -127,10 +128,10 @@ def test_the_host_reports_what_the_machine_reports(log_config):
     program = fast.build_machine(log_config)
     network = random_network(5, log_config, layers=1)
     image, x = compile_network(network, log_config), random_inputs(1, network, 1)[0]
-    illegal = [isa.pack(isa.SECTION_FIELDS, {"count": 1, "kind": 99})]
-    script = fast.HostScript().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
-    script.send(image.beats).send(input_frame(image, x)).run()
-    started, magic, loaded, again, after_reset, *rest = fast.run(program, script)
+    illegal = [SECTION_HEADER.pack({"count": 1, "kind": 99})]
+    job = fast.Job().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
+    job.send(image.beats).send(input_frame(image, x)).run()
+    started, magic, loaded, again, after_reset, *rest = fast.run(program, job)
     assert isinstance(started, fast.Inference) and started.error is Error.NOT_LOADED
     assert (magic, loaded, again) == (Error.MAGIC, Error.NONE, Error.MAGIC)
     assert isinstance(after_reset, fast.Inference) and after_reset.error is Error.NOT_LOADED
@@ -140,25 +141,24 @@ def test_the_host_reports_what_the_machine_reports(log_config):
 
 
 def test_a_machine_that_takes_too_long_is_an_error(log_config):
-    window = dict.fromkeys(isa.window_fields(log_config), 1) | {"width": 8, "height": 8}
-    tile = dict.fromkeys(isa.pass_fields(log_config), 0)
-    lines = [encode(log_config, Opcode.WINDOW, **window), *[encode(log_config, Opcode.PASS, **tile)] * 60]
-    script = fast.HostScript().send(frame(log_config, [(Section.PROGRAM, 0, [*lines, Opcode.END])])).run()
+    window = Window(width=8, height=8, in_width=1, in_height=1, step_x=1, step_y=1, row_step=1)
+    lines = [one.encode(log_config) for one in (window, *[Pass.zero()] * 60, End())]
+    job = fast.Job().send(frame(log_config, [(Section.PROGRAM, 0, lines)])).run()
     program = fast.build_machine(log_config)
-    message = r"^Machine must follow the script, not this: inference was not done within the cycle limit$"
-    with pytest.raises(fast.MachineError, match=message):
-        fast.run(program, script, limit=3000)
-    assert fast.run(program, script, limit=5000)[1].passes == 60
+    message = r"^Machine must do the job, not this: inference was not done within the cycle limit$"
+    with pytest.raises(fast.SimulationError, match=message):
+        fast.run(program, job, limit=3000)
+    assert fast.run(program, job, limit=5000)[1].passes == 60
 
 
 def test_a_probed_image_sends_every_layer(config):
     network = random_network(9, config, layers=4)
     image = compile_network(network, config)
     probe = probed(image)
-    sends = [opcode for opcode, _ in probe.instructions if opcode is Opcode.OUTPUT]
+    sends = [one for one in probe.instructions if isinstance(one, Output)]
     assert len(sends) == len(network.layers)
-    assert [pair for pair in probe.instructions if pair[0] is not Opcode.OUTPUT] == [
-        pair for pair in image.instructions if pair[0] is not Opcode.OUTPUT
+    assert [one for one in probe.instructions if not isinstance(one, Output)] == [
+        one for one in image.instructions if not isinstance(one, Output)
     ]
     with pytest.raises(ValueError, match=rf"^Output must be {len(network.layers)} frames, not 1$"):
         read_layers(probe, [()])

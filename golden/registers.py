@@ -1,0 +1,94 @@
+"""The machine's registers as a host sees them. Standard library only: hardware, drivers and listings read them here."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from twofold.golden.fields import Record
+
+
+class Error(IntEnum):
+    """Codes of the status register's error field."""
+
+    NONE = 0
+    MAGIC = 1  # the first beat is not FRAME_MAGIC
+    BUILD = 2  # the frame was made for another build
+    SECTION = 3  # unknown section kind
+    RANGE = 4  # a section ends beyond its memory
+    TRUNCATED = 5  # the frame ended too early
+    TRAILING = 6  # the frame went on after its end section
+    CHECKSUM = 7  # the sum of the beats differs
+    NOT_LOADED = 8  # start without a valid program
+    INSTRUCTION = 9  # illegal opcode, or the program ran off its memory
+    BUSY = 10  # start while running
+
+
+@dataclass(frozen=True)
+class Register:
+    """One AXI4-Lite register of 32 bits.
+
+    Parameters
+    ----------
+    address
+        In bytes.
+    access
+        ``read``, ``write`` or ``read and write``; anything else answers SLVERR.
+    meaning
+        For a reader.
+    """
+
+    address: int
+    access: str
+    meaning: str
+
+    @property
+    def readable(self) -> bool:
+        """Whether a read answers with a value."""
+        return "read" in self.access
+
+    @property
+    def writable(self) -> bool:
+        """Whether a write is taken."""
+        return "write" in self.access
+
+
+REGISTERS: dict[str, Register] = {
+    "ID": Register(0x00, "read", "constant 0x32464C44"),
+    "VERSION": Register(0x04, "read", "version of register map, image format and pass program"),
+    "BUILD": Register(0x08, "read", "hash of the build's parameters; a frame must carry the same"),
+    "SHAPE": Register(0x0C, "read", "rows in bits 15 to 0, cols in bits 31 to 16"),
+    "CONTROL": Register(0x10, "write", "bit 0 starts an inference, bit 1 clears the error"),
+    "STATUS": Register(0x14, "read", "bit 0 busy, bit 1 done, bit 2 loaded, bits 15 to 8 error code"),
+    "CYCLES": Register(
+        0x18, "read", "cycles of the last inference, from start to END, waiting for the output stream left out"
+    ),
+    "PASSES": Register(0x1C, "read", "passes of the last inference"),
+    "MODE": Register(
+        0x20,
+        "read and write",
+        "bit 0: a frame that ends well and holds an input only starts an inference",
+    ),
+}
+ID_VALUE = 0x32464C44
+STATUS = Record.unsigned({"busy": 1, "done": 1, "loaded": 1, "reserved": 5, "error": 8})
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the status register says."""
+
+    busy: bool
+    done: bool
+    loaded: bool
+    error: Error
+
+    @classmethod
+    def decode(cls, value: int) -> "Status":
+        """From the register's value.
+
+        Raises
+        ------
+        ValueError
+            If the error code is none of `Error`.
+        """
+        parts = STATUS.unpack(value)
+        return cls(bool(parts["busy"]), bool(parts["done"]), bool(parts["loaded"]), Error(parts["error"]))

@@ -1,0 +1,83 @@
+"""How the machine's components face each other: signatures, each as seen from the side that is named."""
+
+from amaranth.hdl import ShapeLike
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twofold.golden.config import ArrayConfig
+from twofold.golden.isa import Drain, Window
+from twofold.hdl.layouts import accumulators_layout, activations_layout, field_shape, record_layout
+
+
+def read_port(address: ShapeLike, line: ShapeLike) -> wiring.Signature:
+    """Who reads a memory: the line stands one cycle after its address."""
+    return wiring.Signature({"address": Out(address), "line": In(line)})
+
+
+def feature_writes(config: ArrayConfig) -> wiring.Signature:
+    """Who writes activations into feature memory; one enable a lane."""
+    return wiring.Signature(
+        {
+            "enable": Out(config.rows),
+            "address": Out(range(config.feature_depth)),
+            "data": Out(activations_layout(config)),
+        }
+    )
+
+
+def accumulator_port(config: ArrayConfig) -> wiring.Signature:
+    """Who reads accumulators: those of a position stand one cycle after bank and position."""
+    return wiring.Signature(
+        {
+            "bank": Out(1),
+            "position": Out(range(config.acc_depth)),
+            "line": In(accumulators_layout(config)),
+        }
+    )
+
+
+def draining(config: ArrayConfig) -> wiring.Signature:
+    """Who gives drains: `start` begins to drain a bank of ``width * height`` positions, only while `idle`.
+
+    When it is idle again, all activations of the drain can be read.
+    """
+    window = Window.record(config)
+    return wiring.Signature(
+        {
+            "start": Out(1),
+            "operands": Out(record_layout(Drain.record(config))),
+            "bank": Out(1),
+            "width": Out(field_shape(window["width"])),
+            "height": Out(field_shape(window["height"])),
+            "idle": In(1),
+        }
+    )
+
+
+#: The loader. `between`: no frame has begun. `finished`: a frame ended well in this cycle; `has_program` and
+#: `has_input` say what it held. `error_valid`: a frame failed in this cycle with the code `error`; `touched` says
+#: whether it wrote to anything but feature memory.
+LOADING = wiring.Signature(
+    {
+        "between": Out(1),
+        "finished": Out(1),
+        "has_program": Out(1),
+        "has_input": Out(1),
+        "touched": Out(1),
+        "error": Out(8),
+        "error_valid": Out(1),
+    }
+)
+
+#: The sequencer. `run`: begin in the next cycle, only while not `busy`. `complete`, `failed`: in the last busy cycle,
+#: it reached END or an illegal instruction. `cycles`, `passes`: of the program that runs or ran last.
+INFERENCE = wiring.Signature(
+    {
+        "run": In(1),
+        "busy": Out(1),
+        "complete": Out(1),
+        "failed": Out(1),
+        "cycles": Out(32),
+        "passes": Out(32),
+    }
+)
