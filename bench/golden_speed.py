@@ -111,7 +111,7 @@ def run_plain(network: Network, x: NDArray[np.int64]) -> dict[str, NDArray[np.in
         acc = np.zeros((len(x), *layer.output.shape), dtype=np.int64) + layer.bias[:, None, None]
         for branch in layer.branches:
             weights = branch.weights(network.point_sets[branch.point_set])
-            (pad_y, pad_x), (step_y, step_x) = branch.padding, branch.stride
+            (pad_y, pad_x), (step_y, step_x) = branch.begin, branch.stride
             padded = np.pad(values[branch.source], ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
             windows = sliding_window_view(padded, branch.kernel, (2, 3))[:, :, ::step_y, ::step_x]
             target = acc[:, branch.channel : branch.channel + branch.out_channels]

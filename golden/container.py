@@ -20,7 +20,9 @@ from twofold.support.tables import read_json
 
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.
-VERSION = 1
+VERSION = 2
+#: Versions that are read: 1 has no paddings of four sides, and is else the same.
+READABLE = (1, VERSION)
 STRUCTURE_FILE, TENSOR_FILE = "network.json", "tensors.safetensors"
 
 
@@ -68,8 +70,8 @@ def load(folder: Path | str) -> Network:
     if found != FORMAT:
         raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
     version = structure.get("version")
-    if version != VERSION:
-        raise ValueError(f"{path}: version must be {VERSION}, not {version!r}")
+    if isinstance(version, bool) or version not in READABLE:
+        raise ValueError(f"{path}: version must be one of {READABLE}, not {version!r}")
     stated = structure.pop("sha256", None)
     if stated != _digest(structure):
         raise ValueError(f"{path}: checksum must be {_digest(structure)!r}, not {stated!r}: the file is damaged")

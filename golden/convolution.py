@@ -63,12 +63,15 @@ class BranchKernel:
         return self._fold(np.maximum, self._pad(products, lowest), size)
 
     def _pad(self, x: NDArray, value: float) -> NDArray:
-        pad_y, pad_x = self.branch.padding
-        if not (pad_y or pad_x):
+        if not any(self.branch.padding):
             return x.astype(self.dtype, copy=False)
+        (top, left), (bottom, right) = self.branch.begin, self.branch.end
+        _, height, width, _ = x.shape
+        x = x[:, max(0, -top) : height + min(0, bottom), max(0, -left) : width + min(0, right)]
+        top, left, bottom, right = (max(0, side) for side in (top, left, bottom, right))
         batch, height, width, channels = x.shape
-        padded = np.full((batch, height + 2 * pad_y, width + 2 * pad_x, channels), value, dtype=self.dtype)
-        padded[:, pad_y : pad_y + height, pad_x : pad_x + width] = x
+        padded = np.full((batch, top + height + bottom, left + width + right, channels), value, dtype=self.dtype)
+        padded[:, top : top + height, left : left + width] = x
         return padded
 
     def _spread(self, x: NDArray) -> NDArray:

@@ -19,6 +19,17 @@ from twofold.golden.formats import PointSet
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
 Pair = tuple[int, int]
+#: (vertical, horizontal), or (top, left, bottom, right).
+Padding = Pair | tuple[int, int, int, int]
+
+
+def windows_touch(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> bool:
+    """Whether every window over a map of that size, padded by `begin` above and on the left, holds a position of it."""
+    return all(
+        any(0 <= n * step - pad + k * dil < length for k in range(taps))
+        for length, pad, count, taps, step, dil in zip(size, begin, output, kernel, stride, dilation, strict=True)
+        for n in range(count)
+    )
 
 
 def _is_number(value: object) -> bool:
@@ -98,8 +109,11 @@ class Branch:
         Weight codes; a weight is the sum of its words.
     shifts
         Left shift of each word (bits); the weight is ``sum(values[codes[i]] << shifts[i])``.
-    stride, padding, dilation
-        (vertical, horizontal). Padding is zeros; for a maximum it is left out.
+    stride, dilation
+        (vertical, horizontal).
+    padding
+        (vertical, horizontal), or (top, left, bottom, right). It is zeros; for a maximum it is left out. Of four sides
+        one may be negative: so many lines are left out there.
     groups
         As in `torch.nn.Conv2d`.
     channel
@@ -111,7 +125,7 @@ class Branch:
     codes: NDArray[np.uint8]
     shifts: tuple[int, ...]
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
     channel: int = 0
@@ -131,10 +145,12 @@ class Branch:
             raise ValueError(f"Shifts must be {len(self.codes)} numbers, 0 or more, not {self.shifts!r}")
         if max(self.shifts) > 62:
             raise ValueError(f"Shifts must be at most 62, not {self.shifts!r}")
-        for key in ("stride", "padding", "dilation"):
-            if len(getattr(self, key)) != 2:
-                raise ValueError(f"{key.capitalize()} must be a pair, not {getattr(self, key)!r}")
-        if min(self.stride) < 1 or min(self.dilation) < 1 or min(self.padding) < 0:
+        for key, sizes in (("stride", (2,)), ("padding", (2, 4)), ("dilation", (2,))):
+            if len(getattr(self, key)) not in sizes:
+                rule = "a pair" if sizes == (2,) else "a pair or four sides"
+                raise ValueError(f"{key.capitalize()} must be {rule}, not {getattr(self, key)!r}")
+        cut = len(self.padding) == 2 and min(self.padding) < 0
+        if min(self.stride) < 1 or min(self.dilation) < 1 or cut:
             raise ValueError(
                 "Stride and dilation must be 1 or more and padding 0 or more, "
                 f"not {self.stride!r}, {self.dilation!r}, {self.padding!r}"
@@ -157,31 +173,30 @@ class Branch:
         """(Kh, Kw)."""
         return self.codes.shape[3], self.codes.shape[4]
 
+    @property
+    def begin(self) -> Pair:
+        """(top, left) padding."""
+        return self.padding[0], self.padding[1]
+
+    @property
+    def end(self) -> Pair:
+        """(bottom, right) padding."""
+        return self.padding[-2], self.padding[-1]
+
     def output_size(self, height: int, width: int) -> Pair:
         """(height, width) of the result for a source of that size."""
         sizes = [
-            (size + 2 * pad - dil * (k - 1) - 1) // step + 1
-            for size, pad, dil, k, step in zip(
-                (height, width), self.padding, self.dilation, self.kernel, self.stride, strict=True
+            (size + begin + end - dil * (k - 1) - 1) // step + 1
+            for size, begin, end, dil, k, step in zip(
+                (height, width), self.begin, self.end, self.dilation, self.kernel, self.stride, strict=True
             )
         ]
         return sizes[0], sizes[1]
 
     def windows_touch(self, height: int, width: int) -> bool:
         """Whether every window over a source of that size holds at least one position inside it."""
-        return all(
-            any(0 <= n * step - pad + k * dil < size for k in range(taps))
-            for size, pad, dil, taps, step, count in zip(
-                (height, width),
-                self.padding,
-                self.dilation,
-                self.kernel,
-                self.stride,
-                self.output_size(height, width),
-                strict=True,
-            )
-            for n in range(count)
-        )
+        size = height, width
+        return windows_touch(size, self.begin, self.output_size(*size), self.kernel, self.stride, self.dilation)
 
     def weights(self, points: PointSet) -> NDArray[np.int64]:
         """Integer weights, shape (M, N / groups, Kh, Kw)."""

@@ -12,7 +12,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.digit_words import digit_codes
 from twofold.golden.formats import PointSet
 from twofold.golden.layers import accumulate, requantise, worst_case
-from twofold.golden.network import INPUT, Branch, Layer, Network, Pair, Tensor
+from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
 from twofold.golden.random_branches import random_points, random_words
 from twofold.golden.rounding import csd, scale_multiplier
 
@@ -231,7 +231,7 @@ class _Draw:
             return Branch(source, point_set, codes[..., :1, :1], shifts, groups=channels)
         return branch
 
-    def window(self, source: str, longest: int, same: bool) -> tuple[Pair, Pair, Pair, Pair]:
+    def window(self, source: str, longest: int, same: bool) -> tuple[Pair, Pair, Padding, Pair]:
         """Kernel, stride, padding and dilation that give at least one position."""
         sides = self.tensor(source).shape[1:]
         axes = []
@@ -252,7 +252,15 @@ class _Draw:
                 taps, dil = min(taps, side + 2 * pad), 1
             axes.append((taps, step, pad, dil))
         kernel, stride, padding, dilation = zip(*axes, strict=True)
+        if not same and self.chance(0.25):
+            ends = [self.end(side, *axis) for side, axis in zip(sides, axes, strict=True)]
+            return kernel, stride, (*padding, *ends), dilation
         return kernel, stride, padding, dilation
+
+    def end(self, side: int, taps: int, step: int, pad: int, dil: int) -> int:
+        """Another padding below or on the right, or one line less, that leaves a position."""
+        extent = dil * (taps - 1) + 1
+        return self.upto(max(-1, extent - side - pad), max(pad, min(extent - 1, self.config.max_side - side - pad)))
 
     def quantise(self, name: str, kind: str, branches: tuple[Branch, ...], shape: tuple[int, int, int]) -> Layer | None:
         """The layer with biases and multipliers for its sample values; None if it does not fit the accumulator."""

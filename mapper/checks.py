@@ -6,6 +6,7 @@ from twofold.golden.isa import Section, Window, line_count
 from twofold.golden.network import Layer, Network, Tensor
 from twofold.golden.rounding import csd
 from twofold.mapper.bounds import accumulator_bits
+from twofold.mapper.tiles import used_stride
 
 
 class FitError(ValueError):
@@ -82,11 +83,12 @@ def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: 
     step = Window.record(config)["step_x"].high
     for branch in layer.branches:
         size = network.tensors[branch.source].shape[1:]
-        padded = max(side + 2 * pad for side, pad in zip(size, branch.padding, strict=True))
+        padded = max(side + begin + end for side, begin, end in zip(size, branch.begin, branch.end, strict=True))
         if padded > config.max_side:
             raise FitError(f"{where}: max_side must be at least {padded}, padding included, not {config.max_side!r}")
-        if max(branch.stride) > step:
-            raise FitError(f"{where}: stride must be at most {step}, not {max(branch.stride)!r}")
+        stride = max(used_stride(branch, layer.output.shape[1:]))
+        if stride > step:
+            raise FitError(f"{where}: stride must be at most {step}, not {stride!r}")
         if max(branch.shifts) > config.max_pass_shift:
             raise FitError(
                 f"{where}: max_pass_shift must be at least {max(branch.shifts)}, not {config.max_pass_shift!r}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
-from twofold.golden.network import Branch, Layer, Network
+from twofold.golden.network import Branch, Layer, Network, Pair
 from twofold.golden.products import column_constants, idle_sum
 
 
@@ -27,7 +27,8 @@ class Geometry:
     height, width
         Its size.
     stride, padding, dilation
-        (vertical, horizontal).
+        (vertical, horizontal); the padding is that above and on the left. What is below and on the right follows from
+        the size of the output.
     """
 
     source: str
@@ -137,7 +138,8 @@ def _branch_passes(
     """Passes of one branch for one output tile, each with `column_constants` of every column."""
     source = network.tensors[branch.source]
     points = network.point_sets[branch.point_set]
-    geometry = Geometry(branch.source, source.shape[1], source.shape[2], branch.stride, branch.padding, branch.dilation)
+    stride = used_stride(branch, layer.output.shape[1:])
+    geometry = Geometry(branch.source, source.shape[1], source.shape[2], stride, branch.begin, branch.dilation)
     first = max(start, branch.channel)
     channels = np.arange(first, min(start + columns, branch.channel + branch.out_channels)) - branch.channel
     if not len(channels):
@@ -169,6 +171,12 @@ def _branch_passes(
                         layer.maximum,
                     )
                     yield tile, constants
+
+
+def used_stride(branch: Branch, size: tuple[int, ...]) -> Pair:
+    """Stride along the axes that have more than one output; 1 along others, where no step is taken."""
+    vertical, horizontal = (step if count > 1 else 1 for step, count in zip(branch.stride, size, strict=True))
+    return vertical, horizontal
 
 
 def _live_taps(geometry: Geometry, size: tuple[int, ...], kernel: tuple[int, int]) -> list[tuple[int, int]]:

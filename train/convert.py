@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 from twofold.golden.network import INPUT
 from twofold.train.compare import check_finite, check_same
 from twofold.train.data import InputFormat, check_images
-from twofold.train.layers import ConvLayer, PoolLayer, QuantLayer, QuantModel
+from twofold.train.layers import ConvLayer, QuantLayer, QuantModel
 from twofold.train.lower import Lowering
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
 from twofold.train.recipe import Recipe
@@ -96,7 +96,7 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
             if isinstance(part, WeightQuantizer):
                 part.grouped = layer.groups > 1
         parametrize.register_parametrization(layer, "weight", quantizer, unsafe=True)
-    if isinstance(layer, PoolLayer) and layer.kind == "maxpool":
+    if layer.copies:
         return
     signed = not layer.nonnegative if activation.signed is None else activation.signed
     try:

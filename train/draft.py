@@ -6,7 +6,9 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from twofold.golden.network import INPUT, Pair
-from twofold.train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, Skip
+from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, Skip
+from twofold.train.pool_layers import AverageLayer, MaxLayer
+from twofold.train.windows import around
 
 
 @dataclass(eq=False)
@@ -23,6 +25,7 @@ class Draft:
     relu: bool = False
     nonnegative: bool = False
     limit: float | None = None
+    copies: bool = False
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
     #: Where the model has the layer's value.
@@ -38,23 +41,46 @@ class Draft:
         if self.kind == "add":
             return AddLayer(
                 self.name, self.shape, tuple(self.skips), relu=self.relu,
-                nonnegative=self.nonnegative, limit=self.limit,
+                nonnegative=self.nonnegative, limit=self.limit, copies=self.copies,
             )  # fmt: skip
-        return PoolLayer(
-            self.name, self.kind, self.shape, self.source, nonnegative=self.nonnegative, **self.geometry
-        )  # fmt: skip
+        kind = MaxLayer if self.kind == "maxpool" else AverageLayer
+        return kind(self.name, self.shape, self.source, nonnegative=self.nonnegative, **self.geometry)
 
 
 @dataclass(frozen=True)
 class Value:
-    """What a node stands for: a draft's result (``None``: the input), perhaps flattened, strided or padded."""
+    """What a node stands for: a draft's result (``None``: the input), perhaps flattened, strided or padded.
+
+    Parameters
+    ----------
+    draft
+        What gives the tensor.
+    whole, shape
+        (channels, height, width) of the tensor, and of what is meant of it.
+    shared
+        More than one operation takes it.
+    flat
+        Without height and width.
+    stride, begin
+        Every so many positions along each axis, beginning so far above and left of the tensor.
+    channel
+        Channels of zeros before it.
+    fill
+        What the padding holds: 0 or minus infinity.
+    node
+        Where the model has it.
+    """
 
     draft: Draft | None
+    whole: tuple[int, int, int]
     shape: tuple[int, int, int]
     shared: bool = False
     flat: bool = False
     stride: Pair = (1, 1)
+    begin: Pair = (0, 0)
     channel: int = 0
+    fill: float = 0.0
+    node: fx.Node | None = None
 
     @property
     def name(self) -> str:
@@ -62,8 +88,15 @@ class Value:
 
     @property
     def plain(self) -> bool:
-        return self.stride == (1, 1) and self.channel == 0 and (self.draft is None or self.shape == self.draft.shape)
+        """The whole tensor."""
+        return self.unsliced and self.begin == (0, 0) and self.shape == self.whole
+
+    @property
+    def unsliced(self) -> bool:
+        """The whole tensor but for padding around it, or lines left out there."""
+        return self.stride == (1, 1) and self.channel == 0 and self.shape[0] == self.whole[0]
 
     @property
     def skip(self) -> Skip:
-        return Skip(self.name, self.stride, self.channel)
+        padding = around(self.whole[1:], self.begin, self.shape[1:], (1, 1), self.stride)
+        return Skip(self.name, self.stride, self.channel, padding)

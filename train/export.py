@@ -1,6 +1,7 @@
 """From a quantized model to the integers that the machine computes with."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,12 +9,13 @@ from numpy.typing import NDArray
 
 from twofold.golden.catalog import digit_points
 from twofold.golden.config import ArrayConfig
-from twofold.golden.digit_words import digit_codes
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 from twofold.golden.rounding import scale_multiplier
 from twofold.train.compare import check_finite
-from twofold.train.layers import AddLayer, ConvLayer, PoolLayer, QuantLayer, QuantModel, Skip
+from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel, Skip
+from twofold.train.pool_layers import AverageLayer, MaxLayer
+from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
 from twofold.train.residual import addend_branch, fraction_bits
@@ -92,7 +94,7 @@ class _Exporter:
 
     def run(self, meta: dict[str, object]) -> Network:
         check_finite(self.model.quant_layers)
-        layers = tuple(self._layer(layer) for layer in self.model.quant_layers)
+        layers = tuple(one for layer in self.model.quant_layers for one in self._layers(layer))
         meta |= ratios([layer.weight_quantizer.facts() for layer in self.model.conv_layers])
         meta["recipe"] = self.model.recipe
         meta["build"] = self.config.name
@@ -100,15 +102,17 @@ class _Exporter:
         meta["layers"] = self.report
         return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)
 
-    def _layer(self, layer: QuantLayer) -> Layer:
+    def _layers(self, layer: QuantLayer) -> list[Layer]:
         self.report[layer.name] = {}
         try:
             if isinstance(layer, ConvLayer):
-                return self._conv(layer)
+                return [self._conv(layer)]
             if isinstance(layer, AddLayer):
-                return self._add(layer)
-            if isinstance(layer, PoolLayer):
-                return self._pool(layer)
+                return [self._add(layer)]
+            if isinstance(layer, MaxLayer):
+                return [self._max(layer)]
+            if isinstance(layer, AverageLayer):
+                return self._average(layer)
         except ValueError as error:
             raise ValueError(f"Layer {layer.name!r}: {error}") from error
         raise TypeError(f"Layer {layer.name!r} must be one of the kinds that export knows, not {type(layer).__name__}")
@@ -209,17 +213,27 @@ class _Exporter:
         branches = self._branches(layer, layer.skips, ratios, bits)
         return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
 
-    def _pool(self, layer: PoolLayer) -> Layer:
-        channels, fmt = layer.shape[0], self.config.fmt
-        source = self.formats[layer.source]
-        ones = np.ones((channels, 1, *layer.kernel), dtype=np.int64)
-        codes, shifts = digit_codes(ones, digit_points(fmt))
-        branch = Branch(
-            layer.source, self._digits(), codes, shifts, layer.stride, layer.padding, layer.dilation, groups=channels
-        )  # fmt: skip
-        size = 1 if layer.kind == "maxpool" else layer.kernel[0] * layer.kernel[1]
-        unit = np.full(channels, source.scale / size / (1 << fmt.digit_shift))
+    def _max(self, layer: MaxLayer) -> Layer:
+        channels, source = layer.shape[0], self.formats[layer.source]
+        branch = window_branch(self.config, layer.source, self._digits(), channels, layer.kernel)
+        branch = replace(branch, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+        unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
         return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))
+
+    def _average(self, layer: AverageLayer) -> list[Layer]:
+        """One layer, or one for each region whose windows are alike and one that puts them together."""
+        channels, config, size = layer.shape[0], self.config, self.formats[layer.source].shape[1:]
+        unit = np.full(channels, self.formats[layer.source].scale / layer.divisor / (1 << config.fmt.digit_shift))
+        zeros, parts = np.zeros(channels, dtype=np.int64), []
+        for place, branch in average_branches(config, layer, size, self._digits()):
+            whole = self._requantised(layer, (branch,), unit, zeros)
+            shape = (channels, *branch.output_size(*size))
+            parts.append(replace(whole, name=f"{layer.name}{place}", output=replace(whole.output, shape=shape)))
+        if len(parts) == 1:
+            return [replace(parts[0], name=layer.name)]
+        right = np.full(channels, config.fmt.digit_shift, dtype=np.int64)
+        branches = tuple(mosaic_branches(config, layer, [part.name for part in parts], self._digits()))
+        return [*parts, replace(whole, branches=branches, multiplier=np.ones_like(right), right=right)]
 
     def _requantised(
         self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]

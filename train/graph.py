@@ -10,16 +10,18 @@ from twofold.golden.network import Pair
 TYPES: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
-        nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-        nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity,
+        nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool1d, nn.MaxPool2d,
+        nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.ZeroPad1d, nn.ZeroPad2d,
+        nn.ConstantPad1d, nn.ConstantPad2d, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity,
     )
 }  # fmt: skip
 MODULES = tuple(TYPES)
 #: Images of the example that shapes are read from; not 1, so that a batch size written into the model shows.
 BATCH = 2
 OPERATIONS = (
-    "add", "relu", "relu6", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean over height and width",
-    "flatten", "view or reshape to (batch, -1)", "dropout", "slice with steps", "pad of channels with zeros",
+    "add", "relu", "relu6", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "mean over height and width", "flatten", "view or reshape to (batch, -1)", "dropout",
+    "slice with steps", "pad with zeros",
 )  # fmt: skip
 
 
@@ -43,12 +45,25 @@ def is_shared(node: fx.Node) -> bool:
 
 
 def chw(node: fx.Node) -> tuple[int, int, int]:
+    """(channels, height, width) of a node's result; a series is a map of height 1."""
     shape = result_shape(node)
-    return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[1], 1, 1)
+    if len(shape) == 4:
+        return shape[1], shape[2], shape[3]
+    return shape[1], 1, shape[2] if len(shape) == 3 else 1
 
 
-def pair(value: Any) -> Pair:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
+def pair(value: Any, rest: int | None = None) -> Pair:
+    """A layer's number, or numbers along its axes, as (vertical, horizontal).
+
+    Parameters
+    ----------
+    rest
+        Of layers over series: what their maps of height 1 have vertically.
+    """
+    numbers = [int(value)] if isinstance(value, int) else [int(number) for number in value]
+    if rest is not None:
+        return rest, numbers[0]
+    return numbers[0], numbers[-1]
 
 
 def arguments(node: fx.Node, **defaults: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from twofold.golden.network import INPUT, Branch, Layer, Network
 from twofold.train.data.checks import check_shape
+from twofold.train.windows import pad
 
 #: Float32 and float64 hold every integer up to this exactly.
 EXACT_SINGLE, EXACT = 2**24, 2**53
@@ -72,9 +73,8 @@ def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Te
             raise ValueError(f"Layer {layer.name!r}: sums must stay below {EXACT}, not reach {bound}")
         # Single precision is several times as fast, and exact where no partial sum can exceed what it holds.
         kind = torch.float32 if bound < EXACT_SINGLE else torch.float64
-        part = F.conv2d(
-            x.to(kind), weights.to(kind), None, branch.stride, branch.padding, branch.dilation, groups=branch.groups
-        )
+        x = pad(x.to(kind), branch.padding)
+        part = F.conv2d(x, weights.to(kind), None, branch.stride, 0, branch.dilation, groups=branch.groups)
         total[:, branch.channel : branch.channel + branch.out_channels] += part.long()
     return total
 
@@ -98,9 +98,9 @@ def _weights(network: Network, branch: Branch) -> Tensor:
 
 def _maximum(network: Network, branch: Branch, tensors: dict[str, Tensor]) -> Tensor:
     x = tensors[branch.source] * int(_weights(network, branch).flatten()[0])
-    (top, left), (high, wide) = branch.padding, branch.kernel
+    high, wide = branch.kernel
     lowest = torch.iinfo(torch.int64).min // 4
-    x = F.pad(x, (left, left, top, top), value=lowest)
+    x = pad(x, branch.padding, lowest)
     rows, columns = branch.output_size(*tensors[branch.source].shape[2:])
     best = torch.full((*x.shape[:2], rows, columns), lowest, dtype=torch.int64)
     for i in range(high):

@@ -9,25 +9,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from twofold.golden.network import INPUT, Pair
+from twofold.golden.network import INPUT, Padding, Pair
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
+from twofold.train.windows import pad
 
 Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Skip:
-    """A tensor that is added: every `stride`-th position, into the channels from `channel` on."""
+    """A tensor that is added: every `stride`-th position of its padded map, into the channels from `channel` on."""
 
     source: str
     stride: Pair = (1, 1)
     channel: int = 0
+    padding: Padding = (0, 0)
 
     def read(self, tensors: Mapping[str, Tensor], channels: int) -> Tensor:
         """The addend, zeros where it has no channel."""
-        x = tensors[self.source][:, :, :: self.stride[0], :: self.stride[1]]
+        x = pad(tensors[self.source], self.padding)[:, :, :: self.stride[0], :: self.stride[1]]
         after = channels - self.channel - x.shape[1]
         return F.pad(x, (0, 0, 0, 0, self.channel, after)) if self.channel or after else x
 
@@ -54,7 +56,11 @@ class QuantLayer(nn.Module):
     ----------
     quantizer
         Of the output; ``None`` keeps the source's format.
+    copies
+        Results are values of the source, and keep its format.
     """
+
+    copies = False
 
     def __init__(
         self,
@@ -111,7 +117,7 @@ class ConvLayer(QuantLayer):
         bias: Tensor,
         *,
         stride: Pair = (1, 1),
-        padding: Pair = (0, 0),
+        padding: Padding = (0, 0),
         dilation: Pair = (1, 1),
         groups: int = 1,
         skips: tuple[Skip, ...] = (),
@@ -147,18 +153,19 @@ class ConvLayer(QuantLayer):
 
     def convolve(self, tensors: Tensors) -> Tensor:
         """The convolution alone, without bias and residuals."""
-        return F.conv2d(
-            tensors[self.source], self.weight, None, self.stride, self.padding, self.dilation, groups=self.groups
-        )
+        return self._convolved(tensors, None)
+
+    def _convolved(self, tensors: Tensors, bias: Tensor | None) -> Tensor:
+        x, padding = tensors[self.source], self.padding
+        if len(padding) == 4:
+            x, padding = pad(x, padding), (0, 0)
+        return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, groups=self.groups)
 
     def compute(self, tensors: Tensors) -> Tensor:
         if self.norm is not None:
             y = self.norm(self._several(self.convolve(tensors)))
         else:
-            y = F.conv2d(
-                tensors[self.source], self.weight, self.bias, self.stride, self.padding, self.dilation,
-                groups=self.groups,
-            )  # fmt: skip
+            y = self._convolved(tensors, self.bias)
         for skip in self.skips:
             y += skip.read(tensors, self.shape[0])
         return y
@@ -197,7 +204,7 @@ class ConvLayer(QuantLayer):
 
 
 class AddLayer(QuantLayer):
-    """Sum of one or more tensors."""
+    """Sum of one or more tensors; with `copies` one tensor as it is, but for padding and steps."""
 
     def __init__(
         self,
@@ -208,9 +215,10 @@ class AddLayer(QuantLayer):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
+        copies: bool = False,
     ):
         super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit)
-        self.skips = skips
+        self.skips, self.copies = skips, copies
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -221,37 +229,6 @@ class AddLayer(QuantLayer):
         for skip in self.skips[1:]:
             y = y + skip.read(tensors, self.shape[0])
         return y
-
-
-class PoolLayer(QuantLayer):
-    """Maximum or average over windows. The average counts padding, as its sum has a constant divisor."""
-
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        shape: tuple[int, int, int],
-        source: str,
-        *,
-        kernel: Pair,
-        stride: Pair,
-        padding: Pair = (0, 0),
-        dilation: Pair = (1, 1),
-        nonnegative: bool = False,
-    ):
-        super().__init__(name, kind, shape, nonnegative=nonnegative)
-        self.source, self.kernel = source, kernel
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
-    def compute(self, tensors: Tensors) -> Tensor:
-        x = tensors[self.source]
-        if self.kind == "maxpool":
-            return F.max_pool2d(x, self.kernel, self.stride, self.padding, self.dilation)
-        return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
 
 
 class QuantModel(nn.Module):

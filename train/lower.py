@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from twofold.golden.network import INPUT, Pair
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, chw, is_shared, pair, place, result_shape
+from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, chw, is_shared, result_shape
 from twofold.train.layers import QuantLayer
+from twofold.train.lower_windows import Windows
 from twofold.train.norm import kept_norm
 from twofold.train.trace import own_copy, reference, resolve, trace
 
 
-class Lowering:
+class Lowering(Windows):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -34,16 +34,11 @@ class Lowering:
         model = own_copy(model)
         inputs = random_inputs(input)
         wanted = reference(model, inputs)
-        self.graph = trace(model)
+        super().__init__(trace(model), signed=input.signed)
         self.reference = Reference(self.graph, inputs, wanted)
         resolve(self.graph, input.shape)
-        shape = input.shape
-        self.input_shape: tuple[int, int, int] = (shape[0], 1, 1) if len(shape) == 1 else tuple(shape)  # type: ignore[assignment]
-        self.signed = input.signed
+        self.input_shape = input.map_shape
         self.output_shape: tuple[int, ...] = ()
-        self.drafts: list[Draft] = []
-        self.values: dict[fx.Node, Value] = {}
-        self.names: set[str] = {INPUT}
 
     def run(self) -> list[QuantLayer]:
         """The layers, in order."""
@@ -51,8 +46,8 @@ class Lowering:
             if node.op == "placeholder":
                 if self.values:
                     raise ValueError(f"Model must have one input, not {node.target!r} too")
-                shared = is_shared(node)
-                self.values[node] = Value(None, self.input_shape, shared=shared, flat=len(result_shape(node)) == 2)
+                flat, shape = len(result_shape(node)) == 2, self.input_shape
+                self.values[node] = Value(None, shape, shape, shared=is_shared(node), flat=flat, node=node)
             elif node.op == "output":
                 return self._end(node.args[0])
             elif node.op == "get_attr":
@@ -78,28 +73,6 @@ class Lowering:
         # The output comes last; whatever stands behind it is not needed.
         return [layer for name, layer in layers.items() if name in needed and name != last.name] + [layers[last.name]]
 
-    @property
-    def places(self) -> dict[str, fx.Node]:
-        """Node that each layer gives the value of."""
-        return {draft.name: draft.node for draft in self.drafts if draft.node is not None}
-
-    # Names and errors
-
-    def _where(self, node: fx.Node) -> str:
-        kind = "Layer" if node.op == "call_module" else "Operation in"
-        return f"{kind} {place(node) or 'the model itself'!r}"
-
-    def _name(self, node: fx.Node) -> str:
-        base = place(node)
-        if node.op != "call_module":
-            base = f"{base}.{node.name}" if base else node.name
-        name, number = base, 1
-        while name in self.names:
-            number += 1
-            name = f"{base}_{number}"
-        self.names.add(name)
-        return name
-
     # One node
 
     def _lower(self, node: fx.Node) -> Value:
@@ -116,83 +89,32 @@ class Lowering:
         return handler(self, node)
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv1d, nn.Conv2d)):
             return self._conv(node, module)
         if isinstance(module, nn.Linear):
             return self._linear(node, module)
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             return self._norm(node, module)
         if isinstance(module, nn.ReLU):
             return self._relu(node)
         if isinstance(module, nn.ReLU6):
             return self._relu(node, limit=6.0)
-        if isinstance(module, nn.MaxPool2d):
-            if module.return_indices:
-                raise ValueError(f"{self._where(node)}: return_indices must be False, not True")
-            return self._pool(
-                node, "maxpool", module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
+        if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)):
+            return self._max(
+                node, module.kernel_size, module.stride, module.padding, module.dilation, module.return_indices
             )
-        if isinstance(module, nn.AvgPool2d):
+        if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d)):
+            divisor = getattr(module, "divisor_override", None)
             return self._average(
-                node, module.kernel_size, module.stride, module.padding, module.ceil_mode, module.count_include_pad,
-                module.divisor_override,
-            )  # fmt: skip
-        if isinstance(module, nn.AdaptiveAvgPool2d):
+                node, module.kernel_size, module.stride, module.padding, module.count_include_pad, divisor
+            )
+        if isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
             return self._adaptive(node)
+        if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
+            return self._pad(node, tuple(module.padding), "constant", module.value)
         if isinstance(module, nn.Flatten):
             return self._flatten(node, module.start_dim, module.end_dim)
         return self._alias(node)
-
-    def _input(self, node: fx.Node, position: int = 0) -> Value:
-        """The node's source, which must be a plain tensor."""
-        value = self._operand(node, position)
-        if not value.plain:
-            raise ValueError(f"{self._where(node)} must not take a sliced or padded tensor: only an addition may")
-        return value
-
-    def _operand(self, node: fx.Node, position: int) -> Value:
-        argument = node.args[position] if position < len(node.args) else None
-        if not isinstance(argument, fx.Node) or argument not in self.values:
-            raise ValueError(f"{self._where(node)} must take a tensor as argument {position + 1}, not {argument!r}")
-        return self.values[argument]
-
-    def _result(self, node: fx.Node, draft: Draft, *, flat: bool = False) -> Value:
-        return Value(draft, draft.shape, shared=is_shared(node), flat=flat)
-
-    def _alias(self, node: fx.Node, **changes: Any) -> Value:
-        source = self._operand(node, 0)
-        keep: dict[str, Any] = {
-            "stride": source.stride,
-            "channel": source.channel,
-            "flat": source.flat,
-            "shape": source.shape,
-        }
-        return Value(source.draft, shared=source.shared or is_shared(node), **(keep | changes))
-
-    def _nonnegative(self, value: Value) -> bool:
-        return not self.signed if value.draft is None else value.draft.nonnegative or value.draft.relu
-
-    def _conv(self, node: fx.Node, conv: nn.Conv2d) -> Value:
-        source = self._input(node)
-        if conv.padding_mode != "zeros":
-            raise ValueError(f"{self._where(node)}: padding_mode must be 'zeros', not {conv.padding_mode!r}")
-        kernel, dilation = pair(conv.kernel_size), pair(conv.dilation)
-        if conv.padding == "same":
-            if any((k - 1) * d % 2 for k, d in zip(kernel, dilation, strict=True)):
-                raise ValueError(
-                    f"{self._where(node)}: padding must be the same on both sides, not 'same' for {kernel!r}"
-                )
-            padding: Pair = ((kernel[0] - 1) * dilation[0] // 2, (kernel[1] - 1) * dilation[1] // 2)
-        else:
-            padding = (0, 0) if conv.padding == "valid" else pair(conv.padding)
-        draft = Draft(
-            self._name(node), "conv2d", chw(node), weight=conv.weight.detach().clone(),
-            bias=torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone(),
-            source=source.name,
-            geometry={"stride": pair(conv.stride), "padding": padding, "dilation": dilation, "groups": conv.groups},
-        )  # fmt: skip
-        self.drafts.append(draft)
-        return self._result(node, draft)
 
     def _linear(self, node: fx.Node, linear: nn.Linear) -> Value:
         source = self._input(node)
@@ -207,11 +129,14 @@ class Lowering:
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
 
-    def _norm(self, node: fx.Node, norm: nn.BatchNorm2d) -> Value:
+    def _norm(self, node: fx.Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Value:
         source = self._input(node)
         draft = source.draft
-        if draft is None or not self._open(source) or draft.kind != "conv2d" or draft.skips:
-            raise ValueError(f"{self._where(node)} must follow a convolution whose result is used once")
+        good = draft is not None and draft.kind in ("conv2d", "linear") and draft.shape[0] == norm.num_features
+        if draft is None or not good or not self._open(source) or draft.skips:
+            raise ValueError(
+                f"{self._where(node)} must follow a convolution or a linear layer whose result is used once"
+            )
         if norm.running_mean is None or norm.running_var is None:
             raise ValueError(f"{self._where(node)}: track_running_stats must be True, not False")
         assert draft.weight is not None and draft.bias is not None
@@ -228,16 +153,8 @@ class Lowering:
             draft.bias = draft.bias + norm.bias.detach()
         return self._alias(node)
 
-    @staticmethod
-    def _open(value: Value) -> bool:
-        """Whether something may still be fused into the value's layer."""
-        draft = value.draft
-        return (
-            draft is not None and not value.shared and value.plain and not draft.relu and draft.kind not in _POOLS
-        )  # fmt: skip
-
     def _relu(self, node: fx.Node, limit: float | None = None) -> Value:
-        source = self._input(node)
+        source = self._filled(node, 0)
         draft = source.draft
         if draft is None or not self._open(source):
             if self._nonnegative(source) and limit is None:
@@ -250,7 +167,7 @@ class Lowering:
         return self._alias(node)
 
     def _add(self, node: fx.Node) -> Value:
-        left, right = self._operand(node, 0), self._operand(node, 1)
+        left, right = self._filled(node, 0), self._filled(node, 1)
         if node.kwargs.get("alpha", 1) != 1:
             raise ValueError(f"{self._where(node)}: alpha must be 1, not {node.kwargs['alpha']!r}")
         if result_shape(node.args[0]) != result_shape(node.args[1]):
@@ -276,54 +193,11 @@ class Lowering:
         # Its result is first needed here, so it may wait for the other operand.
         self.drafts.remove(fused.draft)
         self.drafts.append(fused.draft)
-        return Value(fused.draft, fused.shape, shared=is_shared(node), flat=fused.flat)
-
-    def _pool(
-        self, node: fx.Node, kind: str, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-    ) -> Value:
-        source = self._input(node)
-        if ceil_mode:
-            raise ValueError(f"{self._where(node)}: ceil_mode must be False, not True")
-        geometry = {
-            "kernel": pair(kernel), "stride": pair(kernel if stride is None else stride), "padding": pair(padding),
-            "dilation": pair(dilation),
-        }  # fmt: skip
-        draft = Draft(
-            self._name(node), kind, chw(node), source=source.name,
-            nonnegative=self._nonnegative(source), geometry=geometry,
-        )  # fmt: skip
-        self.drafts.append(draft)
-        return self._result(node, draft, flat=len(result_shape(node)) == 2)
-
-    def _average(
-        self, node: fx.Node, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_pad: bool, divisor: Any
-    ) -> Value:
-        if max(pair(padding)) and not count_pad:
-            raise ValueError(f"{self._where(node)}: count_include_pad must be True where there is padding, not False")
-        if divisor is not None:
-            raise ValueError(f"{self._where(node)}: divisor_override must be None, not {divisor!r}")
-        return self._pool(node, "avgpool", kernel, stride, padding, 1, ceil_mode)
-
-    def _adaptive(self, node: fx.Node) -> Value:
-        source, (_, height, width) = self._input(node), chw(node)
-        if source.shape[1] % height or source.shape[2] % width:
-            raise ValueError(
-                f"{self._where(node)}: output size must divide {source.shape[1:]!r}, not {(height, width)!r}"
-            )
-        kernel = (source.shape[1] // height, source.shape[2] // width)
-        return self._pool(node, "avgpool", kernel, kernel, 0, 1, False)
-
-    def _mean(self, node: fx.Node) -> Value:
-        dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-        source = self._input(node)
-        wanted = sorted(d % 4 for d in dims) if isinstance(dims, (tuple, list)) else dims
-        if source.flat or wanted != [2, 3]:
-            raise ValueError(f"{self._where(node)}: mean must be over height and width, not over {dims!r}")
-        return self._pool(node, "avgpool", source.shape[1:], source.shape[1:], 0, 1, False)
+        return self._result(node, fused.draft, flat=fused.flat)
 
     def _flatten(self, node: fx.Node, start: int, end: int) -> Value:
-        source = self._input(node)
-        dims = 2 if source.flat else 4
+        self._input(node)
+        dims = self._dims(node)
         if start != 1 or end % dims != dims - 1:
             raise ValueError(f"{self._where(node)}: flatten must be from dimension 1 to the last, not {(start, end)!r}")
         return self._alias(node, flat=True)
@@ -343,44 +217,7 @@ class Lowering:
     def _call_relu6(self, node: fx.Node) -> Value:
         return self._relu(node, limit=6.0)
 
-    def _call_max_pool(self, node: fx.Node) -> Value:
-        kernel, stride, padding, dilation, ceil_mode, indices = arguments(
-            node, kernel_size=None, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
-        )
-        if indices:
-            raise ValueError(f"{self._where(node)}: return_indices must be False, not True")
-        return self._pool(node, "maxpool", kernel, stride, padding, dilation, ceil_mode)
 
-    def _call_average(self, node: fx.Node) -> Value:
-        given = arguments(
-            node, kernel_size=None, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
-            divisor_override=None,
-        )  # fmt: skip
-        return self._average(node, *given)
-
-    def _call_slice(self, node: fx.Node) -> Value:
-        source, index = self._operand(node, 0), node.args[1]
-        steps = [1, 1, 1, 1]
-        good = isinstance(index, tuple) and len(index) <= 4
-        for axis, item in enumerate(index if isinstance(index, tuple) else ()):
-            good = good and isinstance(item, slice) and item.start in (None, 0) and item.stop is None
-            if good:
-                steps[axis] = item.step or 1
-        if not good or steps[:2] != [1, 1] or source.flat or source.channel:
-            raise ValueError(f"{self._where(node)}: slice must be [:, :, ::step, ::step], not {index!r}")
-        stride = (source.stride[0] * steps[2], source.stride[1] * steps[3])
-        return self._alias(node, stride=stride, shape=chw(node))
-
-    def _call_pad(self, node: fx.Node) -> Value:
-        source = self._operand(node, 0)
-        pads, mode, value = arguments(node, pad=(), mode="constant", value=0)
-        pads = tuple(pads) + (0,) * (8 - len(pads))
-        if mode != "constant" or value or any(pads[:4]) or any(pads[6:]) or min(pads) < 0 or source.flat:
-            raise ValueError(f"{self._where(node)}: pad must be of channels with zeros, not {pads!r} with {value!r}")
-        return self._alias(node, channel=source.channel + pads[4], shape=chw(node))
-
-
-_POOLS = ("maxpool", "avgpool")
 _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     "add": Lowering._add,
     "iadd": Lowering._add,
@@ -389,8 +226,11 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     "flatten": Lowering._call_flatten,
     "view": Lowering._call_view,
     "reshape": Lowering._call_view,
+    "max_pool1d": Lowering._call_max_pool,
     "max_pool2d": Lowering._call_max_pool,
+    "avg_pool1d": Lowering._call_average,
     "avg_pool2d": Lowering._call_average,
+    "adaptive_avg_pool1d": Lowering._adaptive,
     "adaptive_avg_pool2d": Lowering._adaptive,
     "mean": Lowering._mean,
     "dropout": Lowering._alias,

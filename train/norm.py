@@ -16,8 +16,8 @@ from torch import Tensor, nn
 LEAST_GAIN = 2.0**-8
 
 
-def kept_norm(norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> tuple[Tensor, nn.BatchNorm2d]:
-    """Weights, and the batch norm that follows their convolution without bias; all its factors are positive.
+def kept_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> tuple[Tensor, nn.BatchNorm2d]:
+    """Weights, and the batch norm over maps that follows their layer without bias; all its factors are positive.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from twofold.train.data.augment import Augment
 from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
 from twofold.train.recipe import PostSettings
 from twofold.train.reconstruct import learn_block
+from twofold.train.windows import pad
 
 #: Pull of the fitted gain towards 1, as a part of the output's energy.
 RIDGE = 1e-3
@@ -132,7 +133,7 @@ def second_moments(layer: ConvLayer, x: Tensor) -> Tensor:
     shape = layer.weight_quantizer.shape
     total = torch.zeros(x.shape[1] * shape[2] * shape[3], dtype=torch.float64)
     for part in x.split(BATCH):
-        windows = F.unfold(part.square(), shape[2:], layer.dilation, layer.padding, layer.stride)
+        windows = F.unfold(pad(part, layer.padding).square(), shape[2:], layer.dilation, 0, layer.stride)
         total += windows.mean(dim=2).sum(dim=0)
     moments = (total / len(x)).reshape(layer.groups, *shape[1:])
     return moments.repeat_interleave(shape[0] // layer.groups, dim=0)

@@ -32,6 +32,7 @@ def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], p
         codes=np.ascontiguousarray(codes[kept]),
         shifts=tuple(shifts[n] for n in kept),
         stride=skip.stride,
+        padding=skip.padding,
         groups=len(factors),
         channel=skip.channel,
     )

@@ -15,7 +15,8 @@ import torch
 
 from twofold.golden.config import ArrayConfig
 from twofold.train.export import multiplier, tensor_formats
-from twofold.train.layers import AddLayer, ConvLayer, PoolLayer, QuantModel
+from twofold.train.layers import AddLayer, ConvLayer, QuantModel
+from twofold.train.pool_layers import AverageLayer
 
 
 @torch.no_grad()
@@ -43,8 +44,8 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)
                 layer.quantizer.scale.fill_(base / (m * 2.0**-r))
-            elif isinstance(layer, PoolLayer) and layer.quantizer is not None:
-                unit = formats[layer.source].scale / (layer.kernel[0] * layer.kernel[1])
+            elif isinstance(layer, AverageLayer) and layer.quantizer is not None:
+                unit = formats[layer.source].scale / layer.divisor
                 m, r = multiplier(config, unit / output)
                 layer.quantizer.scale.fill_(unit / (m * 2.0**-r))
         except ValueError as error:

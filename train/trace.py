@@ -17,7 +17,7 @@ from twofold.train.graph import BATCH, TYPES
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "AveragedModel": "module",
              "OptimizedModule": "_orig_mod"}  # fmt: skip
 #: Operations whose result is their source's own storage in evaluation, in its shape.
-_SAME = ("contiguous", "dropout", "Dropout", "Dropout2d", "Identity", "detach")
+_SAME = ("contiguous", "dropout", "Dropout", "Dropout1d", "Dropout2d", "Identity", "detach")
 
 
 def own_copy(model: nn.Module) -> nn.Module:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from twofold.golden import container
+from twofold.golden import catalog, container
 from twofold.golden.config import ArrayConfig
 from twofold.golden.layers import run
+from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 from twofold.golden.random_network import random_inputs, random_network
 from twofold.support import folders
 
@@ -165,10 +166,24 @@ def test_a_changed_structure_is_noticed(saved, change):
     refuses(saved, "network.json", "checksum must be '[0-9a-f]{64}', not .+: the file is damaged")
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
+@pytest.mark.parametrize("version", [3, 0, None, "1", True])
 def test_other_versions_are_refused(saved, version):
     rewrite(saved, lambda structure: structure.update(version=version))
-    refuses(saved, "network.json", re.escape(f"version must be 1, not {version!r}"))
+    refuses(saved, "network.json", re.escape(f"version must be one of (1, 2), not {version!r}"))
+
+
+def test_networks_of_the_first_version_are_read(saved):
+    rewrite(saved, lambda structure: structure.update(version=1))
+    assert container.load(saved).name == random_network(0, CONFIGS[0]).name
+
+
+def test_padding_of_four_sides_comes_back(tmp_path):
+    points = {"digits": catalog.digit_points(CONFIGS[0].fmt)}
+    branch = Branch(INPUT, "digits", np.ones((1, 2, 1, 2, 2), np.uint8), (0,), padding=(0, 1, 2, -1))
+    one, right = np.ones(2, np.int64), np.zeros(2, np.int64)
+    layer = Layer("a", "conv2d", (branch,), Tensor((2, 5, 3), 8, True, 1.0), right, one, right, -128, 127)
+    container.save(Network("n", Tensor((1, 4, 4), 8, True, 1.0), (layer,), points), tmp_path / "net")
+    assert container.load(tmp_path / "net").layers[0].branches[0].padding == (0, 1, 2, -1)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ def test_positions_outside_the_map_are_no_maximum(dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+def test_four_sides_by_hand(dtype):
+    """A line above is left out, one is added on the left, two below, and a column on the right is left out."""
+    x = np.array([[9, 9, 9], [1, 2, 9], [3, 4, 9]])[None, :, :, None].astype(dtype)
+    one = kernel(np.ones((1, 1, 2, 2)), dtype, padding=(-1, 1, 2, -1))
+    assert one.sum(x)[0, :, :, 0].tolist() == [[4, 10], [3, 7], [0, 0]]
+    assert one.maximum(x)[0, :2, :, 0].tolist() == [[3, 4], [3, 4]]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(("groups", "shape"), [(1, (4, 6, 3, 2)), (2, (4, 3, 3, 2)), (6, (6, 1, 3, 2))])
 def test_sums_are_those_of_plain_loops(dtype, groups, shape):
     rng = np.random.default_rng(1)

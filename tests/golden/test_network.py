@@ -64,14 +64,19 @@ def test_impossible_branches_are_refused():
     refuses(lambda: replace(BRANCH, stride=(0, 1)), f"{rule}, not (0, 1), (1, 1), (1, 1)")
     refuses(lambda: replace(BRANCH, dilation=(1, 0)), f"{rule}, not (1, 1), (1, 0), (1, 1)")
     refuses(lambda: replace(BRANCH, padding=(1, -1)), f"{rule}, not (1, 1), (1, 1), (1, -1)")
+    refuses(lambda: replace(BRANCH, padding=(1, 1, 1)), "Padding must be a pair or four sides, not (1, 1, 1)")
+    refuses(lambda: replace(BRANCH, stride=(1, 1, 1, 1)), "Stride must be a pair, not (1, 1, 1, 1)")
     refuses(lambda: replace(BRANCH, groups=2), "Groups must divide 3 output channels, not 2")
 
 
-def test_shapes_of_a_branch_by_hand():
+def test_shapes_of_a_term_by_hand():
     branch = Branch(INPUT, "p", codes(2, 6, 2, 3, 5), (0, 1), (2, 3), (1, 0), (2, 1), groups=3)
     assert (branch.out_channels, branch.in_channels, branch.kernel) == (6, 6, (3, 5))
     assert branch.output_size(9, 12) == (4, 3)  # (9 + 2 - 4 - 1)/2 + 1 and (12 - 4 - 1)/3 + 1
     assert branch.output_size(10, 13) == (4, 3)
+    branch = replace(branch, padding=(0, 1, 3, -2))  # above, left, below, right
+    assert (branch.begin, branch.end) == ((0, 1), (3, -2))
+    assert branch.output_size(9, 12) == (4, 3)  # (9 + 3 - 4 - 1)/2 + 1 and (12 + 1 - 2 - 4 - 1)/3 + 1
 
 
 def test_weights_add_shifted_words():

@@ -78,8 +78,8 @@ def test_networks_stay_within_the_build(config):
             for branch in layer.branches:
                 assert max(branch.shifts) <= config.max_pass_shift
                 _, height, width = network.tensors[branch.source].shape
-                assert height + 2 * branch.padding[0] <= config.max_side
-                assert width + 2 * branch.padding[1] <= config.max_side
+                assert height + branch.begin[0] + branch.end[0] <= config.max_side
+                assert width + branch.begin[1] + branch.end[1] <= config.max_side
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
@@ -115,6 +115,7 @@ EVERYWHERE = (
     *(f"stride {k}" for k in (1, 2, 3)),
     *(f"input of {b} bits" for b in range(2, 9)),
     *("conv2d", "linear", "maxpool", "avgpool", "add"),
+    *("padding of four sides", "a line left out"),
     *("oblong kernel", "padding", "dilation", "grouped", "depthwise", "ragged input", "ragged output"),
     *("signed input", "unsigned input", "signed maximum with padding", "negative maximum"),
     *("one word", "two words", "three words", "own shift of the second word", "empty second tile", "full second tile"),
@@ -168,6 +169,8 @@ def branch_features(config, network, layer, branch):
     return {
         "oblong kernel": branch.kernel[0] != branch.kernel[1],
         "padding": max(branch.padding) > 0,
+        "padding of four sides": len(branch.padding) == 4 and branch.begin != branch.end,
+        "a line left out": min(branch.padding) < 0,
         "dilation": max(branch.dilation) > 1,
         "grouped": 1 < branch.groups < branch.in_channels,
         "depthwise": 1 < branch.groups == branch.in_channels and layer.kind == "conv2d" and not identity,

@@ -118,6 +118,8 @@ def _layer(rng, name, kind, points, source, tensors) -> Layer:
             for k, side in zip(kernel, (height, width), strict=True)
         ),
     }
+    if rng.integers(3) == 0:
+        geometry["padding"] += tuple(int(rng.integers(0, k)) for k in kernel)
     if kind == "linear":
         one = branch(rng, points, (source, tensor), int(rng.integers(1, 12)), kernel=(height, width))
         return layer(rng, name, kind, [one], None)

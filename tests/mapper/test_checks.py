@@ -6,6 +6,7 @@ import pytest
 from tests.mapper.small import DENSE, NATURAL, branch, build, layer, network, pointwise
 from twofold.golden import catalog
 from twofold.golden.formats import PointSet
+from twofold.golden.isa import Opcode
 from twofold.mapper import FitError, compile_network
 
 FMT4 = build(word_bits=4).fmt
@@ -37,7 +38,12 @@ CASES = {
         {},
         "Layer 'conv': max_side must be at least 34, padding included, not 32",
     ),
-    "stride": (far(stride=(1, 16)), {}, "Layer 'conv': stride must be at most 15, not 16"),
+    "padding of four sides": (
+        far(padding=(0, 2, 0, 17), stride=(1, 2)),
+        {},
+        "Layer 'conv': max_side must be at least 35, padding included, not 32",
+    ),
+    "stride": (far(stride=(1, 16), padding=(0, 1)), {}, "Layer 'conv': stride must be at most 15, not 16"),
     "shift": (
         network([layer("conv", [branch(np.ones((1, 4, 4, 1, 1)), shifts=(9,))], (4, 4, 4))]),
         {"max_pass_shift": 8},
@@ -142,3 +148,11 @@ def test_sets_that_nothing_uses_and_equal_sets_take_no_place():
     net = network([one, two], points={"a": other, "b": DENSE, "c": PointSet(SUBSET_FMT, DENSE.levels)})
     image = compile_network(net, build(pe="subset", point_sets=1))
     assert len(image.points) == 4
+
+
+def test_a_stride_that_takes_no_step_is_no_limit():
+    """A single output along an axis: whatever the stride is, nothing moves."""
+    one = far(stride=(16, 16))
+    image = compile_network(one, build(acc_depth=64))
+    windows = [operands for opcode, operands in image.instructions if opcode is Opcode.WINDOW]
+    assert [(window["step_y"], window["step_x"]) for window in windows] == [(1, 1)]

@@ -263,12 +263,14 @@ class Calls(nn.Module):
 
 
 MODULE_NAMES = (
-    "('Conv2d', 'Linear', 'BatchNorm2d', 'ReLU', 'ReLU6', 'MaxPool2d', 'AvgPool2d', 'AdaptiveAvgPool2d', "
-    "'Flatten', 'Dropout', 'Dropout2d', 'Identity')"
+    "('Conv1d', 'Conv2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'MaxPool1d', 'MaxPool2d', "
+    "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
+    "'ConstantPad2d', 'Flatten', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
 )
 OPERATION_NAMES = (
-    "('add', 'relu', 'relu6', 'max_pool2d', 'avg_pool2d', 'adaptive_avg_pool2d', 'mean over height and width', "
-    "'flatten', 'view or reshape to (batch, -1)', 'dropout', 'slice with steps', 'pad of channels with zeros')"
+    "('add', 'relu', 'relu6', 'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
+    "'adaptive_avg_pool2d', 'mean over height and width', 'flatten', 'view or reshape to (batch, -1)', 'dropout', "
+    "'slice with steps', 'pad with zeros')"
 )
 
 
@@ -281,21 +283,26 @@ OPERATION_NAMES = (
         (Calls(lambda x: x + 2), "Operation in 'the model itself' must take a tensor as argument 2, not 2"),
         (Holder(conv=nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
          "Layer 'body.conv': padding_mode must be 'zeros', not 'reflect'"),
-        (Holder(conv=nn.Conv2d(3, 4, 2, padding="same")),
-         "Layer 'body.conv': padding must be the same on both sides, not 'same' for (2, 2)"),
-        (Holder(bn=nn.BatchNorm2d(3)), "Layer 'body.bn' must follow a convolution whose result is used once"),
-        (Holder(pool=nn.MaxPool2d(3, 2, ceil_mode=True)), "Layer 'body.pool': ceil_mode must be False, not True"),
-        (Holder(pool=nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
-         "Layer 'body.pool': count_include_pad must be True where there is padding, not False"),
-        (Holder(pool=nn.AdaptiveAvgPool2d(3)), "Layer 'body.pool': output size must divide (8, 8), not (3, 3)"),
+        (Holder(bn=nn.BatchNorm2d(3)),
+         "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once"),
+        (Holder(conv=nn.Conv2d(3, 4, 1), flat=nn.Flatten(), bn=nn.BatchNorm1d(256)),
+         "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once"),
+        (Calls(lambda x: F.pad(x, (1, 1), value=2.0)),
+         "Operation in 'the model itself': pad must be with zeros, or minus infinity before a maximum, "
+         "not 'constant' with 2.0"),
+        (Calls(lambda x: F.pad(x, (1, 1, 1, 1), "circular")),
+         "Operation in 'the model itself': pad must be with zeros, or minus infinity before a maximum, "
+         "not 'circular' with 0.0"),
+        (Calls(lambda x: F.pad(x, (0, 0, 0, 0, -1, 0))),
+         "Operation in 'the model itself': pad must be around maps or add channels of zeros, not (0, 0, 0, 0, -1, 0)"),
+        (Calls(lambda x: F.relu(F.pad(x, (1, 1), value=-torch.inf))),
+         "Operation in 'the model itself' must not take a tensor padded with -inf: only a maximum may"),
         (Holder(linear=nn.Linear(8, 4)),
          "Layer 'body.linear' must take a flattened tensor, not one of shape (3, 8, 8)"),
         (Calls(lambda x: x.mean(1)), "Operation in 'the model itself': mean must be over height and width, not over 1"),
         (Calls(lambda x: x[:, :, 1:]),
          "Operation in 'the model itself': slice must be [:, :, ::step, ::step], not "
          "(slice(None, None, None), slice(None, None, None), slice(1, None, None))"),
-        (Calls(lambda x: F.relu(x[:, :, ::2])),
-         "Operation in 'the model itself' must not take a sliced or padded tensor: only an addition may"),
         (Calls(lambda x: (x, x)), "Model must return one tensor, not tuple"),
         (nn.Identity(), "Model must end with a layer, not with its input or a slice"),
     ],

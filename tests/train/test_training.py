@@ -258,7 +258,7 @@ def test_names_that_do_not_exist():
         build_model("no such")
     with pytest.raises(ValueError, match=rf"^Data must be one of {re.escape(str(DATA))}, not 'svhn'$"):
         load_data("svhn")
-    with pytest.raises(ValueError, match=r"^Input shape must be .*, not \(3, 4\)$"):
+    with pytest.raises(ValueError, match=r"^Input shape must be .*, not \(3, 4, 5, 6\)$"):
         InputFormat((3, 4))
 
 

@@ -20,7 +20,7 @@ class InputFormat:
     Parameters
     ----------
     shape
-        (channels, height, width), or (features,).
+        (channels, height, width), (channels, length), or (features,).
     bits, signed
         Integer format of the input.
     scale
@@ -33,8 +33,17 @@ class InputFormat:
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise ValueError(f"Input shape must be (channels, height, width) or (features,), not {self.shape!r}")
+        if len(self.shape) not in (1, 2, 3) or min(self.shape) < 1:
+            raise ValueError(
+                f"Input shape must be (channels, height, width), (channels, length) or (features,), not {self.shape!r}"
+            )
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width): a series is a map of height 1, features are one of a single position."""
+        if len(self.shape) == 3:
+            return self.shape[0], self.shape[1], self.shape[2]
+        return self.shape[0], 1, self.shape[1] if len(self.shape) == 2 else 1
 
     @property
     def low(self) -> int:

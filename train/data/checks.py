@@ -39,7 +39,7 @@ def check_images(images: Tensor | Images, form: InputFormat | None = None) -> No
 
 
 def check_shape(found: tuple[int, ...], wanted: tuple[int, ...], what: str) -> None:
-    """Shape of one image; features may be those of a 1x1 map.
+    """Shape of one image; features may be those of a 1x1 map, a series that of a map of height 1.
 
     Raises
     ------
@@ -54,7 +54,9 @@ def check_shape(found: tuple[int, ...], wanted: tuple[int, ...], what: str) -> N
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[:1] if len(shape) == 3 and shape[1:] == (1, 1) else shape
+    if len(shape) == 3 and shape[1] == 1:
+        shape = shape[0], shape[2]
+    return shape[:1] if shape[1:] == (1,) else shape
 
 
 def check_values(images: Tensor, form: InputFormat | None) -> None:

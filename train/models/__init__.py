@@ -10,15 +10,22 @@ from twofold.train.models.mobilenet import MobileNetV1, MobileNetV2
 from twofold.train.models.resnet18 import ResNet18
 from twofold.train.models.resnet_cifar import ResNetCifar
 from twofold.train.models.small_vgg import SmallVGG
+from twofold.train.models.tiny import DSCNN, Autoencoder, PersonNet, ResNet8
 from twofold.train.models.weights import load_weights
 
-#: Networks that `twofold train` knows by name; each takes the number of classes and of the input's channels.
+#: Networks that `twofold train` knows by name; each takes the number of classes (outputs) and of the input's channels
+#: (features).
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "autoencoder": Autoencoder,
     "demo": DemoNet,
+    "ds_cnn": DSCNN,
     "mobilenet_v1": MobileNetV1,
     "mobilenet_v1_cifar": partial(MobileNetV1, small=True),
+    "mobilenet_v1_vww": PersonNet,
     "mobilenet_v2": MobileNetV2,
     "mobilenet_v2_cifar": partial(MobileNetV2, small=True),
+    "mobilenet_v2_vww": partial(MobileNetV2, width=0.35),
+    "resnet8": ResNet8,
     "resnet18": ResNet18,
     "resnet18_cifar": partial(ResNet18, small=True),
     "resnet20": partial(ResNetCifar, 20),

@@ -94,6 +94,7 @@ class WeightQuantizer(nn.Module):
         super().__init__()
         if len(shape) != 4:
             raise ValueError(f"Weights must be (M, N, Kh, Kw), not {tuple(shape)!r}")
+        self.grouped = False
         self.shape = tuple(shape)
         self.learn = False
         self.enabled = True

@@ -86,7 +86,7 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
         Raises
         ------
         ValueError
-            If it has none, as the universal set does not.
+            If a filter is all zero and the universal set has no zero.
         """
         found = search_points(
             weight.detach().numpy(),

@@ -1,0 +1,212 @@
+"""Lowering of what looks through windows: convolutions, poolings, paddings, slices."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from twofold.golden.network import Padding, Pair, windows_touch
+from twofold.train.draft import Draft, Value
+from twofold.train.graph import arguments, chw, is_shared, pair, result_shape
+from twofold.train.lower_values import Values
+from twofold.train.windows import adaptive_runs, around, pooling_runs
+
+#: Lines added above, left, below and right.
+Sides = tuple[int, int, int, int]
+_NEVER = float("-inf")
+
+
+class Windows(Values):
+    """The part of `train.lower.Lowering` that knows windows."""
+
+    def _rest(self, node: fx.Node, value: int) -> int | None:
+        """What `train.graph.pair` is told: a number where the node's source is a series."""
+        return value if self._dims(node) == 3 else None
+
+    # Paddings
+
+    def _solid(self, node: fx.Node, source: Value, sides: Sides) -> Value:
+        """The source, a tensor of its own where lines that it left out would come back in the padding."""
+        for axis in (0, 1):
+            step, begin = source.stride[axis], source.begin[axis]
+            returns = sides[axis] > 0 and begin + step <= 0
+            after = source.shape[axis + 1] * step - begin
+            if returns or (sides[axis + 2] > 0 and after < source.whole[axis + 1]):
+                return self._kept(node, 0)
+        return source
+
+    def _framed(self, node: fx.Node, source: Value, sides: Sides, fill: float = 0.0) -> Value:
+        """The source with lines around it, or less lines where sides are negative."""
+        if source.fill != fill and not source.plain:
+            source = self._kept(node, 0)
+        source = self._solid(node, source, sides)
+        (top, left, bottom, right), (channels, height, width) = sides, source.shape
+        begin = (source.begin[0] + top * source.stride[0], source.begin[1] + left * source.stride[1])
+        shape = (channels, height + top + bottom, width + left + right)
+        return replace(source, begin=begin, shape=shape, fill=fill)
+
+    def _window(
+        self, node: fx.Node, source: Value, kernel: Pair, stride: Pair, before: Pair, dilation: Pair, fill: float = 0.0
+    ) -> tuple[Value, Padding]:
+        """Source and padding of a layer that pads by so much above and left, and as its output needs elsewhere."""
+        size = chw(node)[1:]
+        bottom, right = (
+            max(0, (count - 1) * step + dil * (taps - 1) + 1 - length - pad)
+            for count, step, dil, taps, length, pad in zip(
+                size, stride, dilation, kernel, source.shape[1:], before, strict=True
+            )
+        )
+        source = self._framed(node, source, (*before, bottom, right), fill)
+        return source, around(source.whole[1:], source.begin, size, kernel, stride, dilation)
+
+    def _pad(self, node: fx.Node, pads: tuple[int, ...], mode: str, value: Any) -> Value:
+        """`torch.nn.functional.pad`: pairs of numbers, the last axis first."""
+        source, fill = self._operand(node, 0), float(value or 0)
+        axes = self._dims(node)
+        numbers = (*pads, *(0,) * (2 * axes - len(pads)))
+        if axes == 3:
+            numbers = (*numbers[:2], 0, 0, *numbers[2:])
+        left, right, top, bottom, *others = numbers
+        channels = others[:2]
+        if source.flat or any(others[2:]) or (any(channels) and (min(channels) < 0 or fill)):
+            raise ValueError(f"{self._where(node)}: pad must be around maps or add channels of zeros, not {pads!r}")
+        if mode != "constant" or fill not in (0, _NEVER):
+            raise ValueError(
+                f"{self._where(node)}: pad must be with zeros, or minus infinity before a maximum, "
+                f"not {mode!r} with {fill!r}"
+            )
+        framed = self._framed(node, source, (top, left, bottom, right), fill)
+        return replace(
+            framed, channel=framed.channel + channels[0], shape=chw(node), node=node,
+            shared=framed.shared or is_shared(node),
+        )  # fmt: skip
+
+    def _call_pad(self, node: fx.Node) -> Value:
+        pads, mode, value = arguments(node, pad=(), mode="constant", value=0)
+        return self._pad(node, tuple(pads), mode, value)
+
+    def _call_slice(self, node: fx.Node) -> Value:
+        source, index = self._operand(node, 0), node.args[1]
+        steps = [1] * 4
+        good = isinstance(index, tuple) and len(index) <= self._dims(node)
+        for axis, item in enumerate(index if isinstance(index, tuple) else ()):
+            good = good and isinstance(item, slice) and item.start in (None, 0) and item.stop is None
+            if good:
+                steps[axis] = item.step or 1
+        if self._dims(node) == 3:
+            steps[2:] = 1, steps[2]
+        if not good or steps[:2] != [1, 1] or source.flat or source.channel:
+            raise ValueError(f"{self._where(node)}: slice must be [:, :, ::step, ::step], not {index!r}")
+        stride = (source.stride[0] * steps[2], source.stride[1] * steps[3])
+        return self._alias(node, stride=stride, shape=chw(node))
+
+    # Convolutions
+
+    def _conv(self, node: fx.Node, conv: nn.Conv1d | nn.Conv2d) -> Value:
+        if conv.padding_mode != "zeros":
+            raise ValueError(f"{self._where(node)}: padding_mode must be 'zeros', not {conv.padding_mode!r}")
+        kernel, stride, dilation = (
+            pair(numbers, self._rest(node, 1)) for numbers in (conv.kernel_size, conv.stride, conv.dilation)
+        )
+        if conv.padding == "same":
+            before: Pair = ((kernel[0] - 1) * dilation[0] // 2, (kernel[1] - 1) * dilation[1] // 2)
+        else:
+            before = (0, 0) if conv.padding == "valid" else pair(conv.padding, self._rest(node, 0))
+        source, padding = self._window(node, self._padded(node), kernel, stride, before, dilation)
+        weight = conv.weight.detach().clone()
+        draft = Draft(
+            self._name(node), "conv2d", chw(node), weight=weight.reshape(*weight.shape[:2], *kernel),
+            bias=torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone(),
+            source=source.name,
+            geometry={"stride": stride, "padding": padding, "dilation": dilation, "groups": conv.groups},
+        )  # fmt: skip
+        self.drafts.append(draft)
+        return self._result(node, draft)
+
+    # Poolings
+
+    def _max(self, node: fx.Node, kernel: Any, stride: Any, padding: Any, dilation: Any, indices: bool) -> Value:
+        if indices:
+            raise ValueError(f"{self._where(node)}: return_indices must be False, not True")
+        window, before = pair(kernel, self._rest(node, 1)), pair(padding, self._rest(node, 0))
+        step, dil = pair(stride or kernel, self._rest(node, 1)), pair(dilation, self._rest(node, 1))
+        source = self._unfilled(node, self._padded(node), window, step, before, dil)
+        source, sides = self._window(node, source, window, step, before, dil, _NEVER)
+        draft = Draft(
+            self._name(node), "maxpool", chw(node), source=source.name, nonnegative=self._nonnegative(source),
+            geometry={"kernel": window, "stride": step, "padding": sides, "dilation": dil},
+        )  # fmt: skip
+        self.drafts.append(draft)
+        return self._result(node, draft)
+
+    def _unfilled(
+        self, node: fx.Node, source: Value, kernel: Pair, stride: Pair, before: Pair, dilation: Pair
+    ) -> Value:
+        """A maximum's source whose zeros around it may be left out, as they never exceed what is in every window."""
+        if source.plain or source.fill:
+            return source
+        begin = (source.begin[0] + before[0], source.begin[1] + before[1])
+        inside = windows_touch(source.whole[1:], begin, chw(node)[1:], kernel, stride, dilation)
+        return replace(source, fill=_NEVER) if inside and self._nonnegative(source) else self._kept(node, 0)
+
+    def _average(
+        self, node: fx.Node, kernel: Any, stride: Any, padding: Any, count_padding: bool, divisor: int | None
+    ) -> Value:
+        window, before = pair(kernel, self._rest(node, 1)), pair(padding, self._rest(node, 0))
+        step = pair(stride or kernel, self._rest(node, 1))
+        source = self._zeroed(node)
+        source = self._solid(node, source, (*before, *before))
+        size = chw(node)[1:]
+        rows, columns = (
+            pooling_runs(
+                source.shape[axis + 1], window[axis], step[axis], before[axis], size[axis],
+                count_padding=count_padding, before=source.begin[axis], divisor=divisor and (divisor, 1)[axis],
+            )
+            for axis in (0, 1)
+        )  # fmt: skip
+        return self._averaged(node, source, rows, columns)
+
+    def _adaptive(self, node: fx.Node) -> Value:
+        source, size = self._zeroed(node), chw(node)[1:]
+        rows, columns = (
+            adaptive_runs(source.shape[axis + 1], size[axis], before=source.begin[axis]) for axis in (0, 1)
+        )
+        return self._averaged(node, source, rows, columns)
+
+    def _mean(self, node: fx.Node) -> Value:
+        dims: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+        axes = self._dims(node)
+        numbers = dims if isinstance(dims, (tuple, list)) else [dims]
+        good = all(isinstance(number, int) for number in numbers)
+        if axes == 2 or not good or sorted(number % axes for number in numbers) != list(range(2, axes)):
+            raise ValueError(f"{self._where(node)}: mean must be over height and width, not over {dims!r}")
+        return self._adaptive(node)
+
+    def _zeroed(self, node: fx.Node) -> Value:
+        """The node's source, which may be padded with zeros around its map."""
+        source = self._padded(node)
+        return self._kept(node, 0) if source.fill else source
+
+    def _averaged(self, node: fx.Node, source: Value, rows: Any, columns: Any) -> Value:
+        draft = Draft(
+            self._name(node), "avgpool", chw(node), source=source.name, nonnegative=self._nonnegative(source),
+            geometry={"rows": rows, "columns": columns},
+        )  # fmt: skip
+        self.drafts.append(draft)
+        return self._result(node, draft, flat=len(result_shape(node)) == 2)
+
+    # Functions
+
+    def _call_max_pool(self, node: fx.Node) -> Value:
+        kernel, stride, padding, dilation, _, indices = arguments(
+            node, kernel_size=None, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
+        )
+        return self._max(node, kernel, stride, padding, dilation, indices)
+
+    def _call_average(self, node: fx.Node) -> Value:
+        kernel, stride, padding, _, count_padding, divisor = arguments(
+            node, kernel_size=None, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+            divisor_override=None,
+        )  # fmt: skip
+        return self._average(node, kernel, stride, padding, count_padding, divisor)
