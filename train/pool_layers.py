@@ -9,7 +9,7 @@ from torch import Tensor
 
 from twofold.golden.network import Padding, Pair
 from twofold.train.layers import QuantLayer, Tensors
-from twofold.train.windows import Run, pad
+from twofold.train.windows import WindowRun, pad
 
 
 class PoolLayer(QuantLayer):
@@ -64,8 +64,8 @@ class AverageLayer(PoolLayer):
         shape: tuple[int, int, int],
         source: str,
         *,
-        rows: tuple[Run, ...],
-        columns: tuple[Run, ...],
+        rows: tuple[WindowRun, ...],
+        columns: tuple[WindowRun, ...],
         nonnegative: bool = False,
     ):
         super().__init__(name, "avgpool", shape, source, nonnegative=nonnegative)
@@ -81,7 +81,7 @@ class AverageLayer(PoolLayer):
         return _along(sums, self.columns, 3)
 
 
-def _along(x: Tensor, runs: tuple[Run, ...], axis: int) -> Tensor:
+def _along(x: Tensor, runs: tuple[WindowRun, ...], axis: int) -> Tensor:
     """Averages along one axis of (B, C, H, W)."""
     parts = []
     for run in runs:

@@ -15,7 +15,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.digit_words import digit_codes
 from twofold.golden.network import Branch, Pair
 from twofold.train.pool_layers import AverageLayer
-from twofold.train.windows import Run, around
+from twofold.train.windows import WindowRun, around
 
 
 def window_branch(
@@ -65,7 +65,7 @@ def mosaic_branches(config: ArrayConfig, layer: AverageLayer, names: Sequence[st
             yield replace(branch, padding=(top, before, bottom, after))
 
 
-def _gaps(runs: tuple[Run, ...]) -> list[Pair]:
+def _gaps(runs: tuple[WindowRun, ...]) -> list[Pair]:
     """Outputs before and after each run."""
     ends = np.cumsum([run.count for run in runs]).tolist()
     return [(end - run.count, ends[-1] - end) for end, run in zip(ends, runs, strict=True)]

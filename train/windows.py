@@ -38,7 +38,7 @@ def around(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: Pair, di
 
 
 @dataclass(frozen=True)
-class Run:
+class WindowRun:
     """Neighbouring windows of an average along one axis that are alike.
 
     Parameters
@@ -70,7 +70,7 @@ def pooling_runs(
     count_padding: bool = True,
     before: int = 0,
     divisor: int | None = None,
-) -> tuple[Run, ...]:
+) -> tuple[WindowRun, ...]:
     """The windows of `torch.nn.AvgPool2d` along an axis.
 
     Parameters
@@ -95,7 +95,7 @@ def pooling_runs(
     return _runs(windows)
 
 
-def adaptive_runs(length: int, outputs: int, *, before: int = 0) -> tuple[Run, ...]:
+def adaptive_runs(length: int, outputs: int, *, before: int = 0) -> tuple[WindowRun, ...]:
     """The windows of `torch.nn.AdaptiveAvgPool2d` along an axis; parameters as of `pooling_runs`."""
     windows = []
     for n in range(outputs):
@@ -104,7 +104,7 @@ def adaptive_runs(length: int, outputs: int, *, before: int = 0) -> tuple[Run, .
     return _runs(windows)
 
 
-def _runs(windows: list[tuple[int, int, int]]) -> tuple[Run, ...]:
+def _runs(windows: list[tuple[int, int, int]]) -> tuple[WindowRun, ...]:
     """Windows (start, size, divisor) as few runs."""
     parts: list[list[tuple[int, int, int]]] = []
     for window in windows:
@@ -117,5 +117,5 @@ def _runs(windows: list[tuple[int, int, int]]) -> tuple[Run, ...]:
     runs = []
     for part in parts:
         (start, size, divisor), count = part[0], len(part)
-        runs.append(Run(count, start, size, part[1][0] - start if count > 1 else 1, divisor))
+        runs.append(WindowRun(count, start, size, part[1][0] - start if count > 1 else 1, divisor))
     return tuple(runs)

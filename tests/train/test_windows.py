@@ -14,7 +14,7 @@ from twofold.golden.layers import accumulate, requantise
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import _Exporter
-from twofold.train.windows import Run, adaptive_runs, pooling_runs
+from twofold.train.windows import WindowRun, adaptive_runs, pooling_runs
 
 
 class Then(nn.Module):
@@ -174,14 +174,14 @@ def test_features():
 
 def test_runs_by_hand():
     """Windows of 3 at stride 2 over 9 with 1 of padding: 2 inside, then 3, 3, 3, then 2."""
-    ends = Run(1, -1, 3, 1, 2), Run(3, 1, 3, 2, 3), Run(1, 7, 3, 1, 2)
+    ends = WindowRun(1, -1, 3, 1, 2), WindowRun(3, 1, 3, 2, 3), WindowRun(1, 7, 3, 1, 2)
     assert pooling_runs(9, 3, 2, 1, 5, count_padding=False) == ends
-    assert pooling_runs(9, 3, 2, 1, 5) == (Run(5, -1, 3, 2, 3),)
-    assert pooling_runs(9, 3, 2, 1, 5, divisor=4) == (Run(5, -1, 3, 2, 4),)
+    assert pooling_runs(9, 3, 2, 1, 5) == (WindowRun(5, -1, 3, 2, 3),)
+    assert pooling_runs(9, 3, 2, 1, 5, divisor=4) == (WindowRun(5, -1, 3, 2, 4),)
     # Of ten, two were added in front by the model.
-    assert pooling_runs(10, 4, 4, 0, 3, before=2) == (Run(2, -2, 4, 4, 4), Run(1, 6, 4, 1, 2))
-    assert adaptive_runs(7, 3) == (Run(3, 0, 3, 2, 3),)
-    assert adaptive_runs(5, 3) == (Run(1, 0, 2, 1, 2), Run(1, 1, 3, 1, 3), Run(1, 3, 2, 1, 2))
+    assert pooling_runs(10, 4, 4, 0, 3, before=2) == (WindowRun(2, -2, 4, 4, 4), WindowRun(1, 6, 4, 1, 2))
+    assert adaptive_runs(7, 3) == (WindowRun(3, 0, 3, 2, 3),)
+    assert adaptive_runs(5, 3) == (WindowRun(1, 0, 2, 1, 2), WindowRun(1, 1, 3, 1, 3), WindowRun(1, 3, 2, 1, 2))
 
 
 def test_an_average_beyond_the_build_is_refused_by_name():
