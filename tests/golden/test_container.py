@@ -10,8 +10,8 @@ import pytest
 from twofold.golden import container
 from twofold.golden.config import ArrayConfig
 from twofold.golden.layers import run
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.support import folders
+from twofold.testing.random_network import random_inputs, random_network
 
 CONFIGS = [
     ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3, asymmetric=True),

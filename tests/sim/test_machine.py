@@ -11,12 +11,12 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import frame
 from twofold.golden.image import input_frame, read_output
 from twofold.golden.isa import Error, Opcode, Section, encode
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.random_check import check_networks, check_programs
+from twofold.testing.random_network import random_inputs, random_network
 
 BUILDS = ("log_4x4", "subset_4x4")
 

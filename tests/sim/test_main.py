@@ -8,11 +8,11 @@ import pytest
 
 from twofold.golden import container, image_folder
 from twofold.golden.config import load_config
-from twofold.golden.random_network import random_network
 from twofold.mapper import builds
 from twofold.sim import __main__ as command
 from twofold.sim import random_check, runner, tools
 from twofold.sim.__main__ import bench_names, main
+from twofold.testing.random_network import random_network
 
 
 @pytest.fixture
