@@ -22,7 +22,7 @@ from twofold.testing.random_network import random_inputs, random_network
 from twofold.testing.random_program import random_frame
 
 Tensors = Mapping[str, NDArray[np.int64]]
-#: A further opinion: every layer's output (B, C, H, W) of a network on inputs; in `tests/`, PyTorch's integer mode.
+#: A further opinion: every layer's output (B, C, H, W) of a network on inputs, such as `train.reference.run`.
 Reference = Callable[[Network, NDArray[np.int64]], Tensors]
 INPUTS = 3
 

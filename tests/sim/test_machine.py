@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.torch_reference import run as torch_reference
 from twofold.golden import isa, layers
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import frame
@@ -17,6 +16,7 @@ from twofold.sim import fast, runner, settings
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.random_check import check_networks, check_programs
 from twofold.testing.random_network import random_inputs, random_network
+from twofold.train.reference import run as torch_reference
 
 BUILDS = ("log_4x4", "subset_4x4")
 
