@@ -57,7 +57,7 @@ verilog: $(BASE) ## emit one build (CONFIG); build/verilog
 sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one (NETWORK), also on gates (GATES)
 	$(TWOFOLD) sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(call configs,--config) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(call quote,$(NETWORK))) \
-	  $(if $(RANDOM)$(NETWORK),--reference tests.torch_reference:run,$(BENCH))
+	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
 test: lint $(TRAIN) ## check style and types, then run every test
 	$(RUN) -m pytest -n 2 --dist worksteal

@@ -22,14 +22,15 @@ from amaranth.lib import wiring
 from rich.console import Console
 from rich.table import Table
 
+from twofold.bench.elements.column import ElementColumn
 from twofold.bench.elements.grid import Grid
+from twofold.bench.elements.multiplier import FORMS, MultiplierElement
 from twofold.bench.elements.paper_mac import PaperMacColumn
 from twofold.bench.elements.shared_products import PickElement, RowProducts
 from twofold.bench.tools.console import run_benchmark
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.column import Column
 from twofold.hdl.emit import emit_verilog
-from twofold.hdl.multiplier import FORMS, MultiplierElement
 from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
 from twofold.support.output import build_folder
@@ -85,12 +86,12 @@ def designs(technology: str) -> Iterator[Design]:
     for bits in (3, 4):
         config = replace(subset, word_bits=bits)
         yield Design(f"subset{bits}", "two terms", ((partial(Column, config), COLS),))
-        picking = partial(Column, config, partial(PickElement, config))
+        picking = partial(ElementColumn, config, partial(PickElement, config))
         yield Design(f"subset{bits}", "shared products", ((picking, COLS), (partial(RowProducts, config), 1)))
     yield Design("paper_subset", "[SubsetQ]", ((partial(PaperMacColumn, subset), COLS),))
     for bits in (3, 4, 8):
         for form in FORMS:
-            column = partial(Column, log, partial(MultiplierElement, log, bits, form))
+            column = partial(ElementColumn, log, partial(MultiplierElement, log, bits, form))
             yield Design(f"multiply{bits}", f"Yosys, {form}", ((column, COLS),))
             if form == "operator":
                 yield Design(f"multiply{bits}", "Yosys, booth", ((column, COLS),), "-booth")

@@ -19,7 +19,6 @@ from twofold.bench.tools.console import run_benchmark
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.image import Image, input_frame, read_output
 from twofold.golden.network import Network
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings, tools
@@ -27,6 +26,7 @@ from twofold.sim.inference import Inference
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
 from twofold.support.output import build_folder
+from twofold.testing.random_network import random_inputs, random_network
 
 REPORT = build_folder("bench", "sim_speed.json")
 SEED = 3

@@ -14,7 +14,7 @@ RUNS = Path("build/runs")
 
 def command(*arguments: object) -> str:
     """A line for the shell, to be run from the project's folder with ``build/venv/bin`` on the path."""
-    return shlex.join(["python", "-m", *map(str, arguments)])
+    return shlex.join(["twofold", *map(str, arguments)])
 
 
 def training() -> str:
@@ -31,8 +31,8 @@ def commands(variant: Variant, folder: Path) -> list[str]:
     return [
         command("train", method, "--out", run, "--start", RUNS / "float", "--recipe", recipe, *build),
         command("train", "export", run, *build, "--out", network),
-        command("mapper", network, *build, "--out", folder / "images" / variant.recipe),
-        command("hdl", *build, "--out", folder / "verilog"),
+        command("map", network, *build, "--out", folder / "images" / variant.recipe),
+        command("emit", *build, "--out", folder / "verilog"),
         command("sim", "--network", network, *build),
         command("synth", *build),
     ]

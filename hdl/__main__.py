@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from twofold.golden.config import load_config
-from twofold.hdl.emit import emit, listing, listing_markdown, top_name
+from twofold.hdl.emit import emit, top_name
+from twofold.hdl.listing import listing, listing_markdown
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_together

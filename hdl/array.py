@@ -1,7 +1,5 @@
 """The PE array: `cols` columns that see the same operands."""
 
-from collections.abc import Callable
-
 from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -19,8 +17,6 @@ class PeArray(wiring.Component):
     ----------
     config
         The build.
-    element
-        Makes what stands in the place of a PE, as in `hdl.column.Column`.
 
     Members
     -------
@@ -36,9 +32,9 @@ class PeArray(wiring.Component):
         Sums of the products.
     """
 
-    def __init__(self, config: ArrayConfig, element: Callable[[], wiring.Component] | None = None):
+    def __init__(self, config: ArrayConfig):
         self.config = config
-        self.columns = [Column(config, element) for _ in range(config.cols)]
+        self.columns = [Column(config) for _ in range(config.cols)]
         column = self.columns[0]
         super().__init__(
             {

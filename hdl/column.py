@@ -1,7 +1,5 @@
 """One output lane of the array: its tile words, double-buffered, its PEs and their adder tree."""
 
-from collections.abc import Callable
-
 from amaranth import Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -20,8 +18,6 @@ class Column(wiring.Component):
     ----------
     config
         The build.
-    element
-        Makes what stands in the place of a PE, with its members; for comparisons.
 
     Members
     -------
@@ -37,21 +33,19 @@ class Column(wiring.Component):
         Sum of the products.
     """
 
-    def __init__(self, config: ArrayConfig, element: Callable[[], wiring.Component] | None = None):
+    def __init__(self, config: ArrayConfig):
         self.config = config
-        make = element or (lambda: ProcessingElement(config))
-        self.elements = [make() for _ in range(config.rows)]
+        self.elements: list[wiring.Component] = [ProcessingElement(config) for _ in range(config.rows)]
         members = self.elements[0].signature.members
         self.words_layout = data.ArrayLayout(members["word"].shape, config.rows)
         self.operands_layout = data.ArrayLayout(members["operand"].shape, config.rows)
-        most = config.product_max if element is None else (1 << members["product"].shape.width) - 1
         super().__init__(
             {
                 "load": In(1),
                 "words": In(self.words_layout),
                 "swap": In(1),
                 "operands": In(self.operands_layout),
-                "sum": Out(unsigned((config.rows * most).bit_length())),
+                "sum": Out(unsigned((config.rows * config.product_max).bit_length())),
             }
         )
 

@@ -1,18 +1,13 @@
-"""From components to one readable Verilog file, and to a listing of its ports and registers."""
+"""From components to one readable Verilog file."""
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 
-from amaranth import Shape
 from amaranth.back import rtlil
 from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.lib import wiring
 
-from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.isa import INSTRUCTIONS, Channel, Section
-from twofold.golden.registers import REGISTERS
 from twofold.hdl.accumulators import Accumulators
 from twofold.hdl.array import PeArray
 from twofold.hdl.column import Column
@@ -25,7 +20,7 @@ from twofold.hdl.pe import ProcessingElement
 from twofold.hdl.requantiser import Requantiser, RequantUnit
 from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
-from twofold.hdl.top import PORTS, Twofold
+from twofold.hdl.top import Twofold
 from twofold.hdl.window import WindowGenerator
 
 #: Every component that can be emitted by itself, for its bench.
@@ -137,64 +132,3 @@ def _header(config: ArrayConfig) -> str:
         f" shift menus {config.fmt.menus}.\n"
         "// Generated; do not edit.\n"
     )
-
-
-def listing(config: ArrayConfig) -> dict[str, object]:
-    """Ports, registers, memories and instruction fields of a build, as JSON can hold them."""
-    ports = [{"name": name, "direction": "input", "bits": 1} for name in ("clk", "rst")]
-    for name, member in PORTS.items():
-        direction = "input" if member.flow is wiring.In else "output"
-        ports.append({"name": name, "direction": direction, "bits": Shape.cast(member.shape).width})
-    memories = [kind for kind in Section if kind is not Section.END]
-    return {
-        "build": config.name,
-        "top": top_name(config),
-        "hash": f"{config.build_hash:08x}",
-        "version": MACHINE_VERSION,
-        "ports": ports,
-        "registers": [{"name": name, **asdict(register)} for name, register in REGISTERS.items()],
-        "memories": [
-            {
-                "name": kind.name.lower(),
-                "kind": kind.value,
-                "lines": isa.line_count(config, kind),
-                "bits": isa.line_bits(config, kind),
-            }
-            for kind in memories
-        ],
-        "instructions": [
-            {"name": kind.opcode.name, "opcode": kind.opcode.value, "operands": kind.record(config).widths}
-            for kind in INSTRUCTIONS.values()
-        ],
-        "channel": Channel.record(config).widths,
-    }
-
-
-def listing_markdown(config: ArrayConfig) -> str:
-    """The listing as a page."""
-    data = listing(config)
-    lines = [f"# {data['top']}", "", f"Build hash `{data['hash']}`, machine version {data['version']}.", ""]
-    for title, key in (("Ports", "ports"), ("Registers", "registers"), ("Memories", "memories")):
-        rows = data[key]
-        assert isinstance(rows, list)
-        columns = list(rows[0])
-        lines += [f"## {title}", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-        for row in rows:
-            cells = (f"0x{row[c]:02x}" if c == "address" else str(row[c]) for c in columns)
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
-    lines += [
-        "## Instructions",
-        "",
-        "Fields with their widths (bits), least significant first; the opcode is below them.",
-        "",
-    ]
-    rows = data["instructions"]
-    assert isinstance(rows, list)
-    for row in rows:
-        operands = ", ".join(f"{name} {width}" for name, width in row["operands"].items())
-        lines.append(f"- {row['name']} (opcode {row['opcode']}): {operands or 'no operands'}")
-    channel = data["channel"]
-    assert isinstance(channel, dict)
-    lines += ["", f"A channel: {', '.join(f'{name} {width}' for name, width in channel.items())}", ""]
-    return "\n".join(lines)

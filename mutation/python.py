@@ -33,8 +33,11 @@ MODULES = (
     "src/twofold/mapper/tiles.py",
 )
 #: What their tests need.
-FOLDERS = ("src/twofold/support", "src/twofold/golden", "src/twofold/mapper", "src/twofold/configs", "configs")
-TESTS = ("tests/golden", "tests/mapper")
+FOLDERS = (
+    *(f"src/twofold/{name}" for name in ("support", "golden", "mapper", "testing", "configs")),
+    "configs",
+)
+TESTS = ("tests/golden", "tests/mapper", "tests/testing")
 #: Python with mutmut on top of the project's packages; `make mutation` sets it up.
 PYTHON = build_folder("venv-mutation", "bin", "python")
 #: Faults that no test can find, with the reason.
@@ -47,7 +50,7 @@ source_paths = ["src/twofold"]
 only_mutate = {modules}
 also_copy = ["configs"]
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
-pytest_add_cli_args_test_selection = ["tests/golden", "tests/mapper"]
+pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
 """
 
@@ -164,7 +167,7 @@ def _copy(folder: Path) -> None:
         target = folder / path
         text = (SOURCES / path).read_bytes()
         if path.name == "pyproject.toml":
-            text += _SETTINGS.format(modules=json.dumps(MODULES)).encode()
+            text += _SETTINGS.format(modules=json.dumps(MODULES), tests=json.dumps(TESTS)).encode()
         if not target.is_file() or target.read_bytes() != text:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)

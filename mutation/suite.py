@@ -13,13 +13,13 @@ from twofold.golden.frame import FrameError, frame
 from twofold.golden.image import input_frame, read_output
 from twofold.golden.isa import Section, Window, line_bits, line_count
 from twofold.golden.machine import Machine, StoppedError, infer
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.golden.registers import Error
 from twofold.mapper.compiler import compile_network
-from twofold.sim.damage import damaged
 from twofold.sim.fast import HostScript, SimulationError, run
 from twofold.sim.inference import Inference
-from twofold.sim.random_program import random_frame
+from twofold.testing.damage import damaged
+from twofold.testing.random_network import random_inputs, random_network
+from twofold.testing.random_program import random_frame
 
 #: What is compared of a frame or an inference: the error; where there is none also frames, cycles and passes.
 Observed = tuple[object, ...]

@@ -163,7 +163,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--gates", choices=tuple(gates.STYLES), help="run networks and programs on the synthesised machine"
     )
-    parser.add_argument("--reference", metavar="MODULE:FUNCTION", help="a further opinion on the networks' layers")
+    parser.add_argument(
+        "--reference",
+        metavar="MODULE:FUNCTION",
+        help="a further opinion on the networks' layers, such as twofold.train.reference:run, PyTorch's integer mode",
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     for name in options.benches:

@@ -11,12 +11,12 @@ from twofold.golden.frame import FrameError, frame, parse
 from twofold.golden.image import input_frame, read_output
 from twofold.golden.isa import SECTION_HEADER, Section, Window, line_count
 from twofold.golden.machine import Machine
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.golden.registers import ID_VALUE, REGISTERS, Error, Status
 from twofold.mapper.compiler import compile_network
 from twofold.sim import settings
-from twofold.sim.damage import damaged, sealed
 from twofold.sim.drivers import Host
+from twofold.testing.damage import damaged, sealed
+from twofold.testing.random_network import random_inputs, random_network
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

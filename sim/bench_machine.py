@@ -9,14 +9,14 @@ from twofold.golden import layers
 from twofold.golden.image import Image, input_frame, read_output
 from twofold.golden.machine import Machine, infer
 from twofold.golden.network import Network
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.mapper.compiler import compile_network
 from twofold.sim import settings
 from twofold.sim.compare import equal, same_tensor
 from twofold.sim.drivers import Host
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
-from twofold.sim.random_program import random_frame
+from twofold.testing.random_network import random_inputs, random_network
+from twofold.testing.random_program import random_frame
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -11,7 +11,7 @@ from twofold.golden.timing import cycles, timing
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, struct
-from twofold.sim.random_program import random_frame
+from twofold.testing.random_program import random_frame
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

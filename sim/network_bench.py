@@ -5,11 +5,11 @@ import numpy as np
 
 from twofold.golden import container, image_folder, layers
 from twofold.golden.image import input_frame, read_output
-from twofold.golden.random_network import random_inputs
 from twofold.sim import settings
 from twofold.sim.compare import same_tensor
 from twofold.sim.drivers import Host
 from twofold.sim.probe import probed, read_layers
+from twofold.testing.random_network import random_inputs
 
 SETTINGS = settings.read()
 SEED = SETTINGS["seed"]

@@ -12,17 +12,17 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, input_frame, read_output
 from twofold.golden.machine import Machine, Run, infer
 from twofold.golden.network import Network
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.mapper.compiler import compile_network
 from twofold.sim.compare import equal, same_tensor
 from twofold.sim.fast import HostScript, build_machine, run
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
-from twofold.sim.random_program import random_frame
 from twofold.sim.runner import BenchResult
+from twofold.testing.random_network import random_inputs, random_network
+from twofold.testing.random_program import random_frame
 
 Tensors = Mapping[str, NDArray[np.int64]]
-#: A further opinion: every layer's output (B, C, H, W) of a network on inputs; in `tests/`, PyTorch's integer mode.
+#: A further opinion: every layer's output (B, C, H, W) of a network on inputs, such as `train.reference.run`.
 Reference = Callable[[Network, NDArray[np.int64]], Tensors]
 INPUTS = 3
 
@@ -121,7 +121,7 @@ def _compare(what: str, got: Tensors, expected: Tensors, made: str | None = None
 
 
 def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path | None = None) -> Iterator[BenchResult]:
-    """Runs random programs (`sim.random_program`) through one build; yields a result each."""
+    """Runs random programs (`testing.random_program`) through one build; yields a result each."""
     program, machine = program or build_machine(config), Machine(config)
     for number in range(seed, seed + count):
         started = time.monotonic()

@@ -15,7 +15,7 @@ DEFINITION = re.compile(r"^\[([A-Z][\w-]*)\]: (\S+)$", re.MULTILINE)
 def files() -> list[Path]:
     """Sources, recipes and pages."""
     code = [path for folder in FOLDERS for path in Path(folder).rglob("*.py")]
-    return sorted([*code, *Path("recipes").glob("*.toml"), *PAGES])
+    return sorted([*code, *Path("recipes").rglob("*.toml"), *PAGES])
 
 
 def prose(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ALL = ("support", "golden", "mapper", "hdl", "train", "sim", "synth", "formal", "mutation", "boards", "bench", "demo")
+ALL = tuple("support golden mapper hdl train synth testing sim formal mutation boards bench demo".split())
 #: Folders of data.
 DATA = ("configs", "recipes")
 #: What each folder may import besides itself.
@@ -24,10 +24,11 @@ MAY_IMPORT = {
         "support",
     ),
     "train": ("support", "golden"),
-    "sim": ("support", "golden", "mapper", "hdl", "synth.yosys"),
     "synth": ("support", "golden", "hdl"),
+    "testing": ("support", "golden", "mapper"),
+    "sim": ("support", "golden", "mapper", "hdl", "synth.yosys", "testing"),
     "formal": ("support", "golden", "hdl", "synth.yosys"),
-    "mutation": ("support", "golden", "mapper", "hdl", "sim", "synth", "formal"),
+    "mutation": ("support", "golden", "mapper", "hdl", "synth", "testing", "sim", "formal"),
     "boards": ("support", "golden", "mapper", "hdl", "synth"),
     "bench": ALL,
     "demo": ALL,
@@ -124,6 +125,7 @@ def test_folders_are_imported_as_parts_of_the_package():
             ["golden.layers"],
         ),
         ("sim", "from twofold.train import integer", ["train.integer"]),
+        ("golden", "from twofold.testing.random_network import random_network", ["testing.random_network"]),
         ("mapper", "import twofold.golden.isa\nimport numpy", []),
         ("golden", "from twofold import convert", ["twofold.convert"]),
         ("mapper", "from tests import reference", ["tests.reference"]),

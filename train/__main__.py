@@ -7,6 +7,7 @@ from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.train import commands
 from twofold.train.data import DATA
+from twofold.train.imports import import_own
 from twofold.train.models import MODELS
 from twofold.train.runs import use_threads
 
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         use_threads(options.threads)
+        for name in options.imports:
+            import_own(name)
         options.run(options)
     except (ValueError, OSError) as error:
         return failed(error)
@@ -71,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--threads", metavar="N", type=int, default=1, help="threads of torch (default: %(default)s)"
         )
+        command.add_argument(
+            "--import", metavar="MODULE", dest="imports", action="append", default=[],
+            help="module or file of Python with quantizers of your own that the recipe names (may be repeated)",
+        )  # fmt: skip
     return parser
 
 

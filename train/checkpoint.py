@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from twofold.support.reading import LARGEST, check_file
-from twofold.support.tables import parse_json
 from twofold.train.layers import QuantModel
-from twofold.train.run_files import part
+from twofold.train.tensor_file import read_tensors, write_tensors
 
 #: Version of the file's layout.
 STATE_VERSION = 2
+KEY = "state"
 _HEADER = {"version": int, "facts": dict, "place": dict, "quantizers": list, "trained": list, "metrics": str}
 #: Tensors that an optimizer keeps of a parameter.
 _KEPT = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "SGD": {"momentum_buffer"}}
@@ -85,23 +82,7 @@ def save_state(
         tensors["cuda_generator"] = torch.cuda.get_rng_state()
     header = {"version": STATE_VERSION, "facts": facts, "place": _numbers(reached), "metrics": metrics}
     header |= {"quantizers": _attributes(model), "trained": [p.requires_grad for p in model.parameters()]}
-    stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        part(file).write_bytes(save(stored, metadata=sign(header, stored)))
-        part(file).replace(file)
-    finally:
-        part(file).unlink(missing_ok=True)
-
-
-def sign(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, str]:
-    """A state's metadata: the header, and the digest of it and of the tensors."""
-    text = json.dumps(header)
-    found = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return {"state": text, "sha256": found.hexdigest()}
+    write_tensors(file, KEY, header, tensors)
 
 
 def load_state(
@@ -222,23 +203,7 @@ def _stage(file: Path, header: dict[str, Any]) -> int:
 
 
 def _open(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    check_file(file, LARGEST)
-    try:
-        with safe_open(file, "pt") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
-        header = parse_json(metadata["state"])
-    except (SafetensorError, KeyError, RecursionError, ValueError) as error:
-        raise ValueError(f"{file}: file must be a training's state, not damaged: {error}") from error
-    for key, kind in _HEADER.items():
-        if not isinstance(header, dict) or type(header.get(key)) is not kind:
-            raise ValueError(f"{file}: file must be a training's state, not damaged: no {key}")
-        if key == "version" and header[key] != STATE_VERSION:
-            raise ValueError(f"{file}: version must be {STATE_VERSION}, not {header[key]!r}")
-    digest = sign(header, tensors)["sha256"]
-    if metadata.get("sha256") != digest:
-        raise ValueError(f"{file}: checksum must be {digest!r}, not {metadata.get('sha256')!r}: the file is damaged")
-    return header, tensors
+    return read_tensors(file, KEY, "a training's state", _HEADER, STATE_VERSION)
 
 
 def _numbers(reached: LoopState) -> dict[str, Any]:

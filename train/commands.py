@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from twofold.train.report import Report, both, json_lines, tensorboard
 from twofold.train.run_files import METRICS, STATE, part, writing
 from twofold.train.runs import load_run, quantized_run, save_run
 from twofold.train.snap import snap
+from twofold.train.stored_recipe import store_recipe
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -47,7 +48,9 @@ def _fit(options: argparse.Namespace, here: World) -> None:
         device=_device(options.device), bf16=options.bf16, compile=options.compile, state=state,
         every=options.save_every, resume=options.resume, evaluate=options.evaluate, world=here,
         metrics=part(options.out / METRICS),
-        facts={**facts, "data_path": None, "recipe": asdict(recipe) if recipe else None, "weights": _digest(model)},
+        facts={
+            **facts, "data_path": None, "recipe": store_recipe(recipe) if recipe else None, "weights": _digest(model),
+        },
     )  # fmt: skip
     if options.save_every < 0 or options.evaluate < 0:
         raise ValueError("Arguments --save-every and --evaluate must be at least 0, not less")

@@ -57,6 +57,7 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
         layers, lowering.input_shape, quantizer, output_shape=lowering.output_shape,
         name=type(model).__name__.lower(), recipe=recipe.name,
     )  # fmt: skip
+    quantized.given_input = input
     quantized.train(False)
     check_same(quantized, lowering.reference, lowering.places, kept=norms)
     return quantized

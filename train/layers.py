@@ -251,6 +251,8 @@ class QuantModel(nn.Module):
     ----------
     calibrated
         Its scales have been chosen, not only initialised.
+    given_input
+        What `convert` was told of the input; ``None`` of a model that is put together by hand.
     """
 
     def __init__(
@@ -268,6 +270,7 @@ class QuantModel(nn.Module):
         self.input_shape, self.name, self.recipe = input_shape, name, recipe
         self.input_quantizer, self.output_shape = input_quantizer, output_shape
         self.calibrated = False
+        self.given_input: InputFormat | None = None
 
     @property
     def input_format(self) -> InputFormat:

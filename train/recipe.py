@@ -8,7 +8,7 @@ from typing import Any, get_origin
 
 from twofold.golden.network import KINDS
 from twofold.support import resources
-from twofold.support.tables import read_toml
+from twofold.train.bases import read_recipe
 from twofold.train.options import check_activation, check_weight
 from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS
 from twofold.train.quantizers.activation import CALIBRATIONS
@@ -322,25 +322,25 @@ class Recipe:
 
 
 def load_recipe(path: Path | str) -> Recipe:
-    """Recipe from a TOML file, or by the name of one in `recipes/`.
+    """Recipe from a TOML file and the files that it has as bases (`train.bases`), or by the name of one in `recipes/`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not TOML, a key is unknown or missing, or a value is impossible; the message begins with the path.
+        If it is not TOML, a base is impossible, a key is unknown or missing, or a value is impossible; the message
+        begins with the path.
     """
-    path = resources.find("recipes", path)
-    table = read_toml(path)
+    table, files = read_recipe(resources.find("recipes", path))
     try:
         return parse_recipe(table)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{' on '.join(map(str, files))}: {error}") from error
 
 
 def parse_recipe(table: dict[str, Any]) -> Recipe:
-    """Recipe from the tables of a TOML file."""
+    """Recipe from the tables of a TOML file that has no base, or is merged with it."""
     _check(table, ("name", "source", "method", "layer", "train", "ptq"), ("name", "method", "layer"))
     _check_type("layer", table["layer"], list)
     rules = []

@@ -1,6 +1,5 @@
 """A run's folder: weights as safetensors, what they are as JSON. Nothing is pickled."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from twofold.train.convert import convert
 from twofold.train.data import DataSet, load_data
 from twofold.train.layers import QuantModel
 from twofold.train.models import build_model
-from twofold.train.recipe import Recipe, parse_recipe
+from twofold.train.recipe import Recipe
 from twofold.train.report import parse_lines
 from twofold.train.run_files import (
     FACTS,
@@ -25,6 +24,7 @@ from twofold.train.run_files import (
     read_signed,
     replace_run,
 )  # fmt: skip
+from twofold.train.stored_recipe import store_recipe, stored_recipe
 
 #: Version of the folder's layout; the digests of version 1 may be missing.
 RUN_VERSION = 2
@@ -50,7 +50,7 @@ def save_run(folder: Path | str, model: nn.Module, facts: dict[str, Any], recipe
         If it cannot be written; the older run is then as it was.
     """
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else asdict(recipe)}
+    table = {"version": RUN_VERSION} | facts | {"recipe": None if recipe is None else store_recipe(recipe)}
     replace_run(Path(folder), save(tensors), table)
 
 
@@ -97,7 +97,7 @@ def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[Qu
 
 def run_recipe(facts: dict[str, Any]) -> Recipe | None:
     """The recipe in a run's facts; ``None`` for a float model."""
-    return None if facts["recipe"] is None else parse_recipe(_table(facts["recipe"]))
+    return None if facts["recipe"] is None else stored_recipe(facts["recipe"])
 
 
 def run_metrics(folder: Path | str) -> list[dict[str, float]]:
@@ -128,26 +128,10 @@ def _read_facts(path: Path) -> tuple[dict[str, Any], Recipe | None]:
             raise ValueError(f"{path}: {key} must be a string, not {facts.get(key)!r}")
     try:
         return facts, run_recipe(facts)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: recipe must be that of a run, not this: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def use_threads(count: int) -> None:
     """Threads of torch. One is as fast as two for small networks, and the result does not depend on the machine."""
     torch.set_num_threads(count)
-
-
-def _table(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The TOML form of a recipe that `dataclasses.asdict` has flattened."""
-    rules = []
-    for rule in recipe["rules"]:
-        weight = rule["weight"]
-        if weight is not None:
-            weight = {"quantizer": weight["quantizer"], "learn": weight["learn"]} | weight["options"]
-        activation = rule["activation"]
-        if activation is not None:
-            activation = activation | activation["options"] | {"options": None}
-            activation = {key: value for key, value in activation.items() if value is not None}
-        table = {"match": rule["match"], "weight": weight, "activation": activation}
-        rules.append({key: value for key, value in table.items() if value is not None})
-    return {key: value for key, value in recipe.items() if key != "rules"} | {"layer": rules}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from twofold.bench.results.costs import first_words, total, two_word_layers, word_costs
 from twofold.bench.results.rows import Row
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
@@ -18,7 +19,6 @@ from twofold.mapper.checks import FitError
 from twofold.mapper.compiler import compile_network
 from twofold.support.resources import SOURCES
 from twofold.train import integer
-from twofold.train.costs import first_words, total, two_word_layers, word_costs
 from twofold.train.export import export
 from twofold.train.layers import QuantModel
 from twofold.train.loop import accuracy

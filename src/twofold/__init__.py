@@ -24,12 +24,14 @@ __all__ = [
     "load",
     "load_config",
     "load_image",
+    "load_model",
     "load_recipe",
     "quantize",
     "read_output",
     "run_network",
     "save",
     "save_image",
+    "save_model",
     "simulate",
     "snap",
 ]
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from twofold.train.export import export
     from twofold.train.pipelines import apply as quantize
     from twofold.train.recipe import Recipe, load_recipe
+    from twofold.train.saved import load_model, save_model
     from twofold.train.snap import snap
 
 #: Where each name is: its module, and its name there.
@@ -69,12 +72,14 @@ _PLACES = {
     "load": "golden.container:load",
     "load_config": "golden.config:load_config",
     "load_image": "golden.image_folder:load",
+    "load_model": "train.saved:load_model",
     "load_recipe": "train.recipe:load_recipe",
     "quantize": "train.pipelines:apply",
     "read_output": "golden.image:read_output",
     "run_network": "golden.layers:run",
     "save": "golden.container:save",
     "save_image": "golden.image_folder:save",
+    "save_model": "train.saved:save_model",
     "simulate": "sim.fast:run_images",
     "snap": "train.snap:snap",
 }

@@ -15,6 +15,7 @@ import twofold.hdl.__main__
 import twofold.sim.__main__
 import twofold.train.__main__
 from tests.figures import faults
+from twofold.command import COMMANDS
 from twofold.demo import __main__ as demo
 from twofold.demo import pictures, report, steps
 from twofold.demo.variants import VARIANTS, Outcome
@@ -114,27 +115,27 @@ def test_the_commands_run_or_parse(page, outcomes, monkeypatch):
     folder, text = page
     found = [line for block in re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL) for line in block.splitlines()]
     lines = [shlex.split(html.unescape(line)) for line in found]
-    assert all(line[:2] == ["python", "-m"] for line in lines)
-    by_module = {}
-    for _, _, module, *arguments in lines:
-        by_module.setdefault(module, []).append(arguments)
-    assert {name: len(given) for name, given in by_module.items()} == {
-        "demo": 1, "train": 5, "mapper": 2, "hdl": 2, "sim": 2, "synth": 2,
+    assert all(line[0] == "twofold" and line[1] in COMMANDS for line in lines)
+    by_command = {}
+    for _, name, *arguments in lines:
+        by_command.setdefault(name, []).append(arguments)
+    assert {name: len(given) for name, given in by_command.items()} == {
+        "demo": 1, "train": 5, "map": 2, "emit": 2, "sim": 2, "synth": 2,
     }  # fmt: skip
-    assert demo.parse(by_module["demo"][0]).out == folder
-    for arguments in by_module["train"]:
+    assert demo.parse(by_command["demo"][0]).out == folder
+    for arguments in by_command["train"]:
         options = twofold.train.__main__._parser().parse_args(arguments)
         assert all(path.is_file() for path in (options.__dict__.get("config"), options.__dict__.get("recipe")) if path)
-    for arguments in by_module["mapper"]:
+    for arguments in by_command["map"]:
         assert mapper(arguments) == 0
-    for arguments in by_module["hdl"]:
+    for arguments in by_command["emit"]:
         assert twofold.hdl.__main__.main(arguments) == 0
-    for arguments in by_module["sim"]:
+    for arguments in by_command["sim"]:
         assert container.load(twofold.sim.__main__._parse(arguments).network)
-    assert {tuple(arguments) for arguments in by_module["synth"]} == {
+    assert {tuple(arguments) for arguments in by_command["synth"]} == {
         ("--config", f"configs/{one.variant.config}.toml") for one in outcomes
     }
-    assert all(Path(path).is_file() for arguments in by_module["synth"] for path in arguments[1:])
+    assert all(Path(path).is_file() for arguments in by_command["synth"] for path in arguments[1:])
 
 
 def test_the_report_says_what_made_it(page):

@@ -12,9 +12,9 @@ from twofold.golden.formats import PointSet
 from twofold.golden.isa import Channel, Drain, Pass, Window
 from twofold.golden.machine import _wrap
 from twofold.golden.products import product_bases
-from twofold.golden.random_network import random_network
 from twofold.golden.rounding import rne
 from twofold.mapper import compile_network
+from twofold.testing.random_network import random_network
 
 BUILDS = shipped()
 

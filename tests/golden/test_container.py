@@ -11,8 +11,8 @@ from twofold.golden import catalog, container
 from twofold.golden.config import ArrayConfig
 from twofold.golden.layers import run
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.support import folders
+from twofold.testing.random_network import random_inputs, random_network
 
 CONFIGS = [
     ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3, asymmetric=True),

@@ -10,7 +10,7 @@ from tests.golden.test_image import image
 from tests.support.mutations import SPECIAL, VALUES, check, mutations, toml_file
 from twofold.golden import container, image_folder
 from twofold.golden.config import ArrayConfig, load_config
-from twofold.golden.random_network import random_network
+from twofold.testing.random_network import random_network
 
 CONFIG = ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4)
 TOML = 'name = "a"\npe = "log"\nrows = 8\ncols = 4\nword_bits = 3\nasymmetric = true\nact_bits = 8\nmenus = ""\n'

@@ -11,7 +11,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.convolution import BranchKernel
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
-from twofold.golden.random_network import random_inputs, random_network
+from twofold.testing.random_network import random_inputs, random_network
 
 LOG = catalog.log_points(catalog.log_format(3))
 WIDE = catalog.log_points(catalog.log_format(5))

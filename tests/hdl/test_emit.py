@@ -1,6 +1,5 @@
 """The emitted Verilog: deterministic, readable, clean in three tools' eyes, made without torch."""
 
-import json
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.__main__ import main
-from twofold.hdl.emit import COMPONENTS, emit, emit_component, listing, listing_markdown, share_modules
+from twofold.hdl.emit import COMPONENTS, emit, emit_component, share_modules
 from twofold.sim.tools import find
 
 LOG = ArrayConfig(name="small_log", pe="log", rows=4, cols=4, word_bits=3)
@@ -91,16 +90,6 @@ def test_component_is_emitted_by_itself(name):
 def test_unknown_component_is_refused():
     with pytest.raises(ValueError, match=r"^Component must be one of \('pe', .*\), not 'cpu'$"):
         emit_component("cpu", LOG)
-
-
-def test_listing_tells_ports_and_registers():
-    data = listing(LOG)
-    assert {"name": "s_axis_tdata", "direction": "input", "bits": 32} in data["ports"]
-    assert {"name": "s_axil_rdata", "direction": "output", "bits": 32} in data["ports"]
-    assert [row["address"] for row in data["registers"]] == list(range(0, 0x24, 4))
-    page = listing_markdown(LOG)
-    assert "| CONTROL | 0x10 | write |" in page
-    json.dumps(data)
 
 
 def test_command_writes_three_files(tmp_path, capsys):

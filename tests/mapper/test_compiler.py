@@ -9,9 +9,9 @@ from twofold.golden import layers
 from twofold.golden.config import load_config
 from twofold.golden.isa import Opcode
 from twofold.golden.machine import Machine, execute, infer
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.mapper import compile_network
 from twofold.mapper.compiler import useful_macs
+from twofold.testing.random_network import random_inputs, random_network
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -9,12 +9,12 @@ import pytest
 from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
 from twofold.golden import container
 from twofold.golden.config import load_config
-from twofold.golden.random_network import random_network
 from twofold.mapper.checks import used_points
 from twofold.mapper.commands import main
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.fit import best, memory_bits, positions, toml, try_build
 from twofold.sim.probe import probed
+from twofold.testing.random_network import random_network
 
 
 @pytest.fixture

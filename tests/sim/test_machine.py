@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.torch_reference import run as torch_reference
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import frame
 from twofold.golden.image import input_frame, read_output
 from twofold.golden.isa import SECTION_HEADER, End, Output, Pass, Section, Window
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.golden.registers import Error
 from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.random_check import check_networks, check_programs
+from twofold.testing.random_network import random_inputs, random_network
+from twofold.train.reference import run as torch_reference
 
 BUILDS = ("log_4x4", "subset_4x4")
 

@@ -8,11 +8,11 @@ import pytest
 
 from twofold.golden import container, image_folder
 from twofold.golden.config import load_config
-from twofold.golden.random_network import random_network
 from twofold.mapper import builds
 from twofold.sim import __main__ as command
 from twofold.sim import random_check, runner, tools
 from twofold.sim.__main__ import bench_names, main
+from twofold.testing.random_network import random_network
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def report(tmp_path, monkeypatch):
 
 def test_random_networks_leave_a_report(report, capsys):
     arguments = ["--config", "configs/log_4x4.toml", "--random", "2", "--seed", "40"]
-    assert main([*arguments, "--reference", "tests.torch_reference:run"]) == 0
+    assert main([*arguments, "--reference", "twofold.train.reference:run"]) == 0
     table = json.loads(report.read_text())
     assert table["passed"] is True
     assert [bench["test"] for bench in table["benches"]] == [

@@ -17,9 +17,9 @@ from twofold.golden.config import load_config
 from twofold.golden.formats import PointSet
 from twofold.golden.machine import Machine, infer
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
-from twofold.golden.random_network import random_inputs
 from twofold.mapper.compiler import compile_network
 from twofold.sim.fast import run_images
+from twofold.testing.random_network import random_inputs
 
 FILE = Path(os.environ.get("TWOFOLD_DATA", "../shared/data")) / "subset_points_resnet50" / "points.json"
 LANES = 4

@@ -16,7 +16,7 @@ import os, shutil, sys
 from pathlib import Path
 from twofold.golden import container, image_folder
 from twofold.golden.config import ArrayConfig
-from twofold.golden.random_network import random_network
+from twofold.testing.random_network import random_network
 from twofold.support import folders
 from tests.golden.test_image import image
 from tests.support.killed import killed_at

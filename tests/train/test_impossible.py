@@ -5,7 +5,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 
 from tests.support.mutations import SPECIAL, VALUES, check, mutations, toml_file
 from twofold.train.__main__ import main
+from twofold.train.bases import read_recipe
 from twofold.train.data import load_data
 from twofold.train.models import build_model
 from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS, build_activation, build_quantizer
@@ -26,7 +26,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 @pytest.mark.parametrize("name", ["stlq_w3a4_r10", "subset_w4a8"])
 def test_every_wrong_value_of_a_recipe_is_refused_or_does_no_harm(tmp_path, name):
     path = tmp_path / "a.toml"
-    table = tomllib.loads((RECIPES / f"{name}.toml").read_text())
+    table = read_recipe(RECIPES / f"{name}.toml")[0]
     values = tuple(value for value in VALUES + SPECIAL if value not in (None, [None]))
     for changed in mutations(table, 5, 600, values):
         path.write_text(toml_file(changed))
@@ -177,8 +177,7 @@ def test_weights_are_bound_to_their_facts(tmp_path):
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_rates_are_finite(tmp_path, key, value):
     path = tmp_path / "a.toml"
-    text = (RECIPES / "stlq_w3a4_r10.toml").read_text()
-    table = tomllib.loads(text)
+    table = read_recipe(RECIPES / "stlq_w3a4_r10.toml")[0]
     table["train"] = table.get("train", {}) | {key: float(value)}
     path.write_text(toml_file(table))
     with pytest.raises(ValueError) as caught:
@@ -187,7 +186,7 @@ def test_rates_are_finite(tmp_path, key, value):
 
 
 def test_a_recipe_with_a_byte_order_mark_is_the_same(tmp_path):
-    text = (RECIPES / "subset_w4a8.toml").read_text()
+    text = toml_file(read_recipe(RECIPES / "subset_w4a8.toml")[0])
     path = tmp_path / "a.toml"
     path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
     assert load_recipe(path) == load_recipe(RECIPES / "subset_w4a8.toml")

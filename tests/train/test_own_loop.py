@@ -115,7 +115,7 @@ def test_a_model_that_was_not_calibrated():
 
 
 def test_the_page_has_a_quantizer_of_fifteen_lines_that_recipes_know():
-    (block,) = re.findall(r"```python\n(import torch\nfrom train.quantizers.+?)```", PAGE, re.DOTALL)
+    (block,) = re.findall(r"```python\n(import torch\nfrom twofold.train.quantizers.+?)```", PAGE, re.DOTALL)
     assert len(block.strip().splitlines()) <= 15
     try:
         exec(block, {"__name__": "mine"})
@@ -144,7 +144,7 @@ def test_a_name_belongs_to_one_quantizer():
 
 
 def test_the_page_has_a_loop_of_ones_own():
-    (block,) = re.findall(r"```python\n(from train.hooks.+?)```", PAGE, re.DOTALL)
+    (block,) = re.findall(r"```python\n(from twofold.train.hooks.+?)```", PAGE, re.DOTALL)
     x, y = images(16)
     names = {
         "quantized": calibrated(),

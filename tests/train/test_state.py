@@ -12,13 +12,14 @@ from safetensors.torch import load, save
 from torch import nn
 
 from tests.support.mutations import SPECIAL, VALUES, check, mutations
-from twofold.train.checkpoint import LoopState, load_state, read_progress, save_state, sign
+from twofold.train.checkpoint import KEY, LoopState, load_state, read_progress, save_state
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import load_data
 from twofold.train.loop import _optimizers
 from twofold.train.models import build_model
 from twofold.train.recipe import TrainSettings, load_recipe
 from twofold.train.run_files import STATE
+from twofold.train.tensor_file import sign
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FACTS = {"settings": {"epochs": 3}, "stage": 1, "weights": "x"}
@@ -63,7 +64,7 @@ def test_every_wrong_value_of_a_state_is_refused_or_does_no_harm(case):
     loaded = 0
     # The digest is right: it is what the header says that is wrong.
     for changed in mutations(header, 5, 300, VALUES + SPECIAL):
-        case.file.write_bytes(save(tensors, metadata=sign(changed, tensors)))
+        case.file.write_bytes(save(tensors, metadata=sign(changed, tensors, KEY)))
         loaded += check(case.file, case.read)
     assert 0 < loaded < 150
     case.file.write_bytes(data)
@@ -77,7 +78,7 @@ def test_every_wrong_tensor_of_a_state_is_refused(case):
         for wrong in (tensors[name].new_zeros(3, 5), None):
             changed = tensors | {name: wrong}
             changed = {key: value for key, value in changed.items() if value is not None}
-            case.file.write_bytes(save(changed, metadata=sign(header, changed)))
+            case.file.write_bytes(save(changed, metadata=sign(header, changed, KEY)))
             assert not check(case.file, case.read), name
     case.file.write_bytes(data)
     case.load()

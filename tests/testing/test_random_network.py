@@ -8,8 +8,8 @@ import pytest
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
 from twofold.golden.network import INPUT
-from twofold.golden.random_network import random_inputs, random_network
 from twofold.golden.rounding import csd
+from twofold.testing.random_network import random_inputs, random_network
 
 LOG = ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3)
 SUBSET = ArrayConfig(name="subset", pe="subset", rows=4, cols=8, word_bits=4)

@@ -5,11 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from twofold.golden.config import load_config
-from twofold.golden.isa import Section, line_bits
-from twofold.mapper.compiler import compile_network, useful_macs
-from twofold.train.convert import calibrate, convert
-from twofold.train.costs import (
+from twofold.bench.results.costs import (
     WordCost,
     first_words,
     fix_ops,
@@ -19,6 +15,10 @@ from twofold.train.costs import (
     two_word_layers,
     word_costs,
 )
+from twofold.golden.config import load_config
+from twofold.golden.isa import Section, line_bits
+from twofold.mapper.compiler import compile_network, useful_macs
+from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export
 from twofold.train.quantizers import STLQuantizer

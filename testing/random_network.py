@@ -13,8 +13,8 @@ from twofold.golden.digit_words import digit_codes
 from twofold.golden.formats import PointSet
 from twofold.golden.layers import accumulate, requantise, worst_case
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
-from twofold.golden.random_branches import random_points, random_words
 from twofold.golden.rounding import csd, scale_multiplier
+from twofold.testing.random_branches import random_points, random_words
 
 #: Draws of a layer before the build counts as too small; each is smaller than the one before.
 TRIES = 40
