@@ -92,11 +92,11 @@ def test_quantizing_changes_no_global_state():
     from twofold.train.data import load_data
     from twofold.train.models import build_model
     from twofold.train.pipelines import float_model
-    from twofold.train.recipe import TrainRule
+    from twofold.train.recipe import TrainSettings
 
     data = load_data("digits")
     threads, random = torch.get_num_threads(), torch.get_rng_state()
-    float_model(data, settings=TrainRule(epochs=1, steps=1))
+    float_model(data, settings=TrainSettings(epochs=1, steps=1))
     assert torch.equal(torch.get_rng_state(), random)
     with torch.random.fork_rng():
         model = build_model("demo").eval()
