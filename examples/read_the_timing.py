@@ -44,9 +44,9 @@ def main(folder: Path) -> None:
 
     x = torch.randint(0, 17, image.input.tensor.shape).numpy()
     run = twofold.execute(image, x).run
-    print(f"the first of {len(run.steps)} instructions: fetched and accepted in cycle")
-    for step, line in zip(run.steps[:6], image.instructions, strict=False):
-        print(f"  {line[0].name:<7} {step.fetched:>4} {step.accepted:>4}")
+    print(f"the first of {len(run.steps)} instructions: line, fetched and accepted in cycle, cycles since the last")
+    for line, step in enumerate(run.steps[:6]):
+        print(f"  {line:>4} {step.fetched:>4} {step.accepted:>4} {step.cycles:>4}")
 
 
 if __name__ == "__main__":
