@@ -29,6 +29,7 @@ TRAIN := $(VENV)/.train
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
+DOCS := $(VENV)-docs/.docs
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
 
 KNOWN := PYTHON CONFIG NETWORK SIM WAVES RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
@@ -42,7 +43,7 @@ configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo on
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo verilog sim test lint synth bitstream formal mutation bench results clean
+.PHONY: help demo verilog sim test lint coverage docs synth bitstream formal mutation bench results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -66,6 +67,17 @@ lint: $(TRAIN) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+coverage: $(TRAIN) ## run every test and see which lines they reach; build/coverage/index.html
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage html --quiet
+	$(RUN) -m coverage json --quiet
+	$(RUN) -m coverage report
+
+docs: $(DOCS) ## make the site of the pages and of the public names; build/docs/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
 
 synth: $(PNR) ## cells, area, clock rate and multipliers by component (CONFIG TECH LIBERTY COMPONENT); build/synth/report.json
 	$(TWOFOLD) synth --config $(or $(call configs,),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
@@ -121,6 +133,13 @@ $(MUTMUT): requirements/mutation.txt $(BASE)
 	@$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$($(VENV)-mutation/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	@$(VENV)-mutation/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $<
+	@touch $@
+
+# It only reads the sources.
+$(DOCS): requirements/docs.txt | $(VENV)/bin/python
+	@echo "Installing $< (MkDocs; 170 MB, once)"
+	@$(RUN) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $<
 	@touch $@
 
 # The peers see the project and its packages, too. Without them, what compares with them says "not run".

@@ -98,9 +98,9 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _tensors(network: Network) -> dict[str, NDArray]:
+def _tensors(network: Network) -> dict[str, NDArray[Any]]:
     """Arrays by the names that stand in the file: layer number, then what."""
-    tensors: dict[str, NDArray] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for n, layer in enumerate(network.layers):
         tensors |= {f"{n}.bias": layer.bias, f"{n}.multiplier": layer.multiplier, f"{n}.right": layer.right}
         tensors |= {f"{n}.codes{t}": branch.codes for t, branch in enumerate(layer.branches)}
@@ -154,7 +154,7 @@ def _tensor_fields(tensor: Tensor) -> dict[str, Any]:
     return {"shape": tensor.shape, "bits": tensor.bits, "signed": tensor.signed, "scale": tensor.scale}
 
 
-def _network(structure: dict[str, Any], tensors: dict[str, NDArray]) -> Network:
+def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
     points = {
         name: PointSet(
             WeightFormat(tuple(map(tuple, fields["menus"])), fields["index_bits"], fields["spare"]),

@@ -4,6 +4,7 @@ Activations lie channels last, (B, H, W, C), so that a row of an unfolded window
 """
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -11,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from twofold.golden.network import Branch
 
+#: Values in a kernel's number type, which is chosen as the program runs.
+Numbers = NDArray[Any]
 #: Bytes of unfolded windows made at once: they should still lie in the cache when the product reads them.
 UNFOLD_BYTES = 1 << 22
 
@@ -41,12 +44,13 @@ class BranchKernel:
             taps = grouped.transpose(0, 3, 4, 2, 1).reshape(branch.groups, -1, outputs // branch.groups)
         self.taps = np.ascontiguousarray(taps, dtype=self.dtype)
 
-    def sum(self, x: NDArray) -> NDArray:
+    def sum(self, x: Numbers) -> Numbers:
         """Sums over the windows: (B, H, W, N) to (B, Ho, Wo, M)."""
         size = self.branch.output_size(x.shape[1], x.shape[2])
         x = self._pad(x, 0)
         if self.uniform:
-            return self._spread(self._fold(np.add, x, size)) * self.taps[0, 0]
+            sums: Numbers = self._spread(self._fold(np.add, x, size)) * self.taps[0, 0]
+            return sums
         if self.depthwise:
             result = np.zeros((len(x), *size, self.branch.out_channels), dtype=self.dtype)
             spread = self._spread(x)
@@ -55,14 +59,14 @@ class BranchKernel:
             return result
         return self._dense(x, size)
 
-    def maximum(self, x: NDArray) -> NDArray:
+    def maximum(self, x: Numbers) -> Numbers:
         """Maxima of weight times activation over the windows; positions outside the map are left out."""
         size = self.branch.output_size(x.shape[1], x.shape[2])
         lowest = np.iinfo(self.dtype).min if self.dtype.kind == "i" else -np.inf
         products = x.astype(self.dtype) * self.taps[0, 0]
         return self._fold(np.maximum, self._pad(products, lowest), size)
 
-    def _pad(self, x: NDArray, value: float) -> NDArray:
+    def _pad(self, x: Numbers, value: float) -> Numbers:
         if not any(self.branch.padding):
             return x.astype(self.dtype, copy=False)
         (top, left), (bottom, right) = self.branch.begin, self.branch.end
@@ -74,17 +78,17 @@ class BranchKernel:
         padded[:, top : top + height, left : left + width] = x
         return padded
 
-    def _spread(self, x: NDArray) -> NDArray:
+    def _spread(self, x: Numbers) -> Numbers:
         """Each channel as often as it has output channels."""
         times = self.branch.out_channels // self.branch.in_channels
         return x if times == 1 else np.repeat(x, times, axis=3)
 
-    def _tap(self, x: NDArray, size: tuple[int, int], row: int, col: int) -> NDArray:
+    def _tap(self, x: Numbers, size: tuple[int, int], row: int, col: int) -> Numbers:
         (step_y, step_x), (dil_y, dil_x) = self.branch.stride, self.branch.dilation
         top, left = row * dil_y, col * dil_x
         return x[:, top : top + (size[0] - 1) * step_y + 1 : step_y, left : left + (size[1] - 1) * step_x + 1 : step_x]
 
-    def _fold(self, operation: np.ufunc, x: NDArray, size: tuple[int, int]) -> NDArray:
+    def _fold(self, operation: np.ufunc, x: Numbers, size: tuple[int, int]) -> Numbers:
         """Sum or maximum over each window, first along rows, then along columns."""
         step_x, dil_x = self.branch.stride[1], self.branch.dilation[1]
         end = (size[1] - 1) * step_x + 1
@@ -98,7 +102,7 @@ class BranchKernel:
             operation(result, across[:, row * dil_y : row * dil_y + end : step_y], out=result)
         return result
 
-    def _dense(self, x: NDArray, size: tuple[int, int]) -> NDArray:
+    def _dense(self, x: Numbers, size: tuple[int, int]) -> Numbers:
         """Unfolds windows and multiplies matrices, a group at a time, some images at a time."""
         groups, depth, outputs = self.taps.shape
         inputs = x.shape[3] // groups
@@ -113,7 +117,7 @@ class BranchKernel:
                 target[...] = sums.reshape(target.shape)
         return result
 
-    def _windows(self, x: NDArray, size: tuple[int, int]) -> NDArray:
+    def _windows(self, x: Numbers, size: tuple[int, int]) -> Numbers:
         """View of shape (B, Ho, Wo, Kh, Kw, N)."""
         (step_y, step_x), (dil_y, dil_x) = self.branch.stride, self.branch.dilation
         image, row, col, channel = x.strides

@@ -5,7 +5,7 @@ import json
 import struct
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, parse
@@ -26,7 +26,8 @@ def _mem(kind: Section) -> str:
     return f"{kind.name.lower()}.mem"
 
 
-_KIND_NAMES = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
+Kind = TypeVar("Kind")
+_KIND_NAMES: dict[type, str] = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
 _KINDS = (Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
 _FILES = {FRAME, *(_mem(kind) for kind in _KINDS)}
 
@@ -136,7 +137,7 @@ def _placed(placed: PlacedTensor) -> dict[str, object]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = read_json(path)
+    manifest: dict[str, Any] = read_json(path)
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: format must be {FORMAT!r}, not {found!r}")
@@ -189,16 +190,18 @@ def _read_placed(values: dict[str, Any]) -> PlacedTensor:
     return PlacedTensor(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
 
 
-def _of_type(value: Any, key: str, kind: type) -> Any:
+def _of_type(value: Any, key: str, kind: type[Kind]) -> Kind:
     if type(value) is not kind:
         raise TypeError(f"{key} must be {_KIND_NAMES[kind]}, not {value!r}")
-    return value
+    checked: Kind = value
+    return checked
 
 
 def _count(value: Any, key: str, least: int = 0) -> int:
-    if not least <= _of_type(value, key, int) < 1 << 63:
+    count = _of_type(value, key, int)
+    if not least <= count < 1 << 63:
         raise ValueError(f"{key} must be {least} to 2**63 - 1, not {value!r}")
-    return value
+    return count
 
 
 def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from twofold.golden.convolution import BranchKernel
+from twofold.golden.convolution import BranchKernel, Numbers
 from twofold.golden.network import INPUT, Layer, Network, Tensor
 from twofold.golden.rounding import rne
 
@@ -110,7 +110,8 @@ def requantise(layer: Layer, acc: NDArray[np.int64]) -> NDArray[np.int64]:
 def classify(network: Network, x: NDArray[np.int64]) -> NDArray[np.int64]:
     """Index of the largest output of each image (the first of equals), shape (B,)."""
     name = network.output.name
-    return run(network, x, keep=(name,))[name].reshape(len(x), -1).argmax(axis=1)
+    best: NDArray[np.int64] = run(network, x, keep=(name,))[name].reshape(len(x), -1).argmax(axis=1)
+    return best
 
 
 def accuracy(network: Network, x: NDArray[np.int64], labels: NDArray[np.integer]) -> float:
@@ -205,10 +206,10 @@ class _Plan:
         scale = layer.multiplier * 2.0**-layer.right if scaled < FLOAT64_EXACT else None
         return cls(layer, kernels, _exact_type(max(bounds)), scale)
 
-    def accumulate(self, values: Mapping[str, NDArray]) -> NDArray:
+    def accumulate(self, values: Mapping[str, Numbers]) -> Numbers:
         """Accumulators, bias included; of type `dtype`."""
         layer = self.layer
-        acc: NDArray | None = None
+        acc: Numbers | None = None
         for kernel in self.kernels:
             x = values[kernel.branch.source]
             sums = (kernel.maximum(x) if layer.maximum else kernel.sum(x)).astype(self.dtype, copy=False)
@@ -222,7 +223,7 @@ class _Plan:
         acc += layer.bias.astype(self.dtype)
         return acc
 
-    def requantise(self, acc: NDArray) -> NDArray:
+    def requantise(self, acc: Numbers) -> NDArray[np.float32]:
         """Activations, float32."""
         layer = self.layer
         if self.scale is None:

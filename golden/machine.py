@@ -355,4 +355,5 @@ def _rne_exact(value: NDArray[np.object_], right: NDArray[np.object_]) -> Array:
     quotient = value >> right
     twice = (value - (quotient << right)) * 2
     divisor = np.left_shift(np.ones_like(right), right)
-    return quotient + ((twice > divisor) | ((twice == divisor) & (quotient % 2 == 1)))
+    rounded: Array = quotient + ((twice > divisor) | ((twice == divisor) & (quotient % 2 == 1)))
+    return rounded

@@ -161,12 +161,12 @@ class Branch:
     @property
     def out_channels(self) -> int:
         """M: output channels that the branch adds into."""
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
     @property
     def in_channels(self) -> int:
         """N: channels of the source."""
-        return self.codes.shape[2] * self.groups
+        return int(self.codes.shape[2]) * self.groups
 
     @property
     def kernel(self) -> Pair:
@@ -202,7 +202,8 @@ class Branch:
         """Integer weights, shape (M, N / groups, Kh, Kw)."""
         values = np.array(points.values, dtype=np.int64)
         shifts = np.array(self.shifts, dtype=np.int64).reshape(-1, 1, 1, 1, 1)
-        return np.left_shift(values[self.codes], shifts).sum(axis=0)
+        weights: NDArray[np.int64] = np.left_shift(values[self.codes], shifts).sum(axis=0)
+        return weights
 
 
 @dataclass(frozen=True, eq=False)

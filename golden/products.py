@@ -45,7 +45,8 @@ def column_constants(
     int64, shape (columns,)
     """
     each = product_bases(config, values) + (config.operand_offset * values if signed else 0)
-    return each[codes].sum(axis=0)
+    sums: NDArray[np.int64] = each[codes].sum(axis=0)
+    return sums
 
 
 def idle_sum(config: ArrayConfig) -> int:

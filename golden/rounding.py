@@ -27,7 +27,8 @@ def rne(value: NDArray[np.int64], right: NDArray[np.int64] | int) -> NDArray[np.
     divisor = np.left_shift(np.int64(1), right)
     quotient = np.right_shift(value, right)
     twice = 2 * np.bitwise_and(value, divisor - 1)
-    return quotient + ((twice > divisor) | ((twice == divisor) & (quotient & 1 == 1)))
+    rounded: NDArray[np.int64] = quotient + ((twice > divisor) | ((twice == divisor) & (quotient & 1 == 1)))
+    return rounded
 
 
 def csd(value: int) -> tuple[tuple[int, int], ...]:

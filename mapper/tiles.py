@@ -120,7 +120,8 @@ def output_tiles(config: ArrayConfig, network: Network, layer: Layer) -> Iterato
 def reached(passes: Sequence[TilePass], columns: int) -> NDArray[np.bool_]:
     """Which columns have a pass, shape (columns,)."""
     masks = [mask_bits(one.col_mask, columns) for one in passes]
-    return np.any([np.zeros(columns, dtype=bool), *masks], axis=0)
+    some: NDArray[np.bool_] = np.any([np.zeros(columns, dtype=bool), *masks], axis=0)
+    return some
 
 
 def mask_bits(mask: int, count: int) -> NDArray[np.bool_]:

@@ -362,4 +362,4 @@ def _tile_passes(config: ArrayConfig, points: PointSet, branch: Branch) -> int:
     }
     # Without a zero in the set, each group of a tile needs a pass of its own.
     repeats = 1 if points.has_zero or branch.groups == 1 else min(branch.groups, config.rows, config.cols)
-    return len(tiles) * branch.codes[0, 0, 0].size * len(branch.shifts) * repeats
+    return len(tiles) * int(branch.codes[0, 0, 0].size) * len(branch.shifts) * repeats

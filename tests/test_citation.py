@@ -17,5 +17,9 @@ def test_citation_is_of_this_version_and_licence():
     assert fields["title"].lower() == f'"twofold: {project["description"].lower()}"'
 
 
+def test_the_readme_links_it():
+    assert "](CITATION.cff)" in Path("README.md").read_text(encoding="utf-8")
+
+
 def test_citation_names_the_authors():
     assert "authors:\n  - name: The Twofold authors\n" in Path("CITATION.cff").read_text(encoding="utf-8")

@@ -60,8 +60,9 @@ DRAWING = (
 
 
 def test_every_module_that_draws_is_listed():
-    using = [path for path in Path(".").glob("[a-z]*/**/*.py") if path.parts[0] not in ("build", "tests")]
-    found = {".".join(path.with_suffix("").parts) for path in using if "matplotlib" in path.read_text(encoding="utf-8")}
+    using = [path for path in Path(".").glob("[a-z]*/**/*.py") if path.parts[0] not in ("build", "src", "tests")]
+    drawing = [path for path in using if "matplotlib" in path.read_text(encoding="utf-8")]
+    found = {".".join(("twofold", *path.with_suffix("").parts)) for path in drawing}
     assert found == set(DRAWING)
 
 

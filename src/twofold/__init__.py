@@ -14,11 +14,13 @@ __all__ = [
     "Image",
     "InputFormat",
     "Network",
+    "QuantTraining",
     "Recipe",
     "calibrate",
     "compile_network",
     "convert",
     "emit",
+    "execute",
     "export",
     "input_frame",
     "load",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from twofold.golden.image_folder import load as load_image
     from twofold.golden.image_folder import save as save_image
     from twofold.golden.layers import run as run_network
+    from twofold.golden.machine import execute
     from twofold.golden.network import Network
     from twofold.hdl.emit import emit
     from twofold.mapper.compiler import compile_network
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from twofold.train.convert import calibrate, convert
     from twofold.train.data import DataSet, InputFormat
     from twofold.train.export import export
+    from twofold.train.hooks import QuantTraining
     from twofold.train.pipelines import apply as quantize
     from twofold.train.recipe import Recipe, load_recipe
     from twofold.train.saved import load_model, save_model
@@ -62,11 +66,13 @@ _PLACES = {
     "Image": "golden.image:Image",
     "InputFormat": "train.data:InputFormat",
     "Network": "golden.network:Network",
+    "QuantTraining": "train.hooks:QuantTraining",
     "Recipe": "train.recipe:Recipe",
     "calibrate": "train.convert:calibrate",
     "compile_network": "mapper.compiler:compile_network",
     "convert": "train.convert:convert",
     "emit": "hdl.emit:emit",
+    "execute": "golden.machine:execute",
     "export": "train.export:export",
     "input_frame": "golden.image:input_frame",
     "load": "golden.container:load",
