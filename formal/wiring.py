@@ -14,7 +14,7 @@ from twofold.formal.memories import Memory
 from twofold.golden import isa
 from twofold.golden.config import ArrayConfig, bits_for
 from twofold.golden.isa import SECTION_HEADER, Section
-from twofold.hdl import emit
+from twofold.hdl import top
 
 
 class _Hollow(wiring.Component):
@@ -58,7 +58,7 @@ def unstated(parts: Mapping[str, _Hollow], stated: Collection[tuple[str, str]]) 
 
 def _hollow(config: ArrayConfig) -> Any:
     """The machine with hollow parts."""
-    machine: Any = emit.Twofold
+    machine: Any = top.Twofold
 
     class Hollow(machine):
         def parts(self) -> Any:

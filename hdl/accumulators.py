@@ -45,7 +45,7 @@ class Accumulators(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         line = accumulators_layout(config)

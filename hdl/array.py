@@ -46,7 +46,7 @@ class PeArray(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         for col in range(self.config.cols):
             m.submodules[f"column{col}"] = column = self.columns[col]

@@ -49,7 +49,7 @@ class Column(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         shadow = Signal(self.words_layout, reset_less=True)
         active = Signal(self.words_layout, reset_less=True)

@@ -53,7 +53,7 @@ class Compute(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         m.submodules.window = window = WindowGenerator(config)

@@ -1,6 +1,8 @@
 """AXI4-Lite registers: identity, start, status, error, counters."""
 
-from amaranth import Module, Signal
+from collections.abc import Mapping
+
+from amaranth import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -61,7 +63,7 @@ class Control(wiring.Component):
         self.config = config
         super().__init__({"axi": Out(AXI_LITE), "inference": In(INFERENCE), "loading": In(LOADING)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         done = Signal()
         loaded = Signal()
@@ -109,7 +111,7 @@ class Control(wiring.Component):
             m.d.sync += error.eq(Error.INSTRUCTION)
         return m
 
-    def _reads(self, m, values):
+    def _reads(self, m: Module, values: Mapping[str, Value]) -> None:
         """The read channels: a value for each register that can be read."""
         axi = self.axi
         m.d.comb += axi.arready.eq(~axi.rvalid)
@@ -125,7 +127,7 @@ class Control(wiring.Component):
                 with m.Default():
                     m.d.sync += [axi.rdata.eq(0), axi.rresp.eq(SLVERR)]
 
-    def _writes(self, m, automatic):
+    def _writes(self, m: Module, automatic: Signal) -> tuple[Signal, Signal]:
         """The write channels; returns whether CONTROL is told to start, and to clear the error."""
         axi = self.axi
         writing = Signal()
@@ -151,7 +153,7 @@ class Control(wiring.Component):
                     m.d.sync += axi.bresp.eq(SLVERR)
         return start, clear
 
-    def _status(self, m, done, loaded, error):
+    def _status(self, m: Module, done: Signal, loaded: Signal, error: Signal) -> Value:
         status = Signal(32)
         parts = {"busy": self.inference.busy | self.inference.run, "done": done, "loaded": loaded, "error": error}
         position = 0

@@ -48,7 +48,7 @@ class Decoder(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         fmt = self.config.fmt
         m.d.comb += self.table.ready.eq(1)

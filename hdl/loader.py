@@ -58,7 +58,7 @@ class Loader(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         frame = _Frame(self)
         m.d.comb += [self.i.ready.eq(self.enable), frame.taken.eq(self.i.valid & self.enable)]
@@ -106,7 +106,7 @@ class Loader(wiring.Component):
             m.d.sync += [self.loading.has_program.eq(0), self.loading.has_input.eq(0), self.loading.touched.eq(0)]
         return m
 
-    def _header(self, m, frame):
+    def _header(self, m: Module, frame: "_Frame") -> None:
         """First beat of a section's header: its kind and number of lines."""
         header = frame.header
         m.d.sync += [self.write.kind.eq(header.kind), frame.left.eq(header.count), frame.index.eq(0)]
@@ -125,7 +125,7 @@ class Loader(wiring.Component):
             with m.Default():
                 m.d.comb += frame.fault.eq(Error.SECTION)
 
-    def _address(self, m, frame):
+    def _address(self, m: Module, frame: "_Frame") -> None:
         """Second beat of a section's header: the address of its first line."""
         m.d.sync += self.write.address.eq(frame.beat)
         with m.If(frame.beat > frame.room):
@@ -141,7 +141,7 @@ class Loader(wiring.Component):
         with m.If(frame.left == 0):
             m.next = "HEADER"
 
-    def _line(self, m, frame):
+    def _line(self, m: Module, frame: "_Frame") -> None:
         """A beat of a line, which is written after its last one."""
         for n in range(self.beats):
             with m.If(frame.index == n):
@@ -152,7 +152,7 @@ class Loader(wiring.Component):
             with m.If(frame.left == 1):
                 m.next = "HEADER"
 
-    def _checksum(self, m, frame):
+    def _checksum(self, m: Module, frame: "_Frame") -> None:
         """The frame's last beat."""
         m.next = "MAGIC"
         with m.If(frame.beat != frame.checksum):
@@ -164,10 +164,10 @@ class Loader(wiring.Component):
         with m.If(~frame.last):
             m.next = "DROP"
 
-    def _fail(self, code):
+    def _fail(self, code: Error) -> list[object]:
         return [self.loading.error.eq(code), self.loading.error_valid.eq(1)]
 
-    def _stop_at_fault(self, m, frame):
+    def _stop_at_fault(self, m: Module, frame: "_Frame") -> None:
         """In every state that is not the frame's last: a fault ends the frame, and so does an early TLAST."""
         with m.If(frame.taken & (frame.fault != Error.NONE)):
             m.d.comb += self._fail(frame.fault)
@@ -181,7 +181,7 @@ class Loader(wiring.Component):
 class _Frame:
     """The beat that stands, and what is known of the frame that it belongs to."""
 
-    def __init__(self, loader):
+    def __init__(self, loader: Loader) -> None:
         self.beat, self.last = loader.i.payload.data, loader.i.payload.last
         self.taken = Signal()
         self.header = data.View(record_layout(SECTION_HEADER), self.beat)

@@ -42,7 +42,7 @@ class Operands(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         operands = Signal(operands_layout(self.config), reset_less=True)
         m.d.comb += self.operands.eq(operands)

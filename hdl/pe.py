@@ -42,7 +42,7 @@ class ProcessingElement(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         menus, gates = self.config.fmt.menus, self.config.select == "and_or"
         sign, factor = self.word.sign, Signal.like(self.operand)

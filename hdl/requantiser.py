@@ -1,6 +1,6 @@
 """From accumulators to activations: bias, multiplication by a few signed digits, one rounding, clip."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, signed
+from amaranth import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,7 +47,7 @@ class RequantUnit(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         biased = Signal(signed(config.acc_width), reset_less=True)
@@ -84,7 +84,7 @@ class RequantUnit(wiring.Component):
             m.d.sync += self.activation.eq(rounded)
         return m
 
-    def _delay(self, m, n, biased, channel):
+    def _delay(self, m: Module, n: int, biased: Value, channel: Value) -> tuple[Value, Value]:
         biased_next = Signal(biased.shape(), name=f"biased{n}", reset_less=True)
         channel_next = Signal(self.channel_layout, name=f"channel{n}", reset_less=True)
         m.d.sync += [biased_next.eq(biased), channel_next.eq(channel)]
@@ -125,7 +125,7 @@ class Requantiser(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         at = _Place(self)
@@ -160,7 +160,7 @@ class Requantiser(wiring.Component):
         self._units(m, at, picked_group)
         return m
 
-    def _begin(self, m, at):
+    def _begin(self, m: Module, at: "_Place") -> None:
         """Take the drain that is given."""
         given = self.drain
         m.d.sync += [
@@ -177,7 +177,7 @@ class Requantiser(wiring.Component):
             at.address.eq(given.operands.address),
         ]
 
-    def _advance(self, m, at):
+    def _advance(self, m: Module, at: "_Place") -> None:
         """To the next group of columns, or the next position."""
         drain = at.drain
         with m.If(at.end_of_position):
@@ -200,7 +200,7 @@ class Requantiser(wiring.Component):
             with m.If(next_lane == 0):
                 m.d.sync += at.address.eq(at.address + drain.plane)
 
-    def _writes(self, m, at, reading):
+    def _writes(self, m: Module, at: "_Place", reading: Signal) -> Value:
         """Lanes and line travel beside the arithmetic; returns the group whose accumulators stand.
 
         Read data stand one cycle after the read and are registered, since block RAMs are slow; the picked columns
@@ -217,7 +217,7 @@ class Requantiser(wiring.Component):
         m.d.comb += [self.write.enable.eq(write_enable), self.write.address.eq(write_address)]
         return picked_group
 
-    def _units(self, m, at, picked_group):
+    def _units(self, m: Module, at: "_Place", picked_group: Value) -> None:
         """The arithmetic, a unit for every column of a group."""
         config, units = self.config, self.config.requant_units
         channels = Signal(channels_layout(config), reset_less=True)
@@ -241,7 +241,7 @@ class Requantiser(wiring.Component):
             for lane in range(unit, config.rows, units):
                 m.d.comb += self.write.data[lane].eq(requant.activation)
 
-    def _register(self, m, value, name):
+    def _register(self, m: Module, value: Value, name: str) -> Value:
         register = Signal(len(value), name=name)
         m.d.sync += register.eq(value)
         return register
@@ -250,7 +250,7 @@ class Requantiser(wiring.Component):
 class _Place:
     """Where a drain stands: what is read in a cycle, and the lane and line that it goes to."""
 
-    def __init__(self, requantiser):
+    def __init__(self, requantiser: Requantiser) -> None:
         given = requantiser.drain
         self.drain = Signal(given.operands.shape())
         self.width = Signal.like(given.width)

@@ -42,7 +42,7 @@ class Sender(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         beats = line_beats(self.config, Section.FEATURE)
         left = Signal.like(self.send.payload.count)

@@ -1,6 +1,6 @@
 """The sequencer: fetches the pass program, loads tiles, and hands passes and drains to the units that do them."""
 
-from amaranth import Module, Signal
+from amaranth import Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -62,18 +62,18 @@ class Sequencer(wiring.Component):
             }
         )
 
-    def _operands(self, opcode, line):
+    def _operands(self, opcode: Opcode, line: Value) -> data.View:
         layout = self.layouts[opcode]
         return data.View(layout, line[OPCODE_BITS : OPCODE_BITS + layout.size])
 
-    def _go_on(self, m, next_line):
+    def _go_on(self, m: Module, next_line: Value) -> None:
         with m.If(next_line):
             m.d.sync += self.program.address.eq(self.program.address + 1)
             m.next = "FETCH"
             with m.If(self.program.address == self.config.program_depth - 1):
                 m.next = "OVERRUN"
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config, inference = self.config, self.inference
         at = _Place(self)
@@ -116,7 +116,7 @@ class Sequencer(wiring.Component):
         self._load_bits(m, at)
         return m
 
-    def _outputs(self, m, at):
+    def _outputs(self, m: Module, at: "_Place") -> None:
         """What the units are offered of the line and the window that stand."""
         m.d.comb += [
             at.free.eq(self.start.ready & (at.gap == 0)),
@@ -132,7 +132,7 @@ class Sequencer(wiring.Component):
             self.send.payload.eq(self._operands(Opcode.OUTPUT, at.line)),
         ]
 
-    def _offer(self, m, at, next_line):
+    def _offer(self, m: Module, at: "_Place", next_line: Value) -> None:
         """The instruction's own unit takes it when it can."""
         done = at.free & self.drain.idle
         with m.Switch(at.line[:OPCODE_BITS]):
@@ -170,7 +170,7 @@ class Sequencer(wiring.Component):
                     m.d.comb += self.inference.failed.eq(1)
                     m.next = "IDLE"
 
-    def _load_bits(self, m, at):
+    def _load_bits(self, m: Module, at: "_Place") -> None:
         """The line read in a cycle with `load` is decoded two cycles later."""
         cols, late = self.config.cols, self.config.load_latency
         column_bit = Signal(cols)
@@ -184,7 +184,7 @@ class Sequencer(wiring.Component):
 class _Place:
     """Where the program stands: its line and window, the tile that is being loaded, the bank, the pass before."""
 
-    def __init__(self, sequencer):
+    def __init__(self, sequencer: Sequencer) -> None:
         config = sequencer.config
         self.line = Signal(sequencer.line_bits)
         self.taken = sequencer._operands(Opcode.PASS, self.line)

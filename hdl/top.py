@@ -48,7 +48,7 @@ class Parts(NamedTuple):
 class _Reader:
     """A memory's read port, as `hdl.interfaces.read_port` names its signals."""
 
-    def __init__(self, port: ReadPort):
+    def __init__(self, port: ReadPort) -> None:
         self.address, self.line = port.addr, port.data
         self.signature = read_port(port.addr.shape(), port.signature.shape).flip()
 
@@ -88,7 +88,7 @@ class Twofold(wiring.Component):
             sender=Sender(config),
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         parts = self.parts()
         for name, part in parts._asdict().items():
@@ -124,7 +124,7 @@ class Twofold(wiring.Component):
         ]
         return m
 
-    def _ports(self, m, control, loader, sender):
+    def _ports(self, m: Module, control: Control, loader: Loader, sender: Sender) -> None:
         m.d.comb += [
             loader.i.payload.data.eq(self.s_axis_tdata),
             loader.i.payload.last.eq(self.s_axis_tlast),
@@ -139,7 +139,7 @@ class Twofold(wiring.Component):
             outside, inside = getattr(self, f"s_axil_{name}"), getattr(control.axi, name)
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
 
-    def _memory(self, m, loader, section):
+    def _memory(self, m: Module, loader: Loader, section: Section) -> _Reader:
         """A memory that the loader writes, for who reads it."""
         bits = isa.line_bits(self.config, section)
         m.submodules[f"{section.name.lower()}_memory"] = memory = Memory(
@@ -153,7 +153,9 @@ class Twofold(wiring.Component):
         ]
         return _Reader(memory.read_port())
 
-    def _feature_memory(self, m, loader, compute, requantiser, sender):
+    def _feature_memory(
+        self, m: Module, loader: Loader, compute: Compute, requantiser: Requantiser, sender: Sender
+    ) -> None:
         config = self.config
         m.submodules.feature_memory = memory = Memory(
             shape=activations_layout(config), depth=config.feature_depth, init=[]

@@ -62,7 +62,7 @@ class WindowGenerator(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         window = Signal(self.window)
         x = Signal(signed(self.config.coord_bits))
