@@ -33,4 +33,5 @@ def test_a_closed_pipe_ends_quietly(lines, way):
 
 def test_every_command_is_run_so():
     assert len(MAINS) >= 11
-    assert [path for path in MAINS if "xit(run_command(main))" not in path.read_text()] == []
+    ends = ("xit(run_command(main))", "xit(run_benchmark(main))", "xit(run())")
+    assert [path for path in MAINS if not any(end in path.read_text() for end in ends)] == []
