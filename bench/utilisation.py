@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.golden.timing import SPENT
@@ -95,17 +95,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, nargs="+", default=list(BUILDS), help="builds")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
     options = parser.parse_args(arguments)
-    rows = []
-    print(f"{'':10} {'build':14} {'MACs':>11} {'cycles':>9} {'ideal':>9} {'utilisation':>12} {'with words':>11}")
+    rows, lines = [], []
     for name in options.network:
         for path in options.config:
             row = measure(name, load_config(path))
             rows.append(row)
-            print(
-                f"{name:10} {row['build']:14} {row['macs']:11} {row['cycles']:9} {row['ideal_cycles']:9} "
-                f"{100 * row['utilisation']:10.1f} % {100 * row['word_utilisation']:9.1f} %",
-                flush=True,
-            )
+            counts = (f"{row[key]:,}" for key in ("macs", "cycles", "ideal_cycles"))
+            shares = (f"{100 * row[key]:.1f} %" for key in ("utilisation", "word_utilisation"))
+            lines.append((name, row["build"], *counts, *shares))
+    heads = ("network", "build", "MACs", "cycles", "ideal", "utilisation", "with words")
+    show_table("Multiply-accumulates of the network over those of the array", heads, lines)
     write_text(REPORT, json.dumps({"utilisation": rows}, indent=2) + "\n")
     return 0
 
