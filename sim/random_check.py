@@ -43,7 +43,7 @@ def check_networks(
     reference
         A further opinion to compare with golden.
     program
-        The machine behind its host (`sim.fast.build`), if not the emitted one.
+        The machine behind its host (`sim.host.build`), if not the emitted one.
     """
     for number in range(seed, seed + count):
         network = random_network(number, config, layers=2 + number % 4, name=f"random_{number}")
