@@ -15,7 +15,7 @@ from twofold.golden.network import Network
 from twofold.golden.random_network import random_inputs, random_network
 from twofold.mapper.compiler import compile_network
 from twofold.sim.compare import equal, same_tensor
-from twofold.sim.fast import HostScript, build_machine, run
+from twofold.sim.fast import HostScript, MachineError, build_machine, run
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.random_program import random_frame
@@ -129,7 +129,8 @@ def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path 
         machine.write(beats)
         expected = machine.run()
         result = run(program, HostScript().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
-        assert isinstance(result, Inference)
+        if not isinstance(result, Inference):
+            raise MachineError(f"Machine must run the program, not report error {result.name}")
         message = ""
         try:
             _compare_programs(result, expected)

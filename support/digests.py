@@ -21,8 +21,8 @@ def file_digest(path: Path) -> str:
     return digest(read_bytes(path, LARGEST))
 
 
-def json_digest(value: object, *, default: Callable[[object], object] | None = None) -> str:
-    """SHA-256 of a value as compact JSON with sorted keys; numbers must be finite.
+def json_digest(value: object, *, default: Callable[[object], object] | None = None, finite: bool = True) -> str:
+    """SHA-256 of a value as compact JSON with sorted keys.
 
     Parameters
     ----------
@@ -30,5 +30,8 @@ def json_digest(value: object, *, default: Callable[[object], object] | None = N
         What JSON can hold.
     default
         Turns anything else into something that it can.
+    finite
+        Refuse numbers that are not finite, by a ValueError.
     """
-    return digest(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=default).encode())
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=not finite, default=default)
+    return digest(text.encode())

@@ -1,6 +1,5 @@
 """The state of a training on disk: one safetensors file, with what is not a tensor as JSON in its header."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from twofold.support.digests import digest
 from twofold.support.reading import LARGEST, check_file
 from twofold.support.tables import parse_json
 from twofold.train.layers import QuantModel
@@ -97,11 +97,14 @@ def save_state(
 def sign(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, str]:
     """A state's metadata: the header, and the digest of it and of the tensors."""
     text = json.dumps(header)
-    found = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return {"state": text, "sha256": found.hexdigest()}
+
+    def parts() -> Iterator[bytes]:
+        yield text.encode()
+        for name, tensor in sorted(tensors.items()):
+            yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+            yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+    return {"state": text, "sha256": digest(parts())}
 
 
 def load_state(
@@ -194,7 +197,7 @@ def read_progress(file: Path) -> tuple[int, str]:
     Both are of nothing where there is no file.
     """
     if not file.exists():
-        return 0, hashlib.sha256().hexdigest()
+        return 0, digest(b"")
     header = _open(file)[0]
     settings = header["facts"].get("settings", {})
     epochs = settings.get("epochs", 0) if isinstance(settings, dict) else None
@@ -235,9 +238,9 @@ def _open(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise ValueError(f"{file}: file must be a training's state, not damaged: no {key}")
         if key == "version" and header[key] != STATE_VERSION:
             raise ValueError(f"{file}: version must be {STATE_VERSION}, not {header[key]!r}")
-    digest = sign(header, tensors)["sha256"]
-    if metadata.get("sha256") != digest:
-        raise ValueError(f"{file}: checksum must be {digest!r}, not {metadata.get('sha256')!r}: the file is damaged")
+    wanted = sign(header, tensors)["sha256"]
+    if metadata.get("sha256") != wanted:
+        raise ValueError(f"{file}: checksum must be {wanted!r}, not {metadata.get('sha256')!r}: the file is damaged")
     return header, tensors
 
 

@@ -63,7 +63,8 @@ def paper_storage(convolutions: int, linear: int, bits: int, ratio: float) -> fl
 def two_word_layers(network: Network) -> tuple[str, ...]:
     """Names of the layers that STLQ quantized with a ratio above 0, by the network's facts (`train.export`)."""
     facts = network.meta.get("layers", {})
-    assert isinstance(facts, Mapping)
+    if not isinstance(facts, Mapping):
+        raise ValueError(f"Network {network.name!r} must have a table of its layers' facts, not {facts!r}")
     return tuple(layer.name for layer in network.layers if facts.get(layer.name, {}).get("two_word_ratio", 0) > 0)
 
 
