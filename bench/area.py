@@ -126,9 +126,14 @@ def _part_netlists(
     # One column stands for all: what stands outside of it, they share.
     whole, keep = (make(), ()) if count == 1 else (Grid(make, 1), ("part_column",))
     areas = asic_areas(
-        emit_verilog(whole, "part"), "part", liberty,
-        keep=keep, options=design.options, gate_clocks=True, effort="high",
-    )  # fmt: skip
+        emit_verilog(whole, "part"),
+        "part",
+        liberty,
+        keep=keep,
+        options=design.options,
+        gate_clocks=True,
+        effort="high",
+    )
     found = []
     for area in areas:
         outside = outside_area(area, liberty) if keep else 0.0

@@ -82,10 +82,14 @@ def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str)
         for place, point in enumerate(own):
             # Labels stand in a column beside their points, which lie too close for labels of their own.
             axes.annotate(
-                f"{point['recipe'].removesuffix('_cifar')} {point['accuracy']:.2f}", (point["cost"], point["drop"]),
-                xytext=(column, top - 0.8 * place / max(15, len(own))), textcoords="axes fraction",
-                fontsize=7, va="center", arrowprops={"arrowstyle": "-", "color": "lightgrey", "linewidth": 0.6},
-            )  # fmt: skip
+                f"{point['recipe'].removesuffix('_cifar')} {point['accuracy']:.2f}",
+                (point["cost"], point["drop"]),
+                xytext=(column, top - 0.8 * place / max(15, len(own))),
+                textcoords="axes fraction",
+                fontsize=7,
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": "lightgrey", "linewidth": 0.6},
+            )
     axes.plot([p["cost"] for p in best], [p["drop"] for p in best], color="grey", linewidth=1, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="ResNet-20, CIFAR-10: points below float, integers")
     axes.set_xlim(right=1.27 * max(point["cost"] for point in found))

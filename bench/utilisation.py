@@ -34,9 +34,12 @@ REPORT = build_folder("bench", "utilisation.json")
 BUILDS = tuple(Path(f"{kind}_{size}") for kind in ("log", "subset") for size in ("8x8", "16x16"))
 #: Least depths of the memories (lines).
 DEEP = {
-    "feature_depth": 1 << 14, "weight_depth": 1 << 16, "channel_depth": 1 << 12, "program_depth": 1 << 14,
+    "feature_depth": 1 << 14,
+    "weight_depth": 1 << 16,
+    "channel_depth": 1 << 12,
+    "program_depth": 1 << 14,
     "point_sets": 32,
-}  # fmt: skip
+}
 #: Network of `train.models`, and (channels, height, width) of its input.
 NETWORKS = {"resnet20": (3, 32, 32), "demo": (1, 8, 8)}
 
@@ -48,11 +51,17 @@ def quantized(name: str, config: ArrayConfig) -> Network:
     shape = NETWORKS[name]
     one = {"quantizer": "stlq", "bits": 3} if config.pe == "log" else {"quantizer": "subset", "bits": 4}
     eight = {"quantizer": "uniform", "bits": 8}
-    recipe = parse_recipe({"name": "random", "method": "ptq", "layer": [
-        {"match": "*", "weight": one, "activation": {"bits": 4}},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "random",
+            "method": "ptq",
+            "layer": [
+                {"match": "*", "weight": one, "activation": {"bits": 4}},
+                {"match": "@first", "weight": eight},
+                {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
+            ],
+        }
+    )
     network = convert(model, recipe, InputFormat(shape, signed=True, scale=1 / 64))
     calibrate(network, torch.randn(4, *shape))
     network.finish()

@@ -44,11 +44,17 @@ def _fit(options: argparse.Namespace, here: World) -> None:
     settings = _settings(options, recipe.train if recipe else FLOAT_BY_DATA[data.name])
     state = options.out / STATE
     how = FitOptions(
-        device=_device(options.device), bf16=options.bf16, compile=options.compile, state=state,
-        every=options.save_every, resume=options.resume, evaluate=options.evaluate, world=here,
+        device=_device(options.device),
+        bf16=options.bf16,
+        compile=options.compile,
+        state=state,
+        every=options.save_every,
+        resume=options.resume,
+        evaluate=options.evaluate,
+        world=here,
         metrics=part(options.out / METRICS),
         facts={**facts, "data_path": None, "recipe": asdict(recipe) if recipe else None, "weights": _digest(model)},
-    )  # fmt: skip
+    )
     if options.save_every < 0 or options.evaluate < 0:
         raise ValueError("Arguments --save-every and --evaluate must be at least 0, not less")
     with _progress(here) as progress:

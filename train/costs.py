@@ -136,20 +136,25 @@ def word_costs(network: Network, image: Image, single: Image) -> dict[str, WordC
     wanted = two_word_layers(network)
     return {
         layer.name: WordCost(
-            layer.branches[0].codes[0].size, _scheduled(network, layer, image.config),
-            before[layer.name], cycles[layer.name] - before[layer.name],
+            layer.branches[0].codes[0].size,
+            _scheduled(network, layer, image.config),
+            before[layer.name],
+            cycles[layer.name] - before[layer.name],
         )
-        for layer in network.layers if layer.name in wanted
-    }  # fmt: skip
+        for layer in network.layers
+        if layer.name in wanted
+    }
 
 
 def total(costs: Mapping[str, WordCost]) -> WordCost:
     """All layers together."""
     parts = costs.values()
     return WordCost(
-        sum(cost.words for cost in parts), sum(cost.extra_words for cost in parts),
-        sum(cost.cycles for cost in parts), sum(cost.extra_cycles for cost in parts),
-    )  # fmt: skip
+        sum(cost.words for cost in parts),
+        sum(cost.extra_words for cost in parts),
+        sum(cost.cycles for cost in parts),
+        sum(cost.extra_cycles for cost in parts),
+    )
 
 
 def image_bits(image: Image) -> dict[str, int]:

@@ -139,9 +139,15 @@ class _Exporter:
         bits, branches = self._addends(layer, coded, unit) if layer.skips else (self._fine_bits(layer, coded, unit), [])
         unit = unit * 2.0**-bits
         branch = Branch(
-            layer.source, self._points(coded.points, layer.name), coded.codes,
-            tuple(shift + bits for shift in coded.shifts), layer.stride, layer.padding, layer.dilation, layer.groups,
-        )  # fmt: skip
+            layer.source,
+            self._points(coded.points, layer.name),
+            coded.codes,
+            tuple(shift + bits for shift in coded.shifts),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+        )
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
         return self._requantised(layer, (branch, *branches), unit, bias)
 
@@ -216,7 +222,7 @@ class _Exporter:
         codes, shifts = digit_codes(ones, digit_points(fmt))
         branch = Branch(
             layer.source, self._digits(), codes, shifts, layer.stride, layer.padding, layer.dilation, groups=channels
-        )  # fmt: skip
+        )
         size = 1 if layer.kind == "maxpool" else layer.kernel[0] * layer.kernel[1]
         unit = np.full(channels, source.scale / size / (1 << fmt.digit_shift))
         return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))

@@ -24,7 +24,7 @@ from twofold.train.run_files import (
     read_bound,
     read_signed,
     replace_run,
-)  # fmt: skip
+)
 
 #: Version of the folder's layout; the digests of version 1 may be missing.
 RUN_VERSION = 2
