@@ -33,11 +33,12 @@ from twofold.hdl.column import Column
 from twofold.hdl.emit import emit_verilog
 from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
+from twofold.support.once import Store
 from twofold.support.output import build_folder
-from twofold.synth.asic import CACHE, AsicArea, asic_areas, critical_path
-from twofold.synth.cache import Cache
+from twofold.synth.asic import STORE, AsicArea, asic_areas
 from twofold.synth.fpga import FpgaResult, Technology, ecp5_trees, place_and_route, synthesise
 from twofold.synth.liberty import read_liberty
+from twofold.synth.paths import critical_path
 from twofold.synth.yosys import read_json
 
 REPORT = build_folder("bench", "area.json")
@@ -126,9 +127,14 @@ def _part_netlists(
     # One column stands for all: what stands outside of it, they share.
     whole, keep = (make(), ()) if count == 1 else (Grid(make, 1), ("part_column",))
     areas = asic_areas(
-        emit_verilog(whole, "part"), "part", liberty,
-        keep=keep, options=design.options, gate_clocks=True, effort="high",
-    )  # fmt: skip
+        emit_verilog(whole, "part"),
+        "part",
+        liberty,
+        keep=keep,
+        options=design.options,
+        gate_clocks=True,
+        effort="high",
+    )
     found = []
     for area in areas:
         outside = outside_area(area, liberty) if keep else 0.0
@@ -166,7 +172,7 @@ def ecp5_per_mac(design: Design, *, dsp: bool = False, route: bool = False, abso
         luts, ffs = luts + share * mapped.luts, ffs + share * mapped.ffs
         blocks += share * mapped.cells.get("MULT18X18D", 0)
         if route and technology.installed and len(design.parts) == 1:
-            routed = place_and_route(technology, verilog, "part", Cache(CACHE), target=PACE)
+            routed = place_and_route(technology, verilog, "part", Store(STORE), target=PACE)
             if routed.fmax is not None:
                 found = {"mhz": round(routed.fmax), "area_delay": round(1000 * luts / routed.fmax)}
     return {"per_mac": round(luts, 1), "registers": round(ffs, 1), "dsp": round(blocks, 2), **found}
@@ -175,7 +181,7 @@ def ecp5_per_mac(design: Design, *, dsp: bool = False, route: bool = False, abso
 def ecp5_mapped(verilog: str, multipliers: str = "", *, absorbs: bool = False) -> tuple[FpgaResult, Technology]:
     """A design, whose top module is ``part``, in the mapping with the fewest LUT sites; and that mapping."""
     ways = [ecp5_trees(mapper, multipliers, absorbs=absorbs) for mapper in ("abc", "abc9")]
-    found = [(synthesise(way, verilog, "part", Cache(CACHE)), way) for way in ways]
+    found = [(synthesise(way, verilog, "part", Store(STORE)), way) for way in ways]
     return min(found, key=lambda one: one[0].luts)
 
 

@@ -35,10 +35,10 @@ from twofold.golden.formats import WeightFormat
 from twofold.hdl.emit import COMPONENTS, emit_verilog
 from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
+from twofold.support.once import Store, key_of
 from twofold.support.output import build_folder
 from twofold.support.resources import SOURCES
 from twofold.synth.asic import asic_area
-from twofold.synth.cache import Cache, file_hash
 from twofold.synth.report import save_svg
 from twofold.train.quantizers.search import search_points
 
@@ -136,12 +136,13 @@ def crossover(weights: Sequence[int], areas: Sequence[float], flat: float) -> fl
 
 def network(matrix: Integers, step: int) -> tuple[str, Row]:
     """da4ml's Verilog for a matrix and its facts, checked in simulation; kept by content."""
-    cache = Cache(build_folder("synth", "cache"))
+    store = Store(build_folder("synth", "cache"))
     pin = next(
         line for line in (SOURCES / "requirements" / "bench.txt").read_text().splitlines() if line.startswith("da4ml")
     )
-    sources = [file_hash(Path(__file__).parent / "peers" / name) for name in ("adder_network.py", "vectors.py")]
-    key = ["frozen", pin, *sources, str(step), str(matrix.shape), matrix.tobytes().hex()]
+    maker = Path(__file__).parent / "peers" / "adder_network.py"
+    inputs = [pin, maker, VECTORS, step, matrix.shape, str(matrix.dtype), matrix.tobytes()]
+    key = key_of(modules=[run_vectors.__module__], inputs=inputs)
 
     def make(folder: Path) -> Row:
         np.save(folder / "matrix.npy", matrix)
@@ -159,7 +160,7 @@ def network(matrix: Integers, step: int) -> tuple[str, Row]:
         kept = ("da4ml", "seconds", "adder_bits", "depth", "stages")
         return {"verilog": verilog, "facts": {name: facts[name] for name in kept}}
 
-    found = cache.get(key, make)
+    found = store.get(key, make).value
     return found["verilog"], found["facts"]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden import catalog, layers
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
@@ -204,10 +204,14 @@ def main(arguments: list[str] | None = None) -> int:
             for name, speed in speeds.items()
         ],
     }
-    print(f"{network.name}, {macs(network) / 1e6:.1f} M MACs an image, {report['cores']} cores")
-    print(f"{'':14} {'images/s':>9} {'golden is faster by':>20} {'mismatches':>11}")
-    for name, speed in speeds.items():
-        print(f"{name:14} {speed:9.1f} {speeds['golden'] / speed:20.2f} {mismatches[name]:11}")
+    show_table(
+        f"{network.name}, {macs(network) / 1e6:.1f} M MACs an image, {report['cores']} cores",
+        ("", "images/s", "golden is faster by", "mismatches"),
+        [
+            (name, f"{speed:.1f}", f"{speeds['golden'] / speed:.2f}", str(mismatches[name]))
+            for name, speed in speeds.items()
+        ],
+    )
     write_text(REPORT, json.dumps(report, indent=2) + "\n")
     return 1 if mismatches["NumPy int64"] else 0
 

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from twofold.bench import area
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.bench.utilisation import measure
 from twofold.golden.config import load_config
 from twofold.support.commands import Parser
@@ -82,10 +82,14 @@ def picture(found: list[dict[str, Any]], best: list[dict[str, Any]], label: str)
         for place, point in enumerate(own):
             # Labels stand in a column beside their points, which lie too close for labels of their own.
             axes.annotate(
-                f"{point['recipe'].removesuffix('_cifar')} {point['accuracy']:.2f}", (point["cost"], point["drop"]),
-                xytext=(column, top - 0.8 * place / max(15, len(own))), textcoords="axes fraction",
-                fontsize=7, va="center", arrowprops={"arrowstyle": "-", "color": "lightgrey", "linewidth": 0.6},
-            )  # fmt: skip
+                f"{point['recipe'].removesuffix('_cifar')} {point['accuracy']:.2f}",
+                (point["cost"], point["drop"]),
+                xytext=(column, top - 0.8 * place / max(15, len(own))),
+                textcoords="axes fraction",
+                fontsize=7,
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": "lightgrey", "linewidth": 0.6},
+            )
     axes.plot([p["cost"] for p in best], [p["drop"] for p in best], color="grey", linewidth=1, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="ResNet-20, CIFAR-10: points below float, integers")
     axes.set_xlim(right=1.27 * max(point["cost"] for point in found))
@@ -111,13 +115,12 @@ def main(arguments: list[str] | None = None) -> int:
     plain = {build: measure("resnet20", load_config(build))["cycles"] for build in ELEMENTS}
     found = candidates(json.loads(RESULTS.read_text(encoding="utf-8")), areas[technology], plain)
     best = front(found)
-    print(f"{'recipe':24} {'build':14} {'accuracy':>8} {'cycles':>8} {unit + ' of the array':>24} {'product, 1e9':>13}")
+    heads = ("recipe", "build", "accuracy", "cycles", f"{unit} of the array", "product, 1e9", "on the front")
+    lines = []
     for point in sorted(found, key=lambda point: point["cost"]):
-        mark = "*" if point in best else ""
-        print(
-            f"{point['recipe']:24} {point['build']:14} {point['accuracy']:8.2f} {point['cycles']:8} "
-            f"{point['area']:24.0f} {point['cost']:13.2f} {mark}"
-        )
+        numbers = (f"{point['accuracy']:.2f}", f"{point['cycles']:,}", f"{point['area']:,.0f}", f"{point['cost']:.2f}")
+        lines.append((point["recipe"], point["build"], *numbers, "*" if point in best else ""))
+    show_table("Accuracy and cost of the quantized networks", heads, lines)
     figure = picture(found, best, f"array area x cycles of an inference ({technology}, 1e9 {unit} cycles)")
     save_svg(figure, PICTURE)
     write_text(REPORT, json.dumps({"technology": technology, "points": found, "front": best}, indent=2) + "\n")

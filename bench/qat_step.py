@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.support import resources
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
@@ -162,13 +162,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not resources.find("recipes", path).is_file():
             parser.error(f"Recipe must be a file, not {str(path)!r}")
     recipes = [recipe for recipe in map(load_recipe, paths) if recipe.method == "qat"]
-    print(f"{'':28} {'time':>8} {'float':>8} {'ratio':>6} {'memory':>9} {'float':>9} {'ratio':>6}")
     rows: dict[str, dict[str, float] | str] = {}
     for recipe in recipes:
         rows[recipe.name] = measure(partial(recipe_step, recipe), steps=options.steps)
-        _print(recipe.name, rows[recipe.name])
     rows["brevitas_int4"] = _peer(options.steps)
-    _print("brevitas_int4", rows["brevitas_int4"])
+    heads = ("", "time", "in float", "ratio", "memory", "in float", "ratio")
+    show_table("A step of training", heads, [_line(name, row) for name, row in rows.items()])
     facts = {"network": "resnet20", "batch": BATCH, "threads": 1, "torch": torch.__version__}
     report = facts | {"qat_step": rows}
     write_text(REPORT, json.dumps(report, indent=2) + "\n")
@@ -189,14 +188,17 @@ def _peer(steps: int) -> dict[str, float] | str:
     return json.loads(lines[-1])
 
 
-def _print(name: str, row: dict[str, float] | str) -> None:
+def _line(name: str, row: dict[str, float] | str) -> tuple[str, ...]:
     if isinstance(row, str):
-        print(f"{name:28} {row}")
-        return
-    print(
-        f"{name:28} {row['step_seconds']:6.3f} s {row['float_seconds']:6.3f} s {row['time_ratio']:6.2f} "
-        f"{row['step_bytes'] / 1e6:6.0f} MB {row['float_bytes'] / 1e6:6.0f} MB {row['memory_ratio']:6.2f}",
-        flush=True,
+        return name, row
+    return (
+        name,
+        f"{row['step_seconds']:.3f} s",
+        f"{row['float_seconds']:.3f} s",
+        f"{row['time_ratio']:.2f}",
+        f"{row['step_bytes'] / 1e6:.0f} MB",
+        f"{row['float_bytes'] / 1e6:.0f} MB",
+        f"{row['memory_ratio']:.2f}",
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden import catalog
 from twofold.golden.arrays import read_npz
 from twofold.golden.formats import WeightFormat
@@ -146,14 +146,19 @@ def main(arguments: list[str] | None = None) -> int:
     fmt = catalog.subset_format(options.bits)
     result = measure(weights, fmt, sample=options.sample, repeats=options.repeats)
     peer, channels = result["peer"], result["scale_a_channel"]
-    title = f"[SubsetQ], NumPy ({peer['subsets_timed']} of {result['subsets']} timed)"
-    print(f"Point set of {'x'.join(map(str, SHAPE))} weights ({source}), {options.bits} bits, one scale a tensor")
-    print(f"{'':38} {'seconds':>12} {'error':>16}  points")
-    print(f"{title:38} {peer['seconds_scaled_up']:12.2f} {peer['error']:16.12f}  {peer['points']}")
-    print(f"{'Twofold, proven optimum':38} {result['seconds']:12.5f} {result['error']:16.12f}  {result['points']}")
-    print(f"{'ratio':38} {result['speedup']:12.0f} {result['error_ratio']:16.12f}")
-    title = "Twofold, one scale a channel, proven"
-    print(f"{title:38} {channels['seconds']:12.5f} {channels['error']:16.12f}  {channels['points']}")
+    theirs = f"[SubsetQ], NumPy ({peer['subsets_timed']} of {result['subsets']} timed)"
+    lines = [
+        (name, f"{seconds:.5f}", f"{row['error']:.12f}", str(row["points"]))
+        for name, seconds, row in (
+            (theirs, peer["seconds_scaled_up"], peer),
+            ("Twofold, proven optimum", result["seconds"], result),
+            ("Twofold, one scale a channel, proven", channels["seconds"], channels),
+        )
+    ]
+    lines.insert(2, ("ratio of the two", f"{result['speedup']:.0f}", f"{result['error_ratio']:.12f}", ""))
+    weights_of = f"{'x'.join(map(str, SHAPE))} weights ({source})"
+    title = f"Point set of {weights_of}, {options.bits} bits, one scale a tensor"
+    show_table(title, ("", "seconds", "error", "points"), lines)
     facts = {"layer": source, "shape": list(SHAPE), "bits": options.bits, "cores": os.cpu_count()}
     write_text(REPORT, json.dumps(facts | {"qps_search": result}, indent=2) + "\n")
     return 1 if result["error_ratio"] > 1 + 1e-9 else 0

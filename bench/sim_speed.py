@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.image import Image, input_frame, read_output
 from twofold.golden.network import Network
@@ -105,12 +105,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=50, help="times that the host does them (default: %(default)s)")
     options = parser.parse_args(arguments)
     rows = [measure(load_config(path), count=options.inputs, repeats=options.repeats) for path in options.config]
-    print(f"{'':14} {'cycles':>9} {'C++ host':>14} {'cocotb':>14} {'speedup':>8}  same integers and cycles")
-    for row in rows:
-        print(
-            f"{row['build']:14} {row['cycles']:9} {row['host_cycles_per_second']:10} c/s "
-            f"{row['cocotb_cycles_per_second']:10} c/s {row['speedup']:8}  {'yes' if row['same'] else 'NO'}"
-        )
+    keys = ("cycles", "host_cycles_per_second", "cocotb_cycles_per_second", "speedup")
+    show_table(
+        "Cycles a second of the simulated machine",
+        ("build", "cycles", "C++ host", "cocotb", "speedup", "same integers and cycles"),
+        [(row["build"], *(f"{row[key]:,}" for key in keys), "yes" if row["same"] else "NO") for row in rows],
+    )
     report = {"simulator": tools.find("verilator").version, "cores": os.cpu_count(), "sim_speed": rows}
     write_text(REPORT, json.dumps(report, indent=2) + "\n")
     return 0 if all(row["same"] for row in rows) else 1

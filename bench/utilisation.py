@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.golden.timing import SPENT
@@ -34,9 +34,12 @@ REPORT = build_folder("bench", "utilisation.json")
 BUILDS = tuple(Path(f"{kind}_{size}") for kind in ("log", "subset") for size in ("8x8", "16x16"))
 #: Least depths of the memories (lines).
 DEEP = {
-    "feature_depth": 1 << 14, "weight_depth": 1 << 16, "channel_depth": 1 << 12, "program_depth": 1 << 14,
+    "feature_depth": 1 << 14,
+    "weight_depth": 1 << 16,
+    "channel_depth": 1 << 12,
+    "program_depth": 1 << 14,
     "point_sets": 32,
-}  # fmt: skip
+}
 #: Network of `train.models`, and (channels, height, width) of its input.
 NETWORKS = {"resnet20": (3, 32, 32), "demo": (1, 8, 8)}
 
@@ -48,11 +51,17 @@ def quantized(name: str, config: ArrayConfig) -> Network:
     shape = NETWORKS[name]
     one = {"quantizer": "stlq", "bits": 3} if config.pe == "log" else {"quantizer": "subset", "bits": 4}
     eight = {"quantizer": "uniform", "bits": 8}
-    recipe = parse_recipe({"name": "random", "method": "ptq", "layer": [
-        {"match": "*", "weight": one, "activation": {"bits": 4}},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "random",
+            "method": "ptq",
+            "layer": [
+                {"match": "*", "weight": one, "activation": {"bits": 4}},
+                {"match": "@first", "weight": eight},
+                {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
+            ],
+        }
+    )
     network = convert(model, recipe, InputFormat(shape, signed=True, scale=1 / 64))
     calibrate(network, torch.randn(4, *shape))
     network.finish()
@@ -95,17 +104,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, nargs="+", default=list(BUILDS), help="builds")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
     options = parser.parse_args(arguments)
-    rows = []
-    print(f"{'':10} {'build':14} {'MACs':>11} {'cycles':>9} {'ideal':>9} {'utilisation':>12} {'with words':>11}")
+    rows, lines = [], []
     for name in options.network:
         for path in options.config:
             row = measure(name, load_config(path))
             rows.append(row)
-            print(
-                f"{name:10} {row['build']:14} {row['macs']:11} {row['cycles']:9} {row['ideal_cycles']:9} "
-                f"{100 * row['utilisation']:10.1f} % {100 * row['word_utilisation']:9.1f} %",
-                flush=True,
-            )
+            counts = (f"{row[key]:,}" for key in ("macs", "cycles", "ideal_cycles"))
+            shares = (f"{100 * row[key]:.1f} %" for key in ("utilisation", "word_utilisation"))
+            lines.append((name, row["build"], *counts, *shares))
+    heads = ("network", "build", "MACs", "cycles", "ideal", "utilisation", "with words")
+    show_table("Multiply-accumulates of the network over those of the array", heads, lines)
     write_text(REPORT, json.dumps({"utilisation": rows}, indent=2) + "\n")
     return 0
 

@@ -1,7 +1,5 @@
-"""The host's side of the line: loads images, runs inferences, reads registers. Standard library only."""
+"""The host's side of the line: loads images, runs inferences, reads registers."""
 
-import os
-import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -27,50 +25,45 @@ class Line(Protocol):
 
 
 class SerialPort:
-    """A serial port of this computer, raw, 8N1.
+    """A serial port of this computer, 8N1.
 
     Parameters
     ----------
     path
-        As /dev/ttyUSB0.
+        As /dev/ttyUSB0 or COM3, or a URL that pyserial knows.
     baud
-        Bits a second; one that the system's termios knows.
+        Bits a second.
     timeout
-        Seconds (to tenths) without a byte after which a read fails.
+        Seconds after which a read fails.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no such port, or it cannot run at that rate.
     """
 
     def __init__(self, path: Path | str, baud: int, *, timeout: float = 5.0):
-        speed = getattr(termios, f"B{baud}", None)
-        if speed is None:
-            raise ValueError(f"baud must be one that termios knows, not {baud!r}")
-        self.file = os.open(path, os.O_RDWR | os.O_NOCTTY)
-        settings = termios.tcgetattr(self.file)
-        settings[0] = settings[1] = settings[3] = 0
-        settings[2] = termios.CS8 | termios.CREAD | termios.CLOCAL
-        settings[4] = settings[5] = speed
-        settings[6][termios.VMIN] = 0
-        settings[6][termios.VTIME] = round(10 * timeout)
-        termios.tcsetattr(self.file, termios.TCSANOW, settings)
-        termios.tcflush(self.file, termios.TCIOFLUSH)
+        # Only who has a board needs it.
+        import serial
+
+        self.port = serial.serial_for_url(str(path), baud, timeout=timeout)
+        self.port.reset_input_buffer()
+        self.port.reset_output_buffer()
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        while data:
-            data = data[os.write(self.file, data) :]
+        self.port.write(data)
 
     def read(self, count: int) -> bytes:
         """Receive exactly so many bytes."""
-        found = b""
-        while len(found) < count:
-            part = os.read(self.file, count - len(found))
-            if not part:
-                raise TimeoutError(f"Board must answer, not be silent after {len(found)} of {count} bytes")
-            found += part
+        found: bytes = self.port.read(count)
+        if len(found) < count:
+            raise TimeoutError(f"Board must answer, not be silent after {len(found)} of {count} bytes")
         return found
 
     def close(self) -> None:
         """Give the port back."""
-        os.close(self.file)
+        self.port.close()
 
 
 class Board:

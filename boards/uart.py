@@ -2,6 +2,7 @@
 
 from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 
@@ -36,9 +37,9 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        synchronised = Signal(2, init=0b11)
-        line = synchronised[1]
-        m.d.sync += synchronised.eq(Cat(self.rx, synchronised[0]))
+        line = Signal(init=1)
+        # With a reset, so that no byte begins in it.
+        m.submodules.synchroniser = FFSynchronizer(self.rx, line, init=1, reset_less=False)
         timer = Signal(range(self.divisor))
         bits = Signal(range(9))
         m.d.sync += self.valid.eq(0)

@@ -8,11 +8,9 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from twofold.formal.faults import Fault
+from twofold.formal.solver import INSTANCE, TOP
 from twofold.golden.config import ArrayConfig
 from twofold.hdl import emit
-
-#: Name of the checker's module, and of the component's instance in it.
-TOP, INSTANCE = "check", "dut"
 
 
 class Emitted:

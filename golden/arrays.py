@@ -14,9 +14,20 @@ from twofold.support.reading import LARGEST, check_file, read_bytes
 
 #: What the readers of NumPy and of zip files raise on damaged files.
 _DAMAGED = (
-    ArithmeticError, EOFError, LookupError, MemoryError, NotImplementedError, OSError, RuntimeError, SyntaxError,
-    TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_npz(path: Path, limit: int = LARGEST) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,6 @@
 Hardware, mapper and simulation derive every width and latency from `ArrayConfig`.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -12,6 +11,7 @@ from pathlib import Path
 from twofold.golden import catalog
 from twofold.golden.formats import WeightFormat
 from twofold.support import resources
+from twofold.support.digests import digest
 from twofold.support.tables import read_toml
 
 PES = ("log", "subset")
@@ -226,7 +226,7 @@ class ArrayConfig:
         """32 bits that name the build: an image made for another build is refused."""
         facts = {k: v for k, v in asdict(self).items() if k not in ("name", "select") and (v or k != "menus")}
         text = json.dumps([MACHINE_VERSION, facts], sort_keys=True)
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        return int(digest(text.encode())[:8], 16)
 
     # Latencies (cycles). `docs/machine.md` derives them stage by stage; simulation checks every one.
 

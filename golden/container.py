@@ -3,7 +3,6 @@
 The structure carries a checksum of itself and of the tensor file, so that a damaged folder is refused as a whole.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
 from twofold.golden.network import Branch, Layer, Network, Tensor
+from twofold.support.digests import digest, json_digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.reading import LARGEST, read_bytes
 from twofold.support.tables import read_json
@@ -41,12 +41,12 @@ def save(network: Network, folder: Path | str) -> None:
         raise ValueError(f"{folder}: folder must be new or hold only a network, not other files")
     tensors = _tensors(network)
     data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
-    structure = _structure(network) | {"tensors_sha256": hashlib.sha256(data).hexdigest()}
+    structure = _structure(network) | {"tensors_sha256": digest(data)}
     try:
-        digest = _digest(structure)
+        whole = _digest(structure)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder}: meta must be JSON, not this: {error}") from error
-    text = json.dumps(structure | {"sha256": digest}, indent=1, default=_plain) + "\n"
+    text = json.dumps(structure | {"sha256": whole}, indent=1, default=_plain) + "\n"
     replace_folder(folder, {TENSOR_FILE: data, STRUCTURE_FILE: text.encode()})
 
 
@@ -76,10 +76,10 @@ def load(folder: Path | str) -> Network:
     if stated != _digest(structure):
         raise ValueError(f"{path}: checksum must be {_digest(structure)!r}, not {stated!r}: the file is damaged")
     data = read_bytes(tensor_path, LARGEST)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != structure.get("tensors_sha256"):
+    found = digest(data)
+    if found != structure.get("tensors_sha256"):
         raise ValueError(
-            f"{tensor_path}: checksum must be {structure.get('tensors_sha256')!r}, not {digest!r}: the file is damaged"
+            f"{tensor_path}: checksum must be {structure.get('tensors_sha256')!r}, not {found!r}: the file is damaged"
         )
     try:
         return _network(structure, safetensors.numpy.load(data))
@@ -88,8 +88,7 @@ def load(folder: Path | str) -> Network:
 
 
 def _digest(structure: dict[str, Any]) -> str:
-    text = json.dumps(structure, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(structure, default=_plain)
 
 
 def _plain(value: object) -> object:

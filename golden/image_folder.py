@@ -1,6 +1,5 @@
 """The memory image on disk: `manifest.json`, one `.mem` file a memory, and `image.bin`, the frame that a host sends."""
 
-import hashlib
 import json
 import struct
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from twofold.golden.frame import FrameError, parse
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
 from twofold.golden.isa import Section, line_bits, line_count
 from twofold.golden.network import Tensor
+from twofold.support.digests import digest, file_digest, json_digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.reading import LARGEST, read_bytes
 from twofold.support.tables import read_json
@@ -68,10 +68,10 @@ def load(folder: Path | str) -> Image:
             raise ValueError(f"files must be those of an image, not {tuple(digests)}")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: file must describe an image, not this: {error}") from error
-    for name, digest in digests.items():
-        found = hashlib.sha256(read_bytes(folder / name, LARGEST)).hexdigest()
-        if found != digest:
-            raise ValueError(f"{folder / name}: checksum must be {digest!r}, not {found!r}: the file is damaged")
+    for name, stated in digests.items():
+        found = file_digest(folder / name)
+        if found != stated:
+            raise ValueError(f"{folder / name}: checksum must be {stated!r}, not {found!r}: the file is damaged")
     lines: dict[str, Any] = {
         kind.name.lower(): _read_mem(config, kind, folder / _mem(kind)) if _mem(kind) in digests else ()
         for kind in _KINDS
@@ -89,7 +89,7 @@ def _files(image: Image) -> dict[str, bytes]:
             width = -(-line_bits(image.config, kind) // 4)
             files[_mem(kind)] = "".join(f"{line:0{width}x}\n" for line in lines).encode()
     files[FRAME] = struct.pack(f"<{len(image.beats)}I", *image.beats)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    digests = {name: digest(content) for name, content in files.items()}
     manifest = _manifest(image) | {"files": digests}
     text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=2)
     return files | {MANIFEST: f"{text}\n".encode()}
@@ -150,7 +150,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return json_digest(manifest, finite=False)
 
 
 def _build(values: dict[str, Any]) -> ArrayConfig:

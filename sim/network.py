@@ -9,7 +9,7 @@ from twofold.golden.image import Image
 from twofold.golden.network import Network
 from twofold.mapper.builds import advice, first_fit, made_for, map_network
 from twofold.sim import tools
-from twofold.sim.files import hash_of
+from twofold.support.once import build_once, key_of
 
 
 def mapped(network: Network, configs: Sequence[ArrayConfig]) -> list[Image]:
@@ -32,7 +32,6 @@ def mapped(network: Network, configs: Sequence[ArrayConfig]) -> list[Image]:
 
 def kept(image: Image) -> Path:
     """The image as a folder that a bench can load; its name is its contents, so that no two commands disturb it."""
-    folder = tools.BUILD / "sim" / "images" / hash_of(repr(image))
-    if not folder.is_dir():
-        image_folder.save(image, folder)
-    return folder.resolve()
+    key = key_of(modules=[image_folder.__name__], inputs=[repr(image)])
+    folder = build_once(tools.BUILD / "sim" / "images", key, lambda made: image_folder.save(image, made / "image"))
+    return (folder / "image").resolve()

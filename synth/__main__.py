@@ -13,8 +13,8 @@ from twofold.golden.config import load_config
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+from twofold.support.once import Store
 from twofold.support.output import build_folder
-from twofold.synth.cache import Cache
 from twofold.synth.fpga import TECHNOLOGIES
 from twofold.synth.measure import ASIC, COMPONENTS, Measurement, measure_all
 from twofold.synth.report import groups, picture, save_svg, table
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measurements = [
             Measurement(c, component, t) for c in configs for t in technologies for component in options.component
         ]
-        cache = Cache(options.out / "cache")
+        store = Store(options.out / "cache")
         rows = measure_all(
             measurements,
-            cache,
+            store,
             liberty=options.liberty,
             route=not options.no_route,
             workers=options.jobs,
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         save_svg(picture(rows), options.out / "area.svg")
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         return failed(error)
-    console.print(f"results made {cache.made}, kept from before {cache.found}")
+    console.print(f"results made {store.made}, kept from before {store.found}")
     console.print(f"report: {report}, picture: {options.out / 'area.svg'}")
     return 0
 

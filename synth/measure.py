@@ -8,10 +8,11 @@ from typing import Any
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import emit, emit_component, top_name
-from twofold.synth.asic import AsicArea, asic_area, critical_path
-from twofold.synth.cache import Cache
+from twofold.support.once import Store
+from twofold.synth.asic import AsicArea, asic_area
 from twofold.synth.fpga import ECP5, ECP5_MACHINE, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
 from twofold.synth.liberty import read_liberty
+from twofold.synth.paths import critical_path
 
 #: The components that the report lists; `pe` is a part of `array`, and `top` is all of them with the memories.
 COMPONENTS = (
@@ -35,6 +36,13 @@ TARGET_DELAY = 10.0
 _HAVE_COLUMNS = ("array", "top")
 
 
+def component_area(name: str, config: ArrayConfig, liberty: Path, **options: Any) -> AsicArea:
+    """Smallest standard-cell netlist of one component by itself (`hdl.emit.COMPONENTS`); columns are mapped once."""
+    top = f"twofold_{name}"
+    keep = () if name == "column" else (f"{top}_column",)
+    return asic_area(emit_component(name, config), top, liberty, keep=keep, **options)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One component of a build in one technology."""
@@ -54,7 +62,7 @@ class Measurement:
 
 
 def measure(
-    measurement: Measurement, cache: Cache, *, liberty: Path | None = None, route: bool = True
+    measurement: Measurement, store: Store, *, liberty: Path | None = None, route: bool = True
 ) -> dict[str, Any]:
     """A row of the report.
 
@@ -62,7 +70,7 @@ def measure(
     ----------
     measurement
         What to measure.
-    cache
+    store
         Where results are kept.
     liberty
         The library, for standard cells.
@@ -77,14 +85,14 @@ def measure(
     }
     if measurement.technology == ASIC:
         assert liberty is not None
-        return row | _standard_cells(measurement, liberty, cache)
+        return row | _standard_cells(measurement, liberty, store)
     technology = TECHNOLOGIES[measurement.technology]
     if technology is ECP5:
         technology = {"array": ECP5_TREES, "top": ECP5_MACHINE}.get(measurement.component, ECP5)
     if route and technology.installed:
-        result = place_and_route(technology, measurement.verilog(), measurement.top, cache)
+        result = place_and_route(technology, measurement.verilog(), measurement.top, store)
     else:
-        result = _counted_only(synthesise(technology, measurement.verilog(), measurement.top, cache), route)
+        result = _counted_only(synthesise(technology, measurement.verilog(), measurement.top, store), route)
     return row | {
         "cells": sum(result.cells.values()),
         "luts": result.luts,
@@ -103,7 +111,7 @@ def _counted_only(result: FpgaResult, route: bool) -> FpgaResult:
     return FpgaResult(**result.as_dict() | {"reason": "nextpnr is not installed" if route else "not routed"})
 
 
-def _standard_cells(measurement: Measurement, liberty: Path, cache: Cache) -> dict[str, Any]:
+def _standard_cells(measurement: Measurement, liberty: Path, store: Store) -> dict[str, Any]:
     """The smallest netlist that reaches `TARGET_DELAY`, or the quickest if none does.
 
     PEs select with AND-OR gates, which are smaller here, whatever the build says: the products are the same.
@@ -114,8 +122,8 @@ def _standard_cells(measurement: Measurement, liberty: Path, cache: Cache) -> di
     effort = "high" if measurement.component == "array" else "normal"
 
     def mapped(way: str) -> tuple[AsicArea, dict[str, Any]]:
-        area = asic_area(verilog, measurement.top, liberty, adders=[way], keep=keep, effort=effort, cache=cache)
-        return area, critical_path(area, liberty, cache)
+        area = asic_area(verilog, measurement.top, liberty, adders=[way], keep=keep, effort=effort, store=store)
+        return area, critical_path(area, liberty, store)
 
     found = [mapped(way) for way in ("cells", "chains of cells", "gates")]
     if min(path["delay"] for _, path in found) > TARGET_DELAY:
@@ -140,7 +148,7 @@ def _standard_cells(measurement: Measurement, liberty: Path, cache: Cache) -> di
 
 def measure_all(
     measurements: list[Measurement],
-    cache: Cache,
+    store: Store,
     *,
     liberty: Path | None = None,
     route: bool = True,
@@ -150,7 +158,7 @@ def measure_all(
     """Rows of all measurements, in their order; `say` is called with each as soon as it is there."""
 
     def one(measurement: Measurement) -> dict[str, Any]:
-        row = measure(measurement, cache, liberty=liberty, route=route)
+        row = measure(measurement, store, liberty=liberty, route=route)
         say(row)
         return row
 

@@ -62,6 +62,11 @@ def count_multipliers(cells: dict[str, int]) -> int:
     return sum(count for name, count in cells.items() if MULTIPLIER.fullmatch(name))
 
 
+def without_comments(verilog: str) -> str:
+    """A design's text without the lines that are comments: a build's name and hash stand in them."""
+    return "".join(line for line in verilog.splitlines(keepends=True) if not line.startswith("//"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A netlist that Yosys wrote."""
     return json.loads(path.read_text(encoding="utf-8"))

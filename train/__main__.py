@@ -64,9 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     plot = found.add_parser("plot", help="draw a run: quantizers, metrics, words by layer, accuracy against cost")
     _run(plot)
     plot.add_argument(
-        "--report", metavar="FILE", type=Path, nargs="+", default=[],
+        "--report",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        default=[],
         help="report files (lists of rows with accuracy and bits or cycles) for accuracy against cost",
-    )  # fmt: skip
+    )
     plot.add_argument("--out", metavar="FOLDER", type=Path, help="folder to write (default: RUN/plots)")
     plot.set_defaults(run=commands.plot)
 

@@ -1,6 +1,5 @@
 """The state of a training on disk: one safetensors file, with what is not a tensor as JSON in its header."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twofold.support.digests import digest
 from twofold.train.layers import QuantModel
 from twofold.train.tensor_file import read_tensors, write_tensors
 
@@ -175,7 +175,7 @@ def read_progress(file: Path) -> tuple[int, str]:
     Both are of nothing where there is no file.
     """
     if not file.exists():
-        return 0, hashlib.sha256().hexdigest()
+        return 0, digest(b"")
     header = _open(file)[0]
     settings = header["facts"].get("settings", {})
     epochs = settings.get("epochs", 0) if isinstance(settings, dict) else None

@@ -1,7 +1,6 @@
 """What the commands of ``twofold train`` do."""
 
 import argparse
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ from torch import nn
 
 from twofold.golden.config import load_config
 from twofold.golden.container import save
+from twofold.support.digests import digest
 from twofold.train import integer
 from twofold.train.builds import export_for
 from twofold.train.checkpoint import read_progress
@@ -45,13 +45,22 @@ def _fit(options: argparse.Namespace, here: World) -> None:
     settings = _settings(options, recipe.train if recipe else FLOAT_BY_DATA[data.name])
     state = options.out / STATE
     how = FitOptions(
-        device=_device(options.device), bf16=options.bf16, compile=options.compile, state=state,
-        every=options.save_every, resume=options.resume, evaluate=options.evaluate, world=here,
+        device=_device(options.device),
+        bf16=options.bf16,
+        compile=options.compile,
+        state=state,
+        every=options.save_every,
+        resume=options.resume,
+        evaluate=options.evaluate,
+        world=here,
         metrics=part(options.out / METRICS),
         facts={
-            **facts, "data_path": None, "recipe": store_recipe(recipe) if recipe else None, "weights": _digest(model),
+            **facts,
+            "data_path": None,
+            "recipe": store_recipe(recipe) if recipe else None,
+            "weights": _digest(model),
         },
-    )  # fmt: skip
+    )
     if options.save_every < 0 or options.evaluate < 0:
         raise ValueError("Arguments --save-every and --evaluate must be at least 0, not less")
     with _progress(here) as progress:
@@ -172,10 +181,7 @@ def _float_model(options: argparse.Namespace, *, wanted: bool) -> tuple[nn.Modul
 
 def _digest(model: nn.Module) -> str:
     """Names a model's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
+    return digest(name.encode() + tensor.numpy().tobytes() for name, tensor in model.state_dict().items())
 
 
 def _device(name: str) -> str:
@@ -205,8 +211,8 @@ def _report(options: argparse.Namespace, here: World) -> Report | None:
     if not here.first:
         return None
     lines = options.out / METRICS
-    keep, digest = read_progress(options.out / STATE) if options.resume else (0, None)
+    keep, reported = read_progress(options.out / STATE) if options.resume else (0, None)
     # Those of a finished run have their name.
     source = part(lines) if part(lines).exists() else lines
-    report = json_lines(part(lines), keep=keep, source=source, digest=digest or None)
+    report = json_lines(part(lines), keep=keep, source=source, digest=reported or None)
     return both(report, tensorboard(options.out / "tensorboard", keep=keep)) if options.tensorboard else report

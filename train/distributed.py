@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 # Its functions' default arguments are the group at its import: imported later, it would keep the group, and gloo's
 # threads, alive while Python ends, which may abort the process.
-import torch.distributed.nn.functional
-from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,6 @@ def world(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-class _Add(torch.autograd.Function):
-    """Sum over the processes; so is its gradient."""
-
-    @staticmethod
-    def forward(ctx, x):
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(ctx, gradient):
-        gradient = gradient.clone()
-        dist.all_reduce(gradient)
-        return gradient
-
-
 class _SharedNorm(nn.BatchNorm2d):
     """Batch norm over the batches of all processes, which are equally large."""
 
@@ -114,9 +98,9 @@ class _SharedNorm(nn.BatchNorm2d):
             return super().forward(x)
         size = dist.get_world_size()
         count = size * x[:, 0].numel()
-        mean: Tensor = _Add.apply(x.mean((0, 2, 3))) / size
+        mean: Tensor = all_reduce(x.mean((0, 2, 3))) / size
         centred = x - mean.view(1, -1, 1, 1)
-        variance: Tensor = _Add.apply((centred**2).mean((0, 2, 3))) / size
+        variance: Tensor = all_reduce((centred**2).mean((0, 2, 3))) / size
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 assert self.num_batches_tracked is not None

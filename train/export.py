@@ -143,9 +143,15 @@ class _Exporter:
         bits, branches = self._addends(layer, coded, unit) if layer.skips else (self._fine_bits(layer, coded, unit), [])
         unit = unit * 2.0**-bits
         branch = Branch(
-            layer.source, self._points(coded.points, layer.name), coded.codes,
-            tuple(shift + bits for shift in coded.shifts), layer.stride, layer.padding, layer.dilation, layer.groups,
-        )  # fmt: skip
+            layer.source,
+            self._points(coded.points, layer.name),
+            coded.codes,
+            tuple(shift + bits for shift in coded.shifts),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+        )
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
         return self._requantised(layer, (branch, *branches), unit, bias)
 

@@ -1,6 +1,5 @@
 """The training loop, float and quantization-aware, on one page."""
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from twofold.support.digests import digest
 from twofold.train.checkpoint import LoopState, load_state, save_state
 from twofold.train.data import DataSet, Images, InputFormat, check_images
 from twofold.train.distributed import ALONE, World, shared_norms
@@ -204,9 +204,9 @@ class Training:
     def _save(self) -> None:
         if self.options.state and self.options.world.first:
             lines = self.options.metrics
-            digest = hashlib.sha256(lines.read_bytes()).hexdigest() if lines and lines.exists() else ""
+            reported = digest(lines.read_bytes()) if lines and lines.exists() else ""
             save_state(
-                self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts, digest
+                self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts, reported
             )
 
 

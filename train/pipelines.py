@@ -116,11 +116,15 @@ def train_quantized(
         if recipe.train.stages:
             quantized.set_bits(bits)
         fit(
-            quantized, data, settings,
-            teacher=copy.deepcopy(model), report=_later(report, stage * settings.epochs), progress=progress,
+            quantized,
+            data,
+            settings,
+            teacher=copy.deepcopy(model),
+            report=_later(report, stage * settings.epochs),
+            progress=progress,
             title=f"{recipe.name} {stage + 1}/{len(plan)}" if len(plan) > 1 else recipe.name,
             options=replace(options, facts=facts, resume=options.resume and stage == start),
-        )  # fmt: skip
+        )
     quantized.fold()
 
 

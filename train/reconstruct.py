@@ -142,9 +142,7 @@ def learn_block(
         Of the batches and of what is dropped.
     """
     wanted = floats[layers[-1].name]
-    learners = {
-        layer.name: _Learner.of(layer, settings.rounding) for layer in layers if isinstance(layer, ConvLayer)
-    }  # fmt: skip
+    learners = {layer.name: _Learner.of(layer, settings.rounding) for layer in layers if isinstance(layer, ConvLayer)}
     spread = float(wanted.std())
     groups = [group for learner in learners.values() for group in learner.groups(settings, spread)]
     scales = _learned_scales(layers[:-1], settings)

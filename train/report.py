@@ -1,11 +1,11 @@
 """Where the numbers of a training go: JSON lines, TensorBoard."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
+from twofold.support.digests import digest as digest_of
 from twofold.support.files import write_text
 from twofold.support.reading import read_bytes
 from twofold.support.tables import parse_json
@@ -36,7 +36,7 @@ def json_lines(path: Path, *, keep: int = 0, source: Path | None = None, digest:
     source = source or path
     lines = read_lines(source) if keep else []
     kept = "".join(_line(line) for line in lines if line["epoch"] <= keep)
-    if digest is not None and hashlib.sha256(kept.encode()).hexdigest() != digest:
+    if digest is not None and digest_of(kept.encode()) != digest:
         raise ValueError(f"{source}: metrics must be those of the training's state, not damaged or of another run")
     write_text(path, kept)
 

@@ -4,13 +4,13 @@
 run's own from the moment in which ``run.json`` is replaced; only after that are they given their names.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from twofold.support.digests import digest, json_digest
 from twofold.support.files import write_text
 from twofold.support.locks import claimed
 from twofold.support.reading import LARGEST, read_bytes
@@ -123,10 +123,6 @@ def read_bound(folder: Path, name: str, stated: str | None) -> bytes:
     raise ValueError(f"{file}: checksum must be that of {FACTS}, {stated!r}: the file is damaged or of another run")
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def tidy(folder: Path) -> None:
     """Finish or undo what is half done; only the holder of the folder may."""
     try:
@@ -150,4 +146,4 @@ def _has(file: Path, wanted: str | None) -> bool:
 
 
 def _own(facts: dict[str, Any]) -> str:
-    return digest(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode())
+    return json_digest(facts, finite=False)

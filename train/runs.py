@@ -23,7 +23,7 @@ from twofold.train.run_files import (
     read_bound,
     read_signed,
     replace_run,
-)  # fmt: skip
+)
 from twofold.train.stored_recipe import store_recipe, stored_recipe
 
 #: Version of the folder's layout; the digests of version 1 may be missing.

@@ -1,8 +1,7 @@
 """Tensors in one safetensors file, with what is not a tensor as JSON in its header, and a checksum over both."""
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from twofold.support.digests import digest
 from twofold.support.reading import LARGEST, check_file
 from twofold.support.tables import parse_json
 from twofold.train.run_files import part
@@ -73,17 +73,20 @@ def read_tensors(
             raise ValueError(f"{file}: file must be {what}, not damaged: no {name}")
         if name == "version" and header[name] != version:
             raise ValueError(f"{file}: version must be {version}, not {header[name]!r}")
-    digest = sign(header, tensors, key)["sha256"]
-    if metadata.get("sha256") != digest:
-        raise ValueError(f"{file}: checksum must be {digest!r}, not {metadata.get('sha256')!r}: the file is damaged")
+    wanted = sign(header, tensors, key)["sha256"]
+    if metadata.get("sha256") != wanted:
+        raise ValueError(f"{file}: checksum must be {wanted!r}, not {metadata.get('sha256')!r}: the file is damaged")
     return header, tensors
 
 
 def sign(header: dict[str, Any], tensors: Mapping[str, Tensor], key: str) -> dict[str, str]:
     """A file's metadata: the header, and the digest of it and of the tensors."""
     text = json.dumps(header)
-    found = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return {key: text, "sha256": found.hexdigest()}
+
+    def parts() -> Iterator[bytes]:
+        yield text.encode()
+        for name, tensor in sorted(tensors.items()):
+            yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+            yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+    return {key: text, "sha256": digest(parts())}

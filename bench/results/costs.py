@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -63,7 +62,9 @@ def paper_storage(convolutions: int, linear: int, bits: int, ratio: float) -> fl
 
 def two_word_layers(network: Network) -> tuple[str, ...]:
     """Names of the layers that STLQ quantized with a ratio above 0, by the network's facts (`train.export`)."""
-    facts: Any = network.meta.get("layers", {})
+    facts = network.meta.get("layers", {})
+    if not isinstance(facts, Mapping):
+        raise ValueError(f"Network {network.name!r} must have a table of its layers' facts, not {facts!r}")
     return tuple(layer.name for layer in network.layers if facts.get(layer.name, {}).get("two_word_ratio", 0) > 0)
 
 
@@ -135,20 +136,25 @@ def word_costs(network: Network, image: Image, single: Image) -> dict[str, WordC
     wanted = two_word_layers(network)
     return {
         layer.name: WordCost(
-            layer.branches[0].codes[0].size, _scheduled(network, layer, image.config),
-            before[layer.name], cycles[layer.name] - before[layer.name],
+            layer.branches[0].codes[0].size,
+            _scheduled(network, layer, image.config),
+            before[layer.name],
+            cycles[layer.name] - before[layer.name],
         )
-        for layer in network.layers if layer.name in wanted
-    }  # fmt: skip
+        for layer in network.layers
+        if layer.name in wanted
+    }
 
 
 def total(costs: Mapping[str, WordCost]) -> WordCost:
     """All layers together."""
     parts = costs.values()
     return WordCost(
-        sum(cost.words for cost in parts), sum(cost.extra_words for cost in parts),
-        sum(cost.cycles for cost in parts), sum(cost.extra_cycles for cost in parts),
-    )  # fmt: skip
+        sum(cost.words for cost in parts),
+        sum(cost.extra_words for cost in parts),
+        sum(cost.cycles for cost in parts),
+        sum(cost.extra_cycles for cost in parts),
+    )
 
 
 def image_bits(image: Image) -> dict[str, int]:

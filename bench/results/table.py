@@ -98,9 +98,16 @@ def _line(row: Row, entry: Entry | None) -> str:
     seconds = entry.get("seconds")
     where = ", ".join(str(entry[name]) for name in ("date", "commit", "note") if entry.get(name))
     cells = (
-        _percent(entry["accuracy"]), _percent(integer), drop, _percent(entry.get("weights_only_accuracy")),
-        entry.get("cycles", ""), entry["epochs"], entry["seed"], "" if seconds is None else seconds, where,
-    )  # fmt: skip
+        _percent(entry["accuracy"]),
+        _percent(integer),
+        drop,
+        _percent(entry.get("weights_only_accuracy")),
+        entry.get("cycles", ""),
+        entry["epochs"],
+        entry["seed"],
+        "" if seconds is None else seconds,
+        where,
+    )
     return f"{start} {' | '.join(str(cell) for cell in cells)} |"
 
 

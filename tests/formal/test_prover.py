@@ -10,8 +10,9 @@ from twofold.formal.__main__ import main
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.formal.properties import PROPERTIES
-from twofold.formal.prover import prepare, prove, refute
+from twofold.formal.prover import prepare
 from twofold.formal.runner import Obligation, obligations, run
+from twofold.formal.solver import prove, refute
 from twofold.golden.config import load_config
 from twofold.hdl import emit
 

@@ -6,7 +6,7 @@ import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import top_name
-from twofold.sim import fast, gates
+from twofold.sim import fast, gates, host
 from twofold.sim.random_check import check_networks, check_programs
 
 #: As small as a machine can be that runs networks of several layers.
@@ -55,7 +55,7 @@ def test_gates_equal_golden_and_a_fault_is_seen(style, config, monkeypatch):
     if style == "ecp5":
         assert {"LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4"} <= found
     assert not any(re.search(r"MULT|ALU\d|\$mul", name) for name in found)
-    program = fast.build(planted(text, style), top_name(config), optimise="-O0")
+    program = host.build(planted(text, style), top_name(config), optimise="-O0")
     results = [*check_networks(config, 2, 1, program=program), *check_programs(config, 2, 1, program=program)]
     assert [result.message for result in results] == [""] * 4
     assert all(result.cycles > 30 for result in results)

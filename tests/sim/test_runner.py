@@ -92,15 +92,17 @@ def test_a_simulator_that_dies_fails(bench):
 
 def test_the_same_text_is_built_once():
     first = runner.build(COUNTER, "counter")
-    stamp = (first.folder / "done").stat().st_mtime_ns
+    stamp = (first.folder / "counter.v").stat().st_mtime_ns
     assert runner.build(COUNTER, "counter") == first
-    assert (first.folder / "done").stat().st_mtime_ns == stamp
+    assert (first.folder / "counter.v").stat().st_mtime_ns == stamp
     assert runner.build(COUNTER + "// changed\n", "counter", simulator="verilator").folder != first.folder
 
 
 def test_wrong_verilog_is_one_error():
-    with pytest.raises(tools.ToolError, match=r"must build counter, see .*build\.log"):
+    with pytest.raises(tools.ToolError, match=r"must build counter, see .*build\.log") as caught:
         runner.build(COUNTER.replace("posedge", "posedgy"), "counter")
+    log = str(caught.value).partition(", see ")[2].partition(":\n")[0]
+    assert "posedgy" in runner.Path(log).read_text()
 
 
 @pytest.mark.parametrize("simulator", installed())

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from twofold.support.once import Store
 from twofold.synth.absorb import absorb, fit
-from twofold.synth.cache import Cache
 from twofold.synth.fpga import ecp5_trees, synthesise
 from twofold.synth.yosys import read_json, run_yosys
 
@@ -25,9 +25,9 @@ SCRIPT = (
 
 
 def test_gates_go_into_carry_cells_that_compute_the_same(tmp_path):
-    cache = Cache(tmp_path)
-    plain = synthesise(ecp5_trees(), SUMS, "part", cache)
-    absorbed = synthesise(ecp5_trees(absorbs=True), SUMS, "part", cache)
+    store = Store(tmp_path)
+    plain = synthesise(ecp5_trees(), SUMS, "part", store)
+    absorbed = synthesise(ecp5_trees(absorbs=True), SUMS, "part", store)
     # Two ANDs a bit, a multiplexer a bit, an exclusive-or a bit.
     assert plain.cells["LUT4"] == 6 * (2 + 1 + 1)
     assert absorbed.cells["LUT4"] == 0

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from twofold.golden.config import ArrayConfig
-from twofold.synth.asic import asic_area, component_area
-from twofold.synth.cache import Cache
+from twofold.support.once import Store
+from twofold.synth.asic import asic_area
 from twofold.synth.liberty import Adder, read_liberty, truth_table
+from twofold.synth.measure import component_area
 from twofold.synth.yosys import run_yosys
 
 LIBRARY = Path("tests/synth/small.lib")
@@ -46,7 +47,7 @@ def test_other_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_mapped_adders_compute_the_same(way, tmp_path):
-    mapped = asic_area(SUMS, "sums", LIBRARY, adders=[way], cache=Cache(tmp_path))
+    mapped = asic_area(SUMS, "sums", LIBRARY, adders=[way], store=Store(tmp_path))
     assert ("THREE" in mapped.cells) == ("cells" in way)
     assert "CHEAP" not in mapped.cells
     folder = Path(mapped.netlist).parent
@@ -64,9 +65,9 @@ def test_mapped_adders_compute_the_same(way, tmp_path):
 
 
 def test_area_is_the_sum_of_the_cells_and_the_smallest_way_wins(tmp_path):
-    cache = Cache(tmp_path)
-    each = [asic_area(SUMS, "sums", LIBRARY, adders=[way], cache=cache) for way in WAYS]
-    best = asic_area(SUMS, "sums", LIBRARY, adders=WAYS, cache=cache)
+    store = Store(tmp_path)
+    each = [asic_area(SUMS, "sums", LIBRARY, adders=[way], store=store) for way in WAYS]
+    best = asic_area(SUMS, "sums", LIBRARY, adders=WAYS, store=store)
     assert best.area == min(one.area for one in each) < max(one.area for one in each)
     library = read_liberty(LIBRARY)
     assert best.area == sum(library.area(name) * count for name, count in best.cells.items())
@@ -74,7 +75,7 @@ def test_area_is_the_sum_of_the_cells_and_the_smallest_way_wins(tmp_path):
 
 def test_memories_are_counted_in_bits(tmp_path):
     config = ArrayConfig(name="x", pe="log", rows=2, cols=2, word_bits=3, acc_depth=8, acc_width=24)
-    mapped = component_area("accumulators", config, LIBRARY, adders=["cells"], cache=Cache(tmp_path))
+    mapped = component_area("accumulators", config, LIBRARY, adders=["cells"], store=Store(tmp_path))
     assert mapped.memory_bits == 2 * 8 * 2 * 24  # banks, positions, columns, bits
     assert 0 < mapped.sequential < mapped.area < mapped.memory_bits * library_area("KEEP")
 
@@ -87,7 +88,7 @@ def test_columns_are_mapped_once_and_counted_often(tmp_path):
     areas = {}
     for cols in (2, 4, 8):
         config = ArrayConfig(name="x", pe="log", rows=2, cols=cols, word_bits=3)
-        areas[cols] = component_area("array", config, LIBRARY, adders=["cells"], cache=Cache(tmp_path)).area
+        areas[cols] = component_area("array", config, LIBRARY, adders=["cells"], store=Store(tmp_path)).area
     assert areas[8] - areas[4] == pytest.approx(2 * (areas[4] - areas[2]))
     assert areas[4] > areas[2] > 0
 
@@ -95,7 +96,7 @@ def test_columns_are_mapped_once_and_counted_often(tmp_path):
 def test_clock_gates_count_in_the_area(tmp_path):
     config = ArrayConfig(name="x", pe="log", rows=4, cols=2, word_bits=3)
     plain, gated = (
-        component_area("column", config, LIBRARY, adders=["cells"], gate_clocks=gate, cache=Cache(tmp_path))
+        component_area("column", config, LIBRARY, adders=["cells"], gate_clocks=gate, store=Store(tmp_path))
         for gate in (False, True)
     )
     assert "GATE" not in plain.cells and gated.cells["GATE"] == 2  # shadow and active words

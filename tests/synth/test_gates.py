@@ -8,8 +8,8 @@ import pytest
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.array import PeArray
 from twofold.hdl.emit import emit_verilog
+from twofold.support.once import Store
 from twofold.synth.asic import asic_area
-from twofold.synth.cache import Cache
 from twofold.synth.liberty import Gate, read_liberty
 from twofold.synth.yosys import read_json, run_yosys
 
@@ -36,7 +36,7 @@ SCRIPT = (
 
 
 def mapped(verilog, tmp_path, **options):
-    return asic_area(verilog, "part", LIBRARY, adders=["cells"], cache=Cache(tmp_path), **options)
+    return asic_area(verilog, "part", LIBRARY, adders=["cells"], store=Store(tmp_path), **options)
 
 
 def test_gates_are_found_by_function():

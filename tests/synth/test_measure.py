@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from twofold.golden.config import ArrayConfig, load_config
+from twofold.support.once import Store
 from twofold.synth import yosys
 from twofold.synth.__main__ import main
-from twofold.synth.cache import Cache
 from twofold.synth.fpga import TECHNOLOGIES, place_and_route, readable
 from twofold.synth.measure import ASIC, COMPONENTS, Measurement, measure, measure_all
 
@@ -18,7 +18,7 @@ SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, feat
 
 def test_every_component_of_the_machine_can_be_measured(tmp_path):
     measurements = [Measurement(SMALL, component, "ecp5") for component in COMPONENTS]
-    rows = {row["component"]: row for row in measure_all(measurements, Cache(tmp_path), route=False, workers=2)}
+    rows = {row["component"]: row for row in measure_all(measurements, Store(tmp_path), route=False, workers=2)}
     assert tuple(rows) == COMPONENTS
     assert all(
         row["multipliers"] == 0 and row["fmax"] is None and row["reason"] == "not routed" for row in rows.values()
@@ -41,7 +41,7 @@ def test_nothing_unchanged_is_made_again(tmp_path, monkeypatch):
 
     def run(component, config=SMALL, technology="ecp5"):
         before = len(calls)
-        row = measure(Measurement(config, component, technology), Cache(tmp_path), liberty=LIBRARY, route=False)
+        row = measure(Measurement(config, component, technology), Store(tmp_path), liberty=LIBRARY, route=False)
         return row, len(calls) - before
 
     first, made = run("pe")
@@ -102,6 +102,6 @@ def test_place_and_route(technology, tmp_path):
     if not technology.installed:
         pytest.skip(f"{technology.package} is not installed")
     measurement = Measurement(load_config("configs/log_4x4.toml"), "sender", technology.name)
-    result = place_and_route(technology, measurement.verilog(), measurement.top, Cache(tmp_path))
+    result = place_and_route(technology, measurement.verilog(), measurement.top, Store(tmp_path))
     assert 50 < result.fmax < 1000
     assert result.path["logic"] + result.path["routing"] == pytest.approx(1000 / result.fmax, rel=0.02)

@@ -6,7 +6,7 @@ import pytest
 
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.hdl.emit import emit, top_name
-from twofold.synth.cache import Cache
+from twofold.support.once import Store
 from twofold.synth.fpga import TECHNOLOGIES
 from twofold.synth.fpga import synthesise as map_to
 from twofold.synth.multipliers import mapped_multipliers, word_multipliers
@@ -41,14 +41,14 @@ def test_a_multiplication_in_any_component_is_seen(component, tmp_path):
 
 @pytest.mark.parametrize("name", TECHNOLOGIES)
 def test_a_planted_multiplier_is_counted_before_and_after_mapping(name, tmp_path):
-    planted = map_to(TECHNOLOGIES[name], PLANTED, "top", Cache(tmp_path))
+    planted = map_to(TECHNOLOGIES[name], PLANTED, "top", Store(tmp_path))
     # ECP5 has blocks that multiply, this iCE40 has none: there it is seen as it stands before mapping.
     assert planted.multipliers == {"ecp5": 2, "ice40": 1}[name]
 
 
 @pytest.mark.parametrize("name", TECHNOLOGIES)
 def test_a_small_machine_mapped_to_cells_has_none(name, tmp_path):
-    mapped = map_to(TECHNOLOGIES[name], emit(SMALL), top_name(SMALL), Cache(tmp_path))
+    mapped = map_to(TECHNOLOGIES[name], emit(SMALL), top_name(SMALL), Store(tmp_path))
     assert mapped.multipliers == 0
     assert mapped.luts > 1000 and mapped.ffs > 500 and mapped.brams > 4
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from twofold.support.once import Store
 from twofold.synth.asic import asic_area
-from twofold.synth.cache import Cache
 from twofold.synth.liberty import read_liberty
 from twofold.synth.sta import Table, Timing, longest_path
 
@@ -78,7 +78,7 @@ def test_a_longer_chain_takes_longer(timing, tmp_path):
           reg [{bits - 1}:0] ra, rb;
           always @(posedge clk) begin ra <= a; rb <= b; y <= ra + rb; end
         endmodule"""
-        mapped = asic_area(verilog, "add", LIBRARY, adders=["cells"], cache=Cache(tmp_path))
+        mapped = asic_area(verilog, "add", LIBRARY, adders=["cells"], store=Store(tmp_path))
         return longest_path(json.loads(Path(mapped.netlist).read_text()), timing)
 
     short, long = delay(4), delay(6)

@@ -38,10 +38,9 @@ def test_an_exported_network_names_its_build(run, tmp_path):
     assert main(arguments) == 0
     network = container.load(tmp_path / "net")
     assert network.meta["build"] == "subset_16x16"
-    assert [path.stem for path in made_for(network)] == ["subset_16x16", "subset_4x4", "subset_8x8", "linear_16x16", "mobilenet_16x16"]
-    assert describe(network).startswith(
-        f"Network {network.name!r} was made for build 'subset_16x16': subset_16"
-    )
+    builds = ["subset_16x16", "subset_4x4", "subset_8x8", "linear_16x16", "mobilenet_16x16"]
+    assert [path.stem for path in made_for(network)] == builds
+    assert describe(network).startswith(f"Network {network.name!r} was made for build 'subset_16x16': subset_16")
 
 
 @pytest.mark.parametrize("command", ["export", "eval"])

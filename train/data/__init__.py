@@ -25,9 +25,17 @@ BY_PATH: dict[str, Callable[[Path], DataSet]] = {
 DATA = (*BUILT_IN, *BY_PATH)
 
 __all__ = [
-    "DATA", "Augment", "DataSet", "Images", "InputFormat", "PixelImages", "check_images", "handwritten_digits",
-    "load_data", "shift_images",
-]  # fmt: skip
+    "DATA",
+    "Augment",
+    "DataSet",
+    "Images",
+    "InputFormat",
+    "PixelImages",
+    "check_images",
+    "handwritten_digits",
+    "load_data",
+    "shift_images",
+]
 
 
 def load_data(name: str, path: Path | str | None = None) -> DataSet:

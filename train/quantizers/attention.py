@@ -160,7 +160,12 @@ class AttentionActivation(Attention, ActivationMixture, name="attention"):
         costs: Sequence[float] | None = None,
     ):
         super().__init__(
-            bits=bits, signed=signed, calibration=calibration, limit=limit, scale=scale,
-            member=member, more_bits=more_bits,
-        )  # fmt: skip
+            bits=bits,
+            signed=signed,
+            calibration=calibration,
+            limit=limit,
+            scale=scale,
+            member=member,
+            more_bits=more_bits,
+        )
         self.attend((bits, *more_bits), hot, cold, strength, costs)

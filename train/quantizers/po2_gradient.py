@@ -49,9 +49,13 @@ class GradientPowerQuantizer(PowerQuantizer, name="po2_gradient"):
         switch: float = 0.0,
     ):
         super().__init__(
-            shape, bits=bits, granularity=granularity, gradient_weight=gradient_weight,
-            outlier_mask=outlier_mask, stable=stable,
-        )  # fmt: skip
+            shape,
+            bits=bits,
+            granularity=granularity,
+            gradient_weight=gradient_weight,
+            outlier_mask=outlier_mask,
+            stable=stable,
+        )
         if rounding not in ROUNDINGS:
             raise ValueError(f"Rounding must be one of {ROUNDINGS}, not {rounding!r}")
         if not 0 <= switch <= 1:

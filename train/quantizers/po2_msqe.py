@@ -36,9 +36,13 @@ class MSQEPowerQuantizer(PowerQuantizer, name="po2_msqe"):
         span: int = 3,
     ):
         super().__init__(
-            shape, bits=bits, granularity=granularity, gradient_weight=gradient_weight,
-            outlier_mask=outlier_mask, stable=stable,
-        )  # fmt: skip
+            shape,
+            bits=bits,
+            granularity=granularity,
+            gradient_weight=gradient_weight,
+            outlier_mask=outlier_mask,
+            stable=stable,
+        )
         if sigma <= 0:
             raise ValueError(f"Sigma must be above 0, not {sigma!r}")
         if steps < 0 or span < 0:

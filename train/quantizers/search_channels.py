@@ -208,9 +208,7 @@ class _Intervals:
         g = self.row.values(t, points[inner])
         np.minimum.at(self.upper, inner, self.row.errors(t, g))
         sums = np.concatenate((g1[None], g.reshape(PARTS - 1, -1), g2[None]))
-        self._keep(
-            np.tile(subset, PARTS), ends[:-1].ravel(), ends[1:].ravel(), sums[:-1].ravel(), sums[1:].ravel()
-        )  # fmt: skip
+        self._keep(np.tile(subset, PARTS), ends[:-1].ravel(), ends[1:].ravel(), sums[:-1].ravel(), sums[1:].ravel())
 
 
 def _grid(row: SortedRow, levels: Array) -> Array:
