@@ -1,4 +1,4 @@
-"""The sequencer returns to idle after any program, and loads every column of a tile once, in order."""
+"""The sequencer returns to idle after any program; it loads a tile's columns once, in order, or keeps the tile."""
 
 from typing import Any, ClassVar
 
@@ -30,7 +30,7 @@ class _Program(Checker):
         self.column = self.peek("column", bits_for(config.cols))
         layout = record_layout(Pass.record(config))
         self.operands = layout(self.line[OPCODE_BITS : OPCODE_BITS + layout.size])
-        self.loading = (self.state == OFFER) & (self.opcode == Opcode.PASS) & ~self.loaded
+        self.loading = (self.state == OFFER) & (self.opcode == Opcode.PASS) & ~self.loaded & ~self.operands.kept
         self.depth = config.program_depth
         # A unit that is ready stays ready until it is given work.
         for name, ready, given in (
@@ -45,7 +45,8 @@ class _Program(Checker):
             busy=dut.inference.busy == (self.state != IDLE),
             gaps=self.gap < config.min_pass,
             settles=~(self.state == SETTLE)
-            | ((self.settle < config.load_latency) & (self.opcode == Opcode.PASS) & self.loaded),
+            | ((self.settle < config.load_latency) & (self.opcode == Opcode.PASS) & self.loaded & ~self.operands.kept),
+            keeps=~((self.state == OFFER) & (self.opcode == Opcode.PASS) & self.operands.kept) | ~self.loaded,
             sends=~(self.state == SEND) | (self.opcode == Opcode.OUTPUT),
             columns=~self.loading | (self.column <= self.operands.columns),
         )
@@ -123,10 +124,11 @@ class SequencerEnds(_Program):
 class TileLoad(_Program):
     """A pass starts when each of its columns was loaded once, in order, each from the line two cycles before.
 
-    No column of the next tile comes before the tile has become the active one, two cycles after the start.
+    A pass that keeps the tile starts when no column was loaded since the pass before. No column of the next tile comes
+    before the tile has become the active one, two cycles after the start.
     """
 
-    name = "tile load: nothing lost, doubled or reordered"
+    name = "tile load: nothing lost, doubled or reordered; a kept tile: nothing loaded"
     fault_depth = 14
     faults = (
         Fault(
@@ -139,6 +141,7 @@ class TileLoad(_Program):
             "sequencer", "m.d.sync += at.column.eq(at.column + 1)", "m.d.sync += at.column.eq(at.column + 2)", "order"
         ),
         Fault("sequencer", "settle.eq(config.load_latency - 1)", "settle.eq(0)", "all"),
+        Fault("sequencer", "with m.If(~at.loaded & ~at.taken.kept):", "with m.If(~at.loaded):", "kept"),
     )
 
     def specify(self, m: Module) -> None:
@@ -157,11 +160,13 @@ class TileLoad(_Program):
         first = self.peek("column_bit0", config.cols)
         weights = self.operands.weights
         size = (1 << len(dut.weight_address)) - 1
+        wanted = Mux(self.operands.kept, 0, self.operands.columns + 1)
         coming = count + (dut.load != 0) + (first != 0)
         current = (self.state == OFFER) & (self.opcode == Opcode.PASS) | (self.state == SETTLE)
         self.require(
             pending=~self.loading | (self.column == coming),
-            done=~(current & self.loaded) | (coming == self.operands.columns + 1),
+            done=~(current & self.loaded) | (coming == wanted),
+            nothing=~(current & self.operands.kept) | (coming == 0),
             none=current | (self.state == IDLE) | ((count == 0) & (first == 0) & (dut.load == 0)),
             idle=~(self.state == IDLE) | ((count == 0) & (first == 0) & (dut.load == 0)),
             settled=~((self.state == SETTLE) & (self.settle == 0)) | (first == 0),
@@ -170,7 +175,8 @@ class TileLoad(_Program):
             next_order=(first == 0) | (first == 1 << (count + (dut.load != 0))),
             line=(dut.load == 0) | (current & (address2 == ((weights + count) & size))),
             order=(dut.load == 0) | (dut.load == 1 << count),
-            all=~dut.start.valid | ((count == self.operands.columns + 1) & (dut.load == 0)),
+            all=~dut.start.valid | ((count == wanted) & (dut.load == 0)),
+            kept=~(dut.start.valid & dut.start.payload["pass"].kept) | ((count == 0) & (coming == 0)),
             later=(dut.load == 0) | (since > 2),
             full=~self.loading | (self.settle == config.load_latency - 1),
             early=(since > 2)

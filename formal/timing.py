@@ -41,6 +41,7 @@ class SequencerTiming(Checker):
             "inference.passes.eq(self.inference.passes)",
             "passes",
         ),
+        Fault("sequencer", "with m.If(~at.loaded & ~at.taken.kept):", "with m.If(~at.loaded):", "start"),
     )
 
     def specify(self, m: Module) -> None:
@@ -66,7 +67,7 @@ class SequencerTiming(Checker):
         done = free & dut.drain.idle
         accepts = {
             Opcode.WINDOW: Value.cast(1),
-            Opcode.PASS: (age >= loaded_after + taken.columns) & free & (dut.drain.idle | ~taken.wait),
+            Opcode.PASS: (taken.kept | (age >= loaded_after + taken.columns)) & free & (dut.drain.idle | ~taken.wait),
             Opcode.DRAIN: done,
             Opcode.OUTPUT: done & dut.send.ready,
             Opcode.END: done,
@@ -103,7 +104,7 @@ class SequencerTiming(Checker):
             m.d.sync += [active.eq(1), age.eq(0), address.eq(0), cycles.eq(0), passes.eq(0), bank.eq(0)]
 
         state = self.peek("fsm_state", 3)
-        loading = decoded & (opcode == Opcode.PASS)
+        loading = decoded & (opcode == Opcode.PASS) & ~taken.kept
         column = age - config.fetch_cycles
         settle = self.peek("settle", bits_for(config.load_latency))
         in_offer = Mux(loading, (age <= taken.columns + config.fetch_cycles) | (age >= loaded_after + taken.columns), 1)

@@ -18,7 +18,7 @@ PES = ("log", "subset")
 #: How a PE picks a shift: multiplexers (smaller in look-up tables) or AND-OR gates (smaller in standard cells).
 SELECTS = ("mux", "and_or")
 #: Version of the machine: register map, image format and pass program. A new number for any change.
-MACHINE_VERSION = 2
+MACHINE_VERSION = 3
 #: Most PEs of a build file, and most bits of each memory; more would take minutes and gigabytes to emit.
 MOST_PES, MOST_BITS = 1024, 1 << 26
 
@@ -224,8 +224,12 @@ class ArrayConfig:
     @property
     def build_hash(self) -> int:
         """32 bits that name the build: an image made for another build is refused."""
+        return self.hash_in(MACHINE_VERSION)
+
+    def hash_in(self, version: int) -> int:
+        """The build's hash in a version of the machine."""
         facts = {k: v for k, v in asdict(self).items() if k not in ("name", "select") and (v or k != "menus")}
-        text = json.dumps([MACHINE_VERSION, facts], sort_keys=True)
+        text = json.dumps([version, facts], sort_keys=True)
         return int(digest(text.encode())[:8], 16)
 
     # Latencies (cycles). `docs/machine.md` derives them stage by stage; simulation checks every one.

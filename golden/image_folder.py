@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twofold.golden.config import ArrayConfig
+from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.frame import FrameError, parse
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
 from twofold.golden.isa import Section, line_bits, line_count
@@ -155,6 +155,9 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 def _build(values: dict[str, Any]) -> ArrayConfig:
     config = ArrayConfig(**{key: value for key, value in values.items() if key != "hash"})
+    for older in range(1, MACHINE_VERSION):
+        if values["hash"] == f"{config.hash_in(older):08x}":
+            raise ValueError(f"machine version must be {MACHINE_VERSION}, not {older}: map the network again")
     if values["hash"] != f"{config.build_hash:08x}":
         raise ValueError(f"build hash must be '{config.build_hash:08x}', not {values['hash']!r}")
     return config

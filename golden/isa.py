@@ -107,7 +107,7 @@ class Window(Instruction):
 
 @dataclass(frozen=True, kw_only=True)
 class Pass(Instruction):
-    """PASS: one tile of words past one chunk of positions."""
+    """PASS: one tile of words past one chunk of positions. With `kept`, weights, columns and set mean nothing."""
 
     opcode = Opcode.PASS
     address: int = field(metadata=_FEATURE_LINE)  # line of the first position's tap, modulo the depth's power of two
@@ -116,6 +116,7 @@ class Pass(Instruction):
     weights: int = field(metadata=_bits(lambda config: bits_for(config.weight_depth)))  # line of the first column
     columns: int = field(metadata=_bits(lambda config: bits_for(config.cols)))  # columns to load, minus one
     set: int = field(metadata=_bits(lambda config: bits_for(config.sets)))  # point set of the tile
+    kept: int = field(metadata=_FLAG)  # the array holds the tile already: nothing is loaded
     shift: int = field(metadata=_bits(lambda config: bits_for(config.max_pass_shift + 1)))
     signed: int = field(metadata=_FLAG)  # activations are two's complement
     first: int = field(metadata=_FLAG)  # accumulators start afresh: from 0, with `maximum` from the least number

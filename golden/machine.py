@@ -216,11 +216,8 @@ class Machine:
 
     def _pass(self, number: int, tile: Pass) -> None:
         config = self.config
-        columns = tile.columns + 1
-        self._check(number, "weight", tile.weights + columns - 1, config.weight_depth)
-        codes = self._weight[tile.weights : tile.weights + columns].T
-        self._words[:, :columns] = self._values[tile.set][codes]
-        self._bases[:columns] = product_bases(config, self._values[tile.set])[codes].sum(axis=0)
+        if not tile.kept:
+            self._load(number, tile)
         acts, inside = self._activations(number, tile)
         # Exact: no column sum comes near 2**53.
         sums = (acts.astype(np.float64) @ self._words).astype(np.int64) + self._bases
@@ -235,6 +232,13 @@ class Machine:
             result = _wrap(old + products, config.acc_width)
         chosen = np.array([tile.col_mask >> column & 1 for column in range(config.cols)], dtype=bool)
         accumulators[:, chosen] = result[:, chosen]
+
+    def _load(self, number: int, tile: Pass) -> None:
+        columns, values = tile.columns + 1, self._values[tile.set]
+        self._check(number, "weight", tile.weights + columns - 1, self.config.weight_depth)
+        codes = self._weight[tile.weights : tile.weights + columns].T
+        self._words[:, :columns] = values[codes]
+        self._bases[:columns] = product_bases(self.config, values)[codes].sum(axis=0)
 
     def _activations(self, number: int, tile: Pass) -> tuple[Array, NDArray[np.bool_]]:
         """The array's operands for every position, shape (P, rows), and which positions are in bounds."""

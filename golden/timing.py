@@ -61,7 +61,7 @@ class Clock:
         wait = isinstance(instruction, Drain | Output | End)
         free = 0 if isinstance(instruction, Window) else self.free
         if isinstance(instruction, Pass):
-            loaded += instruction.columns + 1 + config.load_latency
+            loaded += 0 if instruction.kept else instruction.columns + 1 + config.load_latency
             wait = bool(instruction.wait)
         accepted = max(loaded, free, self.idle if wait else 0)
         busy = min(max(self.free, self.accepted), accepted)

@@ -28,7 +28,7 @@ class Compute(wiring.Component):
     Members
     -------
     start : In(stream of {window, pass, bank})
-        A pass whose tile is loaded: geometry, operands, accumulator bank.
+        A pass whose tile is loaded or kept: geometry, operands, accumulator bank.
     load : In(cols), words : In(array of word_layout)
         Words for the shadow of the columns whose bit is set.
     feature : Out(`read_port`)

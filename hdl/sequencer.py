@@ -31,7 +31,7 @@ class Sequencer(wiring.Component):
     set : Out
         Point set to decode it with.
     start : Out(stream of {window, pass, bank})
-        A pass whose tile is loaded.
+        A pass whose tile is loaded, or kept from the pass before.
     drain : Out(`draining`)
         Drains for the requantiser.
     send : Out(stream of `isa.Output`), sent : In(1)
@@ -140,7 +140,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += at.window.eq(self._operands(Opcode.WINDOW, at.line))
                 m.d.comb += next_line.eq(1)
             with m.Case(Opcode.PASS):
-                with m.If(~at.loaded):
+                with m.If(~at.loaded & ~at.taken.kept):
                     m.d.comb += at.load.eq(1)
                     m.d.sync += at.column.eq(at.column + 1)
                     with m.If(at.column == at.taken.columns):

@@ -43,8 +43,8 @@ class _Store:
 def compile_network(network: Network, config: ArrayConfig) -> Image:
     """Map a network to a build.
 
-    Each layer's chunks are chosen by their exact time among a few ways to cut it; if that program is too long, all
-    layers take the fewest chunks.
+    Each layer's chunks, and whether they or the output tiles are the outer loop, are chosen by their exact time among a
+    few ways to cut it; if that program is too long, all layers take the fewest chunks and instructions.
 
     Parameters
     ----------
@@ -120,10 +120,11 @@ def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Sc
         _, height, width = one.layer.output.shape
         cuts = choices(height, width, layout.config.acc_depth)
         tries = [
-            Scheduler(layout, one.layer, one.tiles, one.channels, state.copy()).run(cut)
+            Scheduler(layout, one.layer, one.tiles, one.channels, state.copy()).run(cut, tiles_first=tiles_first)
             for cut in (cuts[:1] if fewest else cuts)
+            for tiles_first in ((False, True) if len(cut) > 1 and len(one.tiles) > 1 else (False,))
         ]
-        best = min(tries, key=lambda scheduler: scheduler.state.clock.idle)
+        best = min(tries, key=lambda one: (len(one.program) if fewest else 0, one.state.clock.idle))
         plan.append(best)
         state = best.state.copy()
     return plan

@@ -1,13 +1,15 @@
 """A layer's passes in time: WINDOW, PASS and DRAIN instructions for its tiles and chunks.
 
-Chunks are the outer loop and output tiles the inner one: windows change least often, and every pass brings its own tile
-either way. Inside an output tile input groups come before kernel positions, so that what the previous layer wrote
-last is read last.
+With chunks as the outer loop windows change least often; with output tiles as the outer one a chunk begins with the
+tile that the chunk before ended with, which is not loaded again. Inside an output tile input groups come before kernel
+positions, so that what the previous layer wrote last is read last, and passes with one tile of words follow each other.
 """
 
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from twofold.golden.network import Layer
 from twofold.golden.timing import Clock, Step
 from twofold.mapper.chunks import Chunk
 from twofold.mapper.tiles import Geometry, OutputTile, TilePass, reached
+
+#: Codes of a column, and the number of the point set that they are decoded with.
+Words = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class Layout:
     blocks: Mapping[tuple[int, ...], int]
     sets: Mapping[str, int]
 
+    @cached_property
+    def last_line(self) -> int:
+        """Largest number of a feature line in an instruction."""
+        return Pass.record(self.config)["address"].high
+
 
 @dataclass
 class State:
@@ -54,15 +64,22 @@ class State:
         The last WINDOW.
     writing
         Feature lines that the last DRAIN may still be writing; None once a pass has waited for it.
+    held
+        What each column of the array was loaded with last: codes and point set; None before that.
     """
 
     clock: Clock
     window: Window | None = None
     writing: NDArray[np.int64] | None = None
+    held: tuple[Words | None, ...] = ()
 
     def copy(self) -> "State":
         """One that can go its own way."""
-        return State(copy(self.clock), self.window, self.writing)
+        return State(copy(self.clock), self.window, self.writing, self.held)
+
+    def holds(self, words: tuple[Words, ...]) -> bool:
+        """Whether the first columns of the array hold these words."""
+        return self.held[: len(words)] == words
 
 
 @dataclass
@@ -89,12 +106,15 @@ class Scheduler:
     program: list[Instruction] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
-    def run(self, chunks: Sequence[Chunk]) -> "Scheduler":
-        """Schedule the layer, cut into these chunks."""
-        for chunk in chunks:
-            for tile, channel in zip(self.tiles, self.channels, strict=True):
-                self._tile(chunk, tile)
-                self._drain(chunk, tile, channel)
+    def run(self, chunks: Sequence[Chunk], *, tiles_first: bool = False) -> "Scheduler":
+        """Schedule the layer, cut into these chunks; `tiles_first`: all chunks of an output tile, then the next."""
+        outputs = list(zip(self.tiles, self.channels, strict=True))
+        order = [(chunk, *output) for chunk, output in product(chunks, outputs)]
+        if tiles_first:
+            order = [(chunk, *output) for output, chunk in product(outputs, chunks)]
+        for chunk, tile, channel in order:
+            self._tile(chunk, tile)
+            self._drain(chunk, tile, channel)
         return self
 
     def _emit(self, instruction: Instruction) -> None:
@@ -102,16 +122,10 @@ class Scheduler:
         self.steps.append(self.state.clock.step(instruction))
 
     def _tile(self, chunk: Chunk, tile: OutputTile) -> None:
-        """All passes of an output tile, each column's first marked.
-
-        Passes for more columns come first, so that a branch for some channels only finds them started.
-        """
-        passes = sorted(tile.passes, key=lambda one: -one.col_mask.bit_count())
-        if len({one.col_mask for one in passes}) == 1:
-            passes.sort(key=lambda one: self._window(chunk, one.geometry) != self.state.window)
+        """All passes of an output tile, each column's first marked."""
         every = (1 << tile.columns) - 1
         started = 0
-        for one in passes:
+        for one in self._order(chunk, tile):
             fresh, old = one.col_mask & ~started, one.col_mask & started
             if fresh:
                 self._pass(chunk, one, fresh, first=True)
@@ -120,6 +134,32 @@ class Scheduler:
             started |= one.col_mask
         if started != every:
             self._clear(chunk, every & ~started)
+
+    def _order(self, chunk: Chunk, tile: OutputTile) -> list[TilePass]:
+        """Passes for more columns come first, so that a branch for some channels only finds them started.
+
+        Among those of as many columns what must not wait for the requantiser comes first, then what the array holds.
+        Equal tiles follow each other, but windows change for a branch at a time only.
+        """
+        alike = len({one.col_mask for one in tile.passes}) == 1
+        branches: dict[Geometry, int] = {}
+        blocks: dict[tuple[Words, ...], int] = {}
+        keys = {}
+        for number, one in enumerate(tile.passes):
+            words, window = self._words(one), self._window(chunk, one.geometry)
+            keys[number] = (
+                -one.col_mask.bit_count(),
+                self._must_wait(chunk, one),
+                not self.state.holds(words),
+                alike and window != self.state.window,
+                branches.setdefault(one.geometry, number),
+                blocks.setdefault(words, number),
+            )
+        return [tile.passes[number] for number in sorted(keys, key=keys.__getitem__)]
+
+    def _words(self, one: TilePass) -> tuple[Words, ...]:
+        point_set = self.layout.sets[one.point_set]
+        return tuple((codes, point_set) for codes in one.block)
 
     def _window(self, chunk: Chunk, geometry: Geometry) -> Window:
         step_y, step_x = geometry.stride
@@ -135,7 +175,7 @@ class Scheduler:
 
     def _line(self, number: int) -> int:
         """A feature line number or distance, modulo the address width."""
-        return number & Pass.record(self.layout.config)["address"].high
+        return number & self.layout.last_line
 
     def _use_window(self, chunk: Chunk, geometry: Geometry) -> None:
         window = self._window(chunk, geometry)
@@ -145,19 +185,15 @@ class Scheduler:
 
     def _pass(self, chunk: Chunk, one: TilePass, col_mask: int, *, first: bool) -> None:
         geometry = one.geometry
-        y = chunk.y * geometry.stride[0] - geometry.padding[0] + one.tap[0] * geometry.dilation[0]
-        x = chunk.x * geometry.stride[1] - geometry.padding[1] + one.tap[1] * geometry.dilation[1]
-        plane = self.layout.places[geometry.source] + one.group * geometry.height * geometry.width
-        wait = self._must_wait(chunk, geometry, plane, y, x)
+        y, x = _corner(chunk, one)
+        wait = self._must_wait(chunk, one)
         self._use_window(chunk, geometry)
         self._emit(
             Pass(
-                address=self._line(plane + y * geometry.width + x),
+                address=self._line(self._plane(one) + y * geometry.width + x),
                 x=x,
                 y=y,
-                weights=self.layout.blocks[one.block],
-                columns=len(one.block) - 1,
-                set=self.layout.sets[one.point_set],
+                **self._load(self._words(one), self.layout.blocks[one.block]),
                 shift=one.shift,
                 signed=int(one.signed),
                 first=int(first),
@@ -170,11 +206,23 @@ class Scheduler:
         if wait:
             self.state.writing = None
 
-    def _must_wait(self, chunk: Chunk, geometry: Geometry, plane: int, y: int, x: int) -> bool:
+    def _load(self, words: tuple[Words, ...], weights: int) -> dict[str, int]:
+        """What a pass says of its tile: that the array holds it, or on which weight line it begins."""
+        if self.state.holds(words):
+            return {"weights": 0, "columns": 0, "set": 0, "kept": 1}
+        self.state.held = words + self.state.held[len(words) :]
+        return {"weights": weights, "columns": len(words) - 1, "set": words[0][1], "kept": 0}
+
+    def _plane(self, one: TilePass) -> int:
+        """First feature line of the channels that a pass reads."""
+        return self.layout.places[one.geometry.source] + one.group * one.geometry.height * one.geometry.width
+
+    def _must_wait(self, chunk: Chunk, one: TilePass) -> bool:
         """Whether the pass reads a line that the last DRAIN may not have written yet."""
-        writing = self.state.writing
+        writing, geometry, plane = self.state.writing, one.geometry, self._plane(one)
         if writing is None or writing[-1] < plane or plane + geometry.height * geometry.width <= writing[0]:
             return False
+        y, x = _corner(chunk, one)
         rows = y + np.arange(chunk.height) * geometry.stride[0]
         columns = x + np.arange(chunk.width) * geometry.stride[1]
         rows = rows[(rows >= 0) & (rows < geometry.height)]
@@ -186,8 +234,9 @@ class Scheduler:
         window = self.state.window
         if window is None or (window.height, window.width) != (chunk.height, chunk.width):
             self._use_window(chunk, Geometry("", 1, 1, (1, 1), (0, 0), (1, 1)))
-        weights = self.layout.blocks[negative_block(self.layout.config)]
-        self._emit(Pass.zero(weights=weights, columns=col_mask.bit_length() - 1, first=1, col_mask=col_mask))
+        block = negative_block(self.layout.config)
+        words = tuple((codes, 0) for codes in block[: col_mask.bit_length()])
+        self._emit(Pass.zero(**self._load(words, self.layout.blocks[block]), first=1, col_mask=col_mask))
 
     def _drain(self, chunk: Chunk, tile: OutputTile, channel: int) -> None:
         config = self.layout.config
@@ -210,6 +259,17 @@ class Scheduler:
         planes = np.arange((tile.start % config.rows + tile.columns - 1) // config.rows + 1) * plane
         lines = address + np.arange(chunk.height)[:, None] * width + np.arange(chunk.width)
         self.state.writing = (planes[:, None] + lines.reshape(-1)).reshape(-1)
+
+
+def _corner(chunk: Chunk, one: TilePass) -> tuple[int, int]:
+    """Input coordinates (y, x) that a pass reads for the chunk's first position."""
+    geometry = one.geometry
+    start = (chunk.y, chunk.x)
+    y, x = (
+        start[axis] * geometry.stride[axis] - geometry.padding[axis] + one.tap[axis] * geometry.dilation[axis]
+        for axis in (0, 1)
+    )
+    return y, x
 
 
 def negative_block(config: ArrayConfig) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The compute path: passes over a feature memory, tile after tile, against plain sums."""
+"""The compute path: passes over a feature memory, tile after tile or with one tile again, against plain sums."""
 
 import random
 
@@ -85,12 +85,15 @@ async def passes_add_up(dut):
         "accumulators__position",
     )
     least = -(1 << (CONFIG.acc_width - 1))
+    tile: list[list[tuple[int, int, int]]] = []
     for bank in (0, 1, 0):
         geometry = draw_window(numbers)
         count = geometry["width"] * geometry["height"]
         state = [[0] * CONFIG.cols for _ in range(count)]
         for number in range(4):
-            tile = [numbers.choices(all_words(CONFIG), k=CONFIG.rows) for _ in range(CONFIG.cols)]
+            kept = bool(tile) and numbers.random() < 0.4
+            if not kept:
+                tile = [numbers.choices(all_words(CONFIG), k=CONFIG.rows) for _ in range(CONFIG.cols)]
             moved = geometry | {"address": numbers.randint(0, START["pass_address"].high), "x": numbers.randint(-9, 9)}
             fields = {
                 "shift": numbers.randrange(CONFIG.max_pass_shift + 1),
@@ -100,7 +103,8 @@ async def passes_add_up(dut):
                 "row_mask": numbers.getrandbits(CONFIG.rows) | 1,
                 "col_mask": -1 if number == 0 else numbers.getrandbits(CONFIG.cols),
             }
-            await path.load(tile)
+            if not kept:
+                await path.load(tile)
             window = {f"window_{name}": moved[name] for name in Window.record(CONFIG).fields}
             operands = {f"pass_{name}": value for name, value in fields.items()}
             operands |= {f"pass_{name}": moved[name] for name in ("address", "x", "y")}

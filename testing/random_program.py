@@ -1,7 +1,7 @@
 """Random programs that use the whole instruction set, with random memories: hardware and model must agree on them.
 
 They reach what a compiler never emits (odd masks, gaps, overlaps), within what `docs/machine.md` defines: a pass reads
-no line that a drain under way may write, and only accumulates into columns that it has loaded.
+no line that a drain under way may write, and the first pass of a program loads every column.
 """
 
 import random
@@ -87,16 +87,19 @@ def _points_line(config: ArrayConfig, numbers: random.Random) -> int:
 
 def _program(config: ArrayConfig, numbers: random.Random, chunks: int, spans: dict[Section, _Span]) -> list[int]:
     lines: list[int] = []
-    for _ in range(chunks):
-        chunk = _chunk(config, numbers, spans)
+    for n in range(chunks):
+        chunk = _chunk(config, numbers, spans, start=n == 0)
         if len(lines) + len(chunk) >= config.program_depth:
             break
         lines += chunk
     return [*lines, End().encode(config)]
 
 
-def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Span]) -> list[int]:
-    """One chunk. Drains write the upper half of feature memory, passes that have not waited read the lower."""
+def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Span], *, start: bool) -> list[int]:
+    """One chunk, `start`: the program's first.
+
+    Drains write the upper half of feature memory, passes that have not waited read the lower.
+    """
     features = spans[Section.FEATURE]
     width, height = _rectangle(config, numbers, features.count // 8)
     half = features.count // 2
@@ -119,8 +122,8 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
         wait = numbers.random() < 0.3
         waited |= wait
         address = (features if waited else features.half(False)).draw(numbers, reach + 1)
-        weights = spans[Section.WEIGHT]
-        lines.append(_pass(config, numbers, address, weights, wait, start=n == 0))
+        load = _load(config, numbers, spans[Section.WEIGHT], every=start and n == 0)
+        lines.append(_pass(config, numbers, address, load, wait, start=n == 0))
     groups = numbers.randint(1, config.cols // config.requant_units)
     planes = -(-groups * config.requant_units // config.rows) + 1
     row_step = numbers.randint(1, 3)
@@ -152,22 +155,32 @@ def _rectangle(config: ArrayConfig, numbers: random.Random, most: int) -> tuple[
     return width, max(1, min(positions // width, config.max_side))
 
 
-def _pass(config: ArrayConfig, numbers: random.Random, address: int, weights: _Span, wait: bool, *, start: bool) -> int:
+def _load(config: ArrayConfig, numbers: random.Random, weights: _Span, *, every: bool) -> dict[str, int]:
+    """A pass's operands about its tile: `every` column is loaded, or some; or none, and the others mean nothing."""
+    record = Pass.record(config)
+    if not every and numbers.random() < 0.4:
+        names = ("weights", "columns", "set")
+        return {name: numbers.getrandbits(record[name].width) for name in names} | {"kept": 1}
+    columns = config.cols if every else numbers.randint(1, config.cols)
+    first, points = weights.draw(numbers, columns), numbers.randrange(config.sets)
+    return {"weights": first, "columns": columns - 1, "set": points, "kept": 0}
+
+
+def _pass(
+    config: ArrayConfig, numbers: random.Random, address: int, load: dict[str, int], wait: bool, *, start: bool
+) -> int:
     # The first pass of a chunk starts all accumulators, so that nothing depends on earlier programs.
-    columns = config.cols if start else numbers.randint(1, config.cols)
     edge = min(8, (1 << (config.coord_bits - 1)) - 1)
     return Pass(
         address=address,
         x=numbers.randint(-edge, edge),
         y=numbers.randint(-edge, edge),
-        weights=weights.draw(numbers, columns),
-        columns=columns - 1,
-        set=numbers.randrange(config.sets),
+        **load,
         shift=numbers.randrange(config.max_pass_shift + 1),
         signed=numbers.getrandbits(1),
         first=int(start or numbers.random() < 0.1),
         maximum=int(numbers.random() < 0.3),
         wait=int(wait),
         row_mask=numbers.getrandbits(config.rows),
-        col_mask=(1 << columns) - 1 if start else numbers.getrandbits(columns),
+        col_mask=(1 << config.cols) - 1 if start else numbers.getrandbits(config.cols),
     ).encode(config)

@@ -125,6 +125,7 @@ def test_a_manifest_without_a_key_is_refused(folder, key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"hash": f"{CONFIG.hash_in(2):08x}"}, "machine version must be 3, not 2: map the network again"),
         ({"hash": "00000000"}, f"build hash must be '{CONFIG.build_hash:08x}', not '00000000'"),
         ({"rows": 3}, "rows must be a power of two, not 3"),
         ({"rows": "2"}, "rows must be an integer, not '2'"),

@@ -106,6 +106,24 @@ def test_passes_add_shifted_sums_and_masks_leave_columns_and_lanes_alone():
     assert result(machine, (2, 1, 2), signed=True) == [[[2, 112]], [[20, 28]]]
 
 
+def test_a_kept_tile_is_what_was_loaded_last_column_by_column():
+    program = [
+        window(2, 1, 2, 1),
+        tile(weights=2),  # -1 and -2, 1 and 1 (masked from here on)
+        tile(weights=0, columns=0),  # column 0 only: (1, 393); column 1 keeps 1 and 1: (8, 207)
+        # Twice as much on top; what it says of a tile means nothing, not even a line beyond the memory.
+        tile(kept=1, first=0, shift=1, weights=15, columns=1, set=0),
+        drain(low=-128, high=127),
+        END,
+    ]
+    ones = [column(LOG, MINUS_ONE, MINUS_TWO), column(LOG, ONE, ONE)]
+    channels = [channel(LOG, -3 * 1536, IDENTITY, 4), channel(LOG, -3 * 1536, IDENTITY, 3)]
+    machine = loaded(LOG, program, WEIGHTS + ones, channels, X)
+    machine.run()
+    # 3 * 1 / 16 -> 0, 3 * 393 / 16 = 73.7 -> 74; 3 * 8 / 8 = 3, 3 * 207 / 8 = 77.6 -> 78
+    assert result(machine, (2, 1, 2), signed=True) == [[[0, 74]], [[3, 78]]]
+
+
 def test_signed_activations_and_clip():
     # 128 more for a +2 and a -1, 512 for a +4.
     channels = [channel(LOG, -1536 - 128, IDENTITY, 0), channel(LOG, -1026 - 512, IDENTITY, 0)]

@@ -24,8 +24,8 @@ def window(width, height):
     return Window.zero(width=width, height=height)
 
 
-def tile(columns, wait=0):
-    return Pass.zero(columns=columns - 1, wait=wait)
+def tile(columns, wait=0, kept=0):
+    return Pass.zero(columns=columns - 1, wait=wait, kept=kept)
 
 
 def drain(groups):
@@ -58,6 +58,21 @@ def test_every_instruction_by_hand():
 def test_passes_without_wait_run_beside_the_requantiser():
     steps = timing(CONFIG, [window(8, 8), tile(4), drain(4), tile(4), tile(4), drain(4), END])
     assert [step.accepted for step in steps] == [2, 11, 75, 84, 148, 75 + 8 + 256 + 10, 349 + 8 + 256 + 10]
+
+
+@pytest.mark.parametrize(("positions", "gap"), [(1, 4), (3, 4), (4, 4), (5, 5), (20, 20)])
+def test_a_kept_tile_costs_no_load_whatever_its_columns_say(positions, gap):
+    steps = timing(CONFIG, [window(positions, 1), tile(4), tile(4, kept=1), tile(1, kept=1), drain(1), tile(2, kept=1)])
+    accepted = [step.accepted for step in steps]
+    assert accepted[1:4] == [11, 11 + gap, 11 + 2 * gap]
+    # After a drain only its own fetch is left.
+    assert steps[5].accepted - steps[4].accepted == 1 + 2
+    assert sum(step.load for step in steps[2:]) == 0
+
+
+def test_a_kept_tile_waits_for_the_requantiser_as_others_do():
+    steps = timing(CONFIG, [window(3, 2), tile(4), drain(4), tile(4, wait=1, kept=1)])
+    assert steps[3].accepted == steps[2].accepted + 8 + 6 * 4 + 10
 
 
 @pytest.mark.parametrize(("positions", "gap"), [(1, 6), (5, 6), (6, 6), (7, 7), (20, 20)])

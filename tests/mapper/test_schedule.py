@@ -3,6 +3,7 @@ import pytest
 
 from tests.mapper import networks
 from tests.mapper.small import DENSE, branch, build, layer, network, pointwise
+from twofold.golden.formats import PointSet
 from twofold.golden.isa import Drain, Pass, Window
 from twofold.golden.machine import execute
 from twofold.golden.timing import timing
@@ -36,6 +37,80 @@ def test_a_tile_begins_with_the_window_that_the_one_before_ended_with():
         *("PASS", "WINDOW", "PASS", "DRAIN"),
         *("OUTPUT", "END"),
     ]
+
+
+def loads(image):
+    """Of every pass the weight line and number of the columns that it loads, or None."""
+    return [None if one.kept else (one.weights, one.columns + 1) for one in passes(image)]
+
+
+@pytest.mark.parametrize("maximum", [False, True])
+def test_a_pooling_loads_its_tile_once(maximum):
+    kernel = branch(np.ones((1, 4, 1, 4, 4)), groups=4)
+    net = network([layer("pool", [kernel], (4, 1, 1), maximum=maximum, right=np.full(4, 4 * (not maximum)))])
+    image = compile_network(net, build())
+    assert loads(image) == [(0, 4)] + [None] * 15
+    x = np.arange(64).reshape(4, 4, 4)
+    wanted = x.max(axis=(1, 2)) if maximum else [8, 24, 40, 56]  # 7.5, 23.5, ...: to even
+    assert execute(image, x).output[:, 0, 0].tolist() == list(wanted)
+    steps = timing(image.config, image.instructions)
+    assert image.cycles < steps[2].accepted + 16 * image.config.min_pass + 40
+
+
+def test_a_tile_that_waits_for_the_next_chunk_is_not_loaded_again():
+    codes = np.arange(1, 4).reshape(1, 1, 1, 1, 3) * np.ones((1, 4, 4, 1, 1), dtype=int)
+    net = network([layer("conv", [branch(codes, padding=(0, 1))], (4, 4, 4))])
+    image = compile_network(net, build(acc_depth=8))
+    # Three kernel positions; the second chunk begins with the tile that the first ended with.
+    assert loads(image) == [(0, 4), (4, 4), (8, 4), None, (0, 4), (4, 4)]
+    assert [one.first for one in passes(image)] == [1, 0, 0, 1, 0, 0]
+    x = np.ones((4, 4, 4), dtype=int)
+    assert execute(image, x).output[0].tolist() == [[24, 28, 28, 12]] * 4  # 4 channels; codes 1, 2, 3 are 1, 2, 4
+
+
+def test_output_tiles_are_the_outer_loop_where_that_saves_loads():
+    codes = np.arange(1, 4) + np.arange(8).reshape(1, 8, 1, 1, 1) // 4 * 4 + np.zeros((1, 8, 4, 1, 3), dtype=int)
+    net = network([layer("conv", [branch(codes, padding=(0, 1))], (8, 8, 8))], (4, 8, 8))
+    image = compile_network(net, build(acc_depth=32, requant_units=4))
+    # Four chunks of 16 positions; only a tile's first has three loads.
+    assert [one is None for one in loads(image)] == ([False] * 3 + [True, False, False] * 3) * 2
+    assert [one.channels for one in image.instructions if isinstance(one, Drain)] == [0] * 4 + [1] * 4
+
+
+def test_what_the_array_holds_is_codes_and_point_set():
+    points = {"d": DENSE, "e": PointSet(DENSE.fmt, (1, 2, 4, 32))}
+    codes = np.ones((1, 4, 4, 1, 1))
+    branches = [branch(codes, points="d"), branch(codes, points="e"), branch(codes, points="d", shifts=(2,))]
+    image = compile_network(network([layer("conv", branches, (4, 4, 4))], points=points), build(pe="subset"))
+    # One block: with another set it is another tile, and equal tiles follow each other.
+    assert [(one.kept, one.set, one.shift) for one in passes(image)][:3] == [(0, 0, 0), (1, 0, 2), (0, 1, 0)]
+
+
+def test_windows_change_once_a_branch_whatever_tiles_branches_share():
+    small = layer("small", [branch(np.full((1, 8, 8, 1, 1), 3), stride=(2, 2))], (8, 2, 2))
+    codes = np.repeat([1, 2], 4) * np.ones((1, 4, 8), dtype=int)
+    one = branch(codes.reshape(1, 4, 8, 1, 1), stride=(2, 2))
+    other = branch(codes[:, :, ::-1].reshape(1, 4, 8, 1, 1), source="small")
+    odd = layer("odd", [branch(np.full((1, 4, 8, 2, 2), 3))], (4, 3, 3))
+    image = compile_network(network([small, odd, layer("both", [one, other], (4, 2, 2))], (8, 4, 4)), build())
+    part = image.instructions[image.layers[2].first : image.layers[2].last + 1]
+    assert [one.opcode.name for one in part] == ["WINDOW", "PASS", "PASS", "WINDOW", "PASS", "PASS", "DRAIN"]
+
+
+def test_what_need_not_wait_comes_before_a_tile_that_is_held_and_must():
+    first = layer("first", [branch(np.ones((1, 8, 4, 1, 1)))], (8, 4, 4))
+    codes = np.arange(1, 4) * np.ones((1, 4, 8, 1, 3), dtype=int)
+    second = layer("second", [branch(codes, source="first", padding=(0, 1))], (4, 4, 4))
+    image = compile_network(network([first, second]), build(acc_depth=16))
+    # Three tiles, each for two groups of channels; the second group is what the first layer writes last.
+    assert [one.wait for one in passes(image)[2:8]] == [0, 0, 0, 1, 0, 0]
+
+
+def test_part_of_what_the_array_holds_is_held():
+    wide, narrow = np.ones((1, 4, 4, 1, 1)), np.ones((1, 2, 4, 1, 1))
+    image = compile_network(network([layer("conv", [branch(wide), branch(narrow)], (4, 4, 4))]), build())
+    assert loads(image) == [(0, 4), None]
+    assert execute(image, np.ones((4, 4, 4), dtype=int)).output[:, 0, 0].tolist() == [8, 8, 4, 4]
 
 
 def test_identical_tiles_share_weight_and_channel_lines():
