@@ -6,7 +6,7 @@ import pytest
 from tests.mapper.small import DENSE, NATURAL, branch, build, layer, network, pointwise
 from twofold.golden import catalog
 from twofold.golden.formats import PointSet
-from twofold.golden.isa import Opcode
+from twofold.golden.isa import Window
 from twofold.mapper import FitError, compile_network
 
 FMT4 = build(word_bits=4).fmt
@@ -154,5 +154,5 @@ def test_a_stride_that_takes_no_step_is_no_limit():
     """A single output along an axis: whatever the stride is, nothing moves."""
     one = far(stride=(16, 16))
     image = compile_network(one, build(acc_depth=64))
-    windows = [operands for opcode, operands in image.instructions if opcode is Opcode.WINDOW]
-    assert [(window["step_y"], window["step_x"]) for window in windows] == [(1, 1)]
+    windows = [instruction for instruction in image.instructions if isinstance(instruction, Window)]
+    assert [(window.step_y, window.step_x) for window in windows] == [(1, 1)]
