@@ -10,6 +10,43 @@ from twofold.train.export import export
 from twofold.train.layers import QuantModel
 
 
+def check_build(model: QuantModel, config: ArrayConfig) -> None:
+    """Refuse, before any training, a build whose words cannot hold the model's weights.
+
+    Raises
+    ------
+    ValueError
+        If it is none, naming the layer and the configurations to take.
+    """
+    try:
+        _check_formats(model, config)
+    except ValueError as error:
+        taking = [path for path in _builds() if _holds(path, model)]
+        raise ValueError(f"{error}. Build {config.name!r} does not take the network. {_hint(taking)}") from error
+
+
+def _check_formats(model: QuantModel, config: ArrayConfig) -> None:
+    for layer in model.conv_layers:
+        try:
+            layer.weight_quantizer.check_format(config.fmt)
+        except ValueError as error:
+            raise ValueError(f"Layer {layer.name!r}: {error}") from error
+
+
+def _holds(path: Path, model: QuantModel) -> bool:
+    try:
+        _check_formats(model, load_config(path))
+    except ValueError:
+        return False
+    return True
+
+
+def _hint(taking: list[Path]) -> str:
+    if not taking:
+        return "None of configs/ does: make a build of its weight format"
+    return f"Take one of {', '.join(resources.shown('configs', path) for path in taking)}"
+
+
 def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object] | None = None) -> Network:
     """`train.export.export`, whose error also says which configuration to take.
 
@@ -21,14 +58,10 @@ def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, obj
     try:
         return export(model, config, meta=meta)
     except ValueError as error:
-        taking = [resources.shown("configs", path) for path in _builds() if _takes(path, model)]
-        if taking:
-            hint = f"Take one of {', '.join(taking)}"
-        elif "Weight format" in str(error):
-            hint = "None of configs/ does: make a build of its weight format"
-        else:
+        taking = [path for path in _builds() if _takes(path, model)]
+        if not taking and "Weight format" not in str(error):
             raise
-        raise ValueError(f"{error}. Build {config.name!r} does not take the network. {hint}") from error
+        raise ValueError(f"{error}. Build {config.name!r} does not take the network. {_hint(taking)}") from error
 
 
 def _builds() -> list[Path]:

@@ -9,6 +9,7 @@ from rich.progress import Progress
 from torch import nn
 
 from twofold.golden.config import ArrayConfig
+from twofold.train.builds import check_build
 from twofold.train.checkpoint import read_stage
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import DataSet
@@ -153,6 +154,8 @@ def apply(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     quantized = convert(model, recipe, data.input, training=True)
+    if config is not None:
+        check_build(quantized, config)
     if recipe.method == "qat":
         train_quantized(quantized, model, data, recipe, report=report, progress=progress, options=options)
         if config is not None:

@@ -54,6 +54,22 @@ def test_another_builds_error_names_those_to_take(command, run, tmp_path, capsys
     assert not (tmp_path / "net").exists()
 
 
+@pytest.mark.parametrize(("method", "recipe"), [("ptq", "subset_w4a8"), ("fit", "stlq_w3a4_r10")])
+def test_another_build_is_refused_before_any_training(method, recipe, run, tmp_path, capsys, monkeypatch):
+    torch.manual_seed(0)
+    save_run(tmp_path / "float", build_model("demo").eval(), {"model": "demo", "data": "digits"})
+    for name in ("quantize", "train_quantized"):
+        monkeypatch.setattr(f"twofold.train.pipelines.{name}", lambda *_, **__: pytest.fail("training began"))
+    wrong = {"ptq": "log_8x8", "fit": "subset_8x8"}[method]
+    arguments = [method, "--start", str(tmp_path / "float"), "--recipe", recipe, "--config", wrong]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()  # after the progress bar's line
+    assert line.startswith("error: Layer ") and "Weight format must be the array's" in line
+    taken = {"ptq": "subset_4x4, subset_8x8, linear_16x16", "fit": "log_4x4, log_8x8, log_16x16"}[method]
+    assert f". Build {wrong!r} does not take the network. Take one of {taken}" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_a_build_to_take_the_error_says_so(quantized, monkeypatch):
     model, _ = quantized
     monkeypatch.setattr(builds, "_builds", lambda: [])

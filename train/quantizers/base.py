@@ -124,6 +124,15 @@ class WeightQuantizer(nn.Module):
         """Choose scale, and whatever else is not trained, for these weights."""
         raise NotImplementedError
 
+    def check_format(self, fmt: WeightFormat) -> None:
+        """Refuse, before any training, arrays whose words can never hold the weights.
+
+        Raises
+        ------
+        ValueError
+            If an array of that format cannot.
+        """
+
     def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
         """Codes of the weights for an array of that format.
 

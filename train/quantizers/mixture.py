@@ -133,6 +133,10 @@ class WeightMixture(Mixture, WeightQuantizer):
         if self.mixed:
             self.choice.fill_(self.best())
 
+    def check_format(self, fmt: WeightFormat) -> None:
+        for member in self.parts:
+            member.check_format(fmt)
+
     def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
         if self.mixed:
             raise ValueError("Mixture must be one quantizer at export: call finish() first, not before training ends")

@@ -191,9 +191,12 @@ class STLQuantizer(WeightQuantizer, name="stlq"):
         self.v.zero_()
         self.live.zero_()
 
-    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
+    def check_format(self, fmt: WeightFormat) -> None:
         if fmt != self.fmt:
             raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
+
+    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
+        self.check_format(fmt)
         if self.with_aid:
             raise ValueError("Auxiliary values must be 0 at export: call finish() first, not before training ends")
         with torch.no_grad():

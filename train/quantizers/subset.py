@@ -100,10 +100,13 @@ class SubsetQuantizer(WeightQuantizer, name="subset"):
         scales = torch.tensor(found.scales).clamp(min=largest * LEAST_SCALE)
         self.scale.copy_(scales.expand(len(weight)))
 
-    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
-        """Codes; an array of wider words with the same menus takes them too, the last point filling its table up."""
+    def check_format(self, fmt: WeightFormat) -> None:
         if fmt.menus != self.fmt.menus or fmt.index_bits < self.fmt.index_bits:
             raise ValueError(f"Weight format must be the array's {fmt}, not {self.fmt}")
+
+    def encode(self, weight: Tensor, fmt: WeightFormat) -> CodedWeights:
+        """Codes; an array of wider words with the same menus takes them too, the last point filling its table up."""
+        self.check_format(fmt)
         levels = self.points.levels
         points = PointSet(fmt, levels + levels[-1:] * (fmt.point_count - len(levels)))
         with torch.no_grad():
