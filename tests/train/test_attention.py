@@ -16,6 +16,7 @@ from twofold.train.quantizers import (
     BinaryQuantizer,
     RelaxQuantizer,
     UniformQuantizer,
+    build_quantizer,
 )
 from twofold.train.quantizers.attention import initial_attention, penalties, temperature
 from twofold.train.recipe import parse_recipe
@@ -202,3 +203,25 @@ def test_any_quantizer_is_a_member():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
+
+
+@pytest.mark.parametrize("pair", [("minmax", "sawb"), ("sawb", "sawb")])
+def test_members_of_equal_bits_are_told_apart(pair):
+    """Alpha begins with no spread at all: it must neither become NaN nor lose the difference."""
+    torch.manual_seed(0)
+    members = [{"quantizer": name, "bits": 2} for name in pair]
+    quantizer = build_quantizer("attention", (4, 3, 3, 3), members=members).train()
+    weight = torch.randn(4, 3, 3, 3)
+    quantizer.calibrate(weight)
+    wanted = quantizer.parts[0](weight).detach()
+    quantizer.alpha.requires_grad_(True)
+    optimizer = torch.optim.SGD([quantizer.alpha], 1e-4)
+    for step in range(40):
+        quantizer.on_step(step, 40, 0)
+        ((quantizer(weight) - wanted) ** 2).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert quantizer.alpha.isfinite().all() and quantizer.shares().isfinite().all()
+        assert float(quantizer.alpha.detach().abs().max()) < 1e3
+    quantizer.finish()
+    assert torch.equal(quantizer(weight), wanted)  # the first is nearest to itself

@@ -10,6 +10,8 @@ from twofold.train.quantizers.mixture import ActivationMixture, Mixture, WeightM
 
 #: Temperature at the start and at the end of the training ([DQA] section 4.1).
 HOT, COLD = 100.0, 0.03
+#: Standard deviation of alpha, as a part of its largest magnitude, below which the mean is taken out.
+SMALL_SPREAD = 1e-2
 
 
 def temperature(step: int, steps: int, hot: float = HOT, cold: float = COLD) -> float:
@@ -74,7 +76,12 @@ class Attention(Mixture):
         """Cool down and normalise."""
         if self.mixed:
             self.heat.fill_(temperature(step, steps, self.hot, self.cold))
-            self.alpha.div_(self.alpha.std().clamp(min=1e-12))
+            spread = self.alpha.std()
+            if spread > 0:
+                # Shares do not depend on the mean; where members begin alike, it would swamp what tells them apart.
+                if spread < SMALL_SPREAD * self.alpha.abs().max():
+                    self.alpha.sub_(self.alpha.mean())
+                self.alpha.div_(spread)
 
     def shares(self) -> Tensor:
         return torch.softmax(self.alpha / self.heat, 0)
