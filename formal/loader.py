@@ -1,7 +1,11 @@
 """The loader takes every beat of a frame once, in order, and writes exactly the lines that the frame holds."""
 
-from amaranth import Cat, Module, Mux, Signal
+from functools import reduce
+from operator import xor
+
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
@@ -11,6 +15,20 @@ from twofold.hdl.layouts import record_layout
 
 #: Parts of a frame, by the numbers that Amaranth gives the loader's states.
 MAGIC, BUILD, DROP, HEADER, ADDRESS, CHECKSUM, LINE = range(7)
+
+#: The checksum as Amaranth's library defines it; its register holds the complement, of all ones before the first beat.
+CRC = CRC32_ISO_HDLC(STREAM_BITS)
+ALL = (1 << STREAM_BITS) - 1
+
+
+def _crc(register: Value, beat: Value) -> Value:
+    """The register after a beat: linear in both, so that what each bit of them changes says all."""
+    none, mixed = CRC.compute([0]), register ^ beat
+    changes = [CRC.compute([1 << bit]) ^ none for bit in range(STREAM_BITS)]
+    return Cat(
+        reduce(xor, (mixed[bit] for bit in range(STREAM_BITS) if changes[bit] >> place & 1))
+        for place in range(STREAM_BITS)
+    )
 
 
 class LoaderFrames(Checker):
@@ -39,7 +57,11 @@ class LoaderFrames(Checker):
             "write",
         ),
         Fault("loader", "with m.If(frame.beat > frame.room):", "with m.If(frame.beat > frame.room + 1):", "error"),
-        Fault("loader", "with m.If(frame.beat != frame.checksum):", "with m.If(0):", "finished"),
+        Fault("loader", "with m.If(frame.beat != ~frame.checksum):", "with m.If(0):", "finished"),
+        Fault(
+            "loader", "following(frame.checksum, frame.beat)", "following(frame.checksum, frame.beat[1:])", "checksum"
+        ),
+        Fault("loader", "after([isa.FRAME_MAGIC,", "after([isa.FRAME_MAGIC + 1,", "checksum"),
         Fault("loader", "self.i.ready.eq(self.enable)", "self.i.ready.eq(self.enable & ~self.write_valid)", "ready"),
     )
 
@@ -81,7 +103,7 @@ class LoaderFrames(Checker):
             with m.Case(ADDRESS):
                 m.d.comb += fault.eq(Mux(in_range, 0, Error.RANGE))
             with m.Case(CHECKSUM):
-                m.d.comb += fault.eq(Mux(beat == total, Mux(last, 0, Error.TRAILING), Error.CHECKSUM))
+                m.d.comb += fault.eq(Mux(beat == ~total, Mux(last, 0, Error.TRAILING), Error.CHECKSUM))
         code = Signal(8)
         early = last & (part != CHECKSUM)
         m.d.comb += code.eq(Mux(part == DROP, 0, Mux(fault != 0, fault, Mux(early, Error.TRUNCATED, 0))))
@@ -104,7 +126,7 @@ class LoaderFrames(Checker):
         with m.If(taken):
             m.d.sync += [
                 part.eq(Mux(last, MAGIC, Mux((code != 0) | (part == DROP), DROP, follows))),
-                total.eq(Mux(part == MAGIC, beat, total + beat)),
+                total.eq(_crc(Mux(part == MAGIC, ALL, total), beat)),
                 history.eq(Cat(history[STREAM_BITS:], beat)),
             ]
             with m.If(part == HEADER):
@@ -148,7 +170,8 @@ class LoaderFrames(Checker):
             | (self.peek("last_index", max(1, (most - 1).bit_length())) == line_words - 1),
             room=~(part == ADDRESS) | (self.peek("room", 25).as_signed() == depth - count),
             within=~((part == LINE) | wrote) | ((first + Mux(part == LINE, count, done) <= depth) & (done <= count)),
-            checksum=(part == MAGIC) | (part == DROP) | (self.peek("checksum", 32) == total),
+            begun=~(part == BUILD) | (total == CRC.compute([FRAME_MAGIC]) ^ ALL),
+            checksum=(part <= DROP) | (self.peek("checksum", 32) == total),
             pending=~wrote | (done >= 1),
             words=Cat(
                 ~((part == LINE) & (n < word))

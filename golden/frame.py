@@ -1,5 +1,7 @@
 """Stream frames into the machine: sections of memory lines as 32-bit beats (`docs/machine.md`), both directions."""
 
+import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -54,6 +56,11 @@ def join(beats: Iterable[int]) -> int:
     return sum(beat << (STREAM_BITS * n) for n, beat in enumerate(beats))
 
 
+def checksum(beats: Sequence[int]) -> int:
+    """CRC-32 (as Ethernet's, zlib's and PNG's) of the beats' bytes in stream order, the low byte of a beat first."""
+    return zlib.crc32(struct.pack(f"<{len(beats)}I", *beats))
+
+
 def frame(config: ArrayConfig, sections: Iterable[tuple[Section, int, Sequence[int]]]) -> list[int]:
     """Beats of a frame.
 
@@ -87,7 +94,7 @@ def frame(config: ArrayConfig, sections: Iterable[tuple[Section, int, Sequence[i
                 raise ValueError(f"{kind.name} line must have {bits} bits, not {line!r}")
             beats += split(line, width)
     beats.append(SECTION_HEADER.pack({"count": 0, "kind": Section.END}))
-    return [*beats, sum(beats) & _BEAT]
+    return [*beats, checksum(beats)]
 
 
 class _Reader:
@@ -130,10 +137,10 @@ def parse(config: ArrayConfig, beats: Sequence[int]) -> tuple[SectionLines, ...]
         if header["kind"] not in section_kinds(config):
             raise reader.error(Error.SECTION, f"Section must be one that the build has, not {header!r}")
         _section(config, reader, Section(header["kind"]), header["count"])
-    total = sum(beats[: reader.position]) & _BEAT
-    checksum = reader.take()
-    if checksum != total:
-        raise reader.error(Error.CHECKSUM, f"Checksum must be {total:#010x}, not {checksum:#010x}")
+    right = checksum(beats[: reader.position])
+    found = reader.take()
+    if found != right:
+        raise reader.error(Error.CHECKSUM, f"Checksum must be {right:#010x}, not {found:#010x}")
     if reader.position != len(beats):
         raise reader.error(Error.TRAILING, f"Frame must end after {reader.position} beats, not {len(beats)}")
     return tuple(reader.sections)

@@ -8,6 +8,7 @@ from twofold.golden import isa
 from twofold.golden.config import ArrayConfig, bits_for
 from twofold.golden.isa import SECTION_HEADER, STREAM_BITS, Section
 from twofold.golden.registers import Error
+from twofold.hdl.checksum import after, following
 from twofold.hdl.interfaces import LOADING
 from twofold.hdl.layouts import record_layout
 
@@ -64,7 +65,7 @@ class Loader(wiring.Component):
         m.d.comb += [self.i.ready.eq(self.enable), frame.taken.eq(self.i.valid & self.enable)]
         m.d.sync += self.write_valid.eq(0)
         with m.If(frame.taken):
-            m.d.sync += frame.checksum.eq(frame.checksum + frame.beat)
+            m.d.sync += frame.checksum.eq(following(frame.checksum, frame.beat))
         with m.If(self.write_valid):
             m.d.sync += self.write.address.eq(self.write.address + 1)
 
@@ -72,7 +73,6 @@ class Loader(wiring.Component):
             with m.State("MAGIC"):
                 m.d.comb += self.loading.between.eq(1)
                 with m.If(frame.taken):
-                    m.d.sync += frame.checksum.eq(frame.beat)
                     with m.If(frame.beat != isa.FRAME_MAGIC):
                         m.d.comb += frame.fault.eq(Error.MAGIC)
                     m.next = "BUILD"
@@ -82,6 +82,8 @@ class Loader(wiring.Component):
                     with m.If(frame.beat != self.config.build_hash):
                         m.d.comb += frame.fault.eq(Error.BUILD)
                     m.next = "HEADER"
+                # The two beats before are known where the frame goes on.
+                m.d.sync += frame.checksum.eq(after([isa.FRAME_MAGIC, self.config.build_hash]))
                 self._stop_at_fault(m, frame)
             with m.State("HEADER"):
                 with m.If(frame.taken):
@@ -155,7 +157,7 @@ class Loader(wiring.Component):
     def _checksum(self, m: Module, frame: "_Frame") -> None:
         """The frame's last beat."""
         m.next = "MAGIC"
-        with m.If(frame.beat != frame.checksum):
+        with m.If(frame.beat != ~frame.checksum):
             m.d.comb += self._fail(Error.CHECKSUM)
         with m.Elif(~frame.last):
             m.d.comb += self._fail(Error.TRAILING)

@@ -10,6 +10,7 @@ from twofold.golden.isa import Section
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver
+from twofold.sim.damage import damaged
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
@@ -24,21 +25,7 @@ def draw(numbers: random.Random) -> list[int]:
         count = min(numbers.randint(1, 4), depth)
         address = numbers.choice((0, depth - count, numbers.randrange(depth - count + 1)))
         sections.append((kind, address, [numbers.getrandbits(bits) for _ in range(count)]))
-    beats = frame(CONFIG, sections)
-    if numbers.random() < 0.6:
-        place = numbers.randrange(len(beats))
-        damage = numbers.randrange(4)
-        if damage == 0:
-            beats[place] ^= 1 << numbers.randrange(32)
-        elif damage == 1:
-            beats = beats[: place + 1]
-        elif damage == 2:
-            beats.insert(place, numbers.getrandbits(32))
-        else:
-            beats.append(0)
-        if numbers.random() < 0.5:
-            beats[-1] = sum(beats[:-1]) & 0xFFFFFFFF
-    return beats
+    return damaged(frame(CONFIG, sections), numbers, resealed=0.5)
 
 
 def reader(beats: list[int]) -> tuple[list[tuple[int, int, int]], int, tuple[bool, bool, bool]]:

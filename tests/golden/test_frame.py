@@ -1,9 +1,14 @@
+import random
+import re
+from pathlib import Path
+
 import pytest
 
-from twofold.golden.config import ArrayConfig
-from twofold.golden.frame import FrameError, SectionLines, frame, parse
+from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.frame import FrameError, SectionLines, checksum, frame, parse
 from twofold.golden.isa import FRAME_MAGIC, Section
 from twofold.golden.registers import Error
+from twofold.sim.damage import damaged
 
 LOG = ArrayConfig(name="log", pe="log", rows=8, cols=8, word_bits=3, feature_depth=16)
 SUBSET = ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4, point_sets=2)
@@ -11,8 +16,7 @@ FEATURES = (Section.FEATURE, 3, [0x1122334455667788, 0xFFFFFFFF00000001])
 
 
 def test_beats_by_hand():
-    total = (FRAME_MAGIC + LOG.build_hash + 0x01000002 + 3 + 0x55667788 + 0x11223344 + 1 + 0xFFFFFFFF) % 2**32
-    assert frame(LOG, [FEATURES]) == [
+    beats = [
         FRAME_MAGIC,
         LOG.build_hash,
         0x01000002,
@@ -22,8 +26,60 @@ def test_beats_by_hand():
         0x00000001,
         0xFFFFFFFF,
         0,
-        total,
     ]
+    assert frame(LOG, [FEATURES]) == [*beats, crc(b"".join(beat.to_bytes(4, "little") for beat in beats))]
+
+
+def crc(data):
+    """CRC-32 bit by bit."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
+
+
+def test_the_checksum_is_ethernets():
+    assert crc(b"123456789") == 0xCBF43926  # the check value of every catalogue
+    assert checksum([0x34333231, 0x38373635]) == crc(b"12345678")
+    assert checksum([]) == 0
+
+
+def test_the_worked_frame_of_the_documents():
+    text = (Path(__file__).parents[2] / "docs" / "machine.md").read_text(encoding="utf-8")
+    stated = [int(beat, 16) for beat in re.findall(r"^\| \d \| 0x([0-9A-F]{8}) \|", text, re.MULTILINE)]
+    assert stated == frame(load_config("log_4x4"), [(Section.FEATURE, 5, [0x04030201])])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_damage_is_taken_silently(seed):
+    numbers = random.Random(seed)
+    refused = 0
+    for _ in range(1000):
+        lines = [numbers.getrandbits(64) for _ in range(numbers.randint(0, 3))]
+        good = frame(LOG, [(Section.FEATURE, 1, lines), (Section.WEIGHT, 2, [7, 9])])
+        bad = damaged(good, numbers, resealed=0)
+        if bad != good:
+            with pytest.raises(FrameError):
+                parse(LOG, bad)
+            refused += 1
+    assert refused > 500
+
+
+def test_beats_that_change_places_and_bits_that_change_in_two_beats_are_seen():
+    good = frame(LOG, [FEATURES])
+    for one in range(len(good)):
+        for other in range(one):
+            swapped = list(good)
+            swapped[one], swapped[other] = good[other], good[one]
+            flipped = [[*good] for _ in range(32)]
+            for bit, beats in enumerate(flipped):
+                beats[one] ^= 1 << bit
+                beats[other] ^= 1 << bit
+            for bad in [swapped, *flipped]:
+                with pytest.raises(FrameError):
+                    parse(LOG, bad)
 
 
 @pytest.mark.parametrize("config", [LOG, SUBSET], ids=["log", "subset"])
