@@ -79,14 +79,22 @@ def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str
     if found != (row.network, row.data, row.name):
         raise ValueError(f"Run {str(folder)!r} must be of {row.key!r}, not {'-'.join(found)!r}")
     table: dict[str, Any] = {
-        "network": row.network, "data": row.data, "recipe": row.name,
-        "weight_bits": row.weight_bits, "act_bits": row.act_bits,
-        "float_accuracy": facts.get("float_accuracy", facts["accuracy"]), "accuracy": facts["accuracy"],
-        "seed": _seed(recipe), "epochs": _epochs(recipe, facts, folder),
-        "images": len(images.test_y), "build": None if recipe is None else row.config,
-        "seconds": None if seconds is None else round(seconds), "date": date.today().isoformat(),
-        "commit": commit(), "machine": machine(),
-    }  # fmt: skip
+        "network": row.network,
+        "data": row.data,
+        "recipe": row.name,
+        "weight_bits": row.weight_bits,
+        "act_bits": row.act_bits,
+        "float_accuracy": facts.get("float_accuracy", facts["accuracy"]),
+        "accuracy": facts["accuracy"],
+        "seed": _seed(recipe),
+        "epochs": _epochs(recipe, facts, folder),
+        "images": len(images.test_y),
+        "build": None if recipe is None else row.config,
+        "seconds": None if seconds is None else round(seconds),
+        "date": date.today().isoformat(),
+        "commit": commit(),
+        "machine": machine(),
+    }
     if recipe is not None:
         assert isinstance(model, QuantModel)
         config = load_config(row.config)

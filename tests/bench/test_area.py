@@ -43,8 +43,13 @@ def test_the_netlists_of_least_area_and_of_least_area_times_delay_may_differ(mon
     monkeypatch.setattr(area, "_part_netlists", lambda design, make, count, liberty: ways[make])
     design = area.Design("x", "y", (("columns", 16), ("row", 1)))
     assert area.asic_per_mac(design, None) == {
-        "per_mac": 3.0, "registers": 1.0, "mhz": 83, "area_delay": 28, "area_delay_per_mac": 4.0, "area_delay_mhz": 143,
-    }  # fmt: skip
+        "per_mac": 3.0,
+        "registers": 1.0,
+        "mhz": 83,
+        "area_delay": 28,
+        "area_delay_per_mac": 4.0,
+        "area_delay_mhz": 143,
+    }
 
 
 @pytest.mark.parametrize("technology", ["asic", "ecp5"])
