@@ -19,6 +19,7 @@ from twofold.mapper.checks import FitError
 from twofold.mapper.compiler import compile_network
 from twofold.support.resources import SOURCES
 from twofold.train import integer
+from twofold.train.data import DataSet
 from twofold.train.export import export
 from twofold.train.layers import QuantModel
 from twofold.train.loop import accuracy
@@ -95,27 +96,30 @@ def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str
         "commit": commit(),
         "machine": machine(),
     }
-    if recipe is not None:
-        assert isinstance(model, QuantModel)
+    if isinstance(model, QuantModel):
         config = load_config(row.config)
         if facts.get("build") != config.name:
             snap(model, config)
-        network = export(model, config)
-        table["array_bits"] = network.meta["weight_bits"]
-        if "two_word_ratio" in network.meta:
-            table["two_word_ratio"] = network.meta["two_word_ratio"]
-        table |= _cycles(network, config)
-        right = 0
-        for n in range(0, len(images.test_y), PART):
-            logits = integer.run(network, images.integers(images.test_x[n : n + PART]))[network.output.name]
-            right += int((logits.flatten(1).argmax(1) == images.test_y[n : n + PART]).sum())
-        table["integer_accuracy"] = right / len(images.test_y)
-        if recipe.method == "ptq":
-            for part in model.modules():
-                if isinstance(part, ActivationQuantizer):
-                    part.enabled = False
-            table["weights_only_accuracy"] = accuracy(model, images.test_x, images.test_y)
+        table |= _exported(export(model, config), config, images)
+    if recipe is not None and recipe.method == "ptq":
+        for part in model.modules():
+            if isinstance(part, ActivationQuantizer):
+                part.enabled = False
+        table["weights_only_accuracy"] = accuracy(model, images.test_x, images.test_y)
     return table
+
+
+def _exported(network: Network, config: ArrayConfig, images: DataSet) -> dict[str, Any]:
+    """Bits, cycles and accuracy of what the array computes."""
+    table = {"array_bits": network.meta["weight_bits"]}
+    if "two_word_ratio" in network.meta:
+        table["two_word_ratio"] = network.meta["two_word_ratio"]
+    table |= _cycles(network, config)
+    right = 0
+    for n in range(0, len(images.test_y), PART):
+        logits = integer.run(network, images.integers(images.test_x[n : n + PART]))[network.output.name]
+        right += int((logits.flatten(1).argmax(1) == images.test_y[n : n + PART]).sum())
+    return table | {"integer_accuracy": right / len(images.test_y)}
 
 
 def _cycles(network: Network, config: ArrayConfig) -> dict[str, Any]:
