@@ -185,6 +185,10 @@ def ecp5_mapped(verilog: str, multipliers: str = "", *, absorbs: bool = False) -
     return min(found, key=lambda one: one[0].luts)
 
 
+#: A form's measured areas and rates.
+Sizes = dict[str, float]
+#: Quantities that elements are compared in, and how their ratios are called in the report.
+COMPARED = {"per_mac": "", "area_delay": "area_delay_"}
 #: What each element is held against; the first one makes its `ratio`.
 RIVALS = {
     "log3": ("multiply3", "multiply8"),
@@ -194,7 +198,20 @@ RIVALS = {
 }
 
 
-def compare(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, object]]:
+def smallest(forms: dict[str, Sizes]) -> str:
+    """The form with the least area."""
+    return min(forms, key=lambda name: forms[name]["per_mac"])
+
+
+def ratios(found: dict[str, dict[str, Sizes]], quantity: str) -> dict[str, dict[str, float]]:
+    """For each element with rivals, its least value of a quantity as a part of each rival's least."""
+    values = {pe: [sizes[quantity] for sizes in forms.values() if quantity in sizes] for pe, forms in found.items()}
+    best = {pe: min(value) for pe, value in values.items() if value}
+    table = {pe: {r: round(best[pe] / best[r], 3) for r in RIVALS.get(pe, ()) if r in best} for pe in best}
+    return {pe: rivals for pe, rivals in table.items() if rivals}
+
+
+def compare(found: dict[str, dict[str, Sizes]]) -> dict[str, dict[str, object]]:
     """For each element its smallest form, and the ratios to its rivals' smallest; the same for least area x delay.
 
     Parameters
@@ -204,23 +221,24 @@ def compare(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str
     """
     table: dict[str, dict[str, object]] = {}
     for pe, forms in found.items():
-        form = min(forms, key=lambda name: forms[name]["per_mac"])
+        form = smallest(forms)
         table[pe] = {**forms[form], "form": form, "forms": forms}
-    for quantity, prefix in (("per_mac", ""), ("area_delay", "area_delay_")):
-        sizes = {pe: [form[quantity] for form in forms.values() if quantity in form] for pe, forms in found.items()}
-        best = {pe: min(size) for pe, size in sizes.items() if size}
-        for pe in best:
-            ratios = {rival: round(best[pe] / best[rival], 3) for rival in RIVALS.get(pe, ()) if rival in best}
-            if ratios:
-                table[pe] |= {f"{prefix}ratio": next(iter(ratios.values())), f"{prefix}ratios": ratios}
+    for quantity, prefix in COMPARED.items():
+        for pe, rivals in ratios(found, quantity).items():
+            table[pe] |= {f"{prefix}ratio": next(iter(rivals.values())), f"{prefix}ratios": rivals}
     return table
 
 
 def measure(
     technology: str, liberty: Path | None, names: set[str] | None = None, *, absorbs: bool = False
-) -> dict[str, dict[str, object]]:
-    """Measure every design of a technology, or of some elements; on ECP5 also with gates in the carry cells."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+) -> dict[str, dict[str, Sizes]]:
+    """Measure every design of a technology, or of some elements; on ECP5 also with gates in the carry cells.
+
+    Returns
+    -------
+    Measured forms by element.
+    """
+    found: dict[str, dict[str, Sizes]] = {}
     for design in designs(technology):
         if names is not None and design.pe not in names:
             continue
@@ -234,21 +252,19 @@ def measure(
             with_dsp = ecp5_per_mac(design, dsp=True)
             found[design.pe][design.form]["with_dsp_sites"] = with_dsp["per_mac"]
             found[design.pe][design.form]["with_dsp_blocks"] = with_dsp["dsp"]
-    return compare(found)
+    return found
 
 
-def show(technology: str, unit: str, table: dict[str, dict[str, object]]) -> None:
+def show(technology: str, unit: str, found: dict[str, dict[str, Sizes]]) -> None:
     """Print one technology's table."""
     view = Table(title=f"{technology}: area of a multiply-accumulate, {unit}")
     for title in ("element", "smallest form", "area", "MHz", "against", "area x delay against"):
         view.add_column(title)
-    for pe, row in table.items():
-        against = []
-        for key in ("ratios", "area_delay_ratios"):
-            ratios = row.get(key, {})
-            assert isinstance(ratios, dict)
-            against.append(", ".join(f"{value:.2f} of {rival}" for rival, value in ratios.items()))
-        view.add_row(pe, str(row["form"]), f"{row['per_mac']:.1f}", str(row.get("mhz", "-")), *against)
+    parts = [ratios(found, quantity) for quantity in COMPARED]
+    for pe, forms in found.items():
+        form = smallest(forms)
+        against = [", ".join(f"{value:.2f} of {rival}" for rival, value in part.get(pe, {}).items()) for part in parts]
+        view.add_row(pe, form, f"{forms[form]['per_mac']:.1f}", str(forms[form].get("mhz", "-")), *against)
     Console(width=None if sys.stdout.isatty() else 160).print(view)
 
 
@@ -264,14 +280,15 @@ def main(arguments: list[str] | None = None) -> int:
         if not Path(options.liberty).is_file():
             return failed(f"Liberty file must exist, not {str(options.liberty)!r}")
         technology = Path(options.liberty).name.split("_")[0].split(".")[0]
-        report[technology] = table = measure("asic", Path(options.liberty), names)
-        show(technology, "um2", table)
+        found = measure("asic", Path(options.liberty), names)
+        report[technology] = compare(found)
+        show(technology, "um2", found)
     else:
         print("standard cells: not measured (no LIBERTY=path)")
-    report["ecp5"] = table = measure("ecp5", None, names)
-    show("ecp5", "LUT sites", table)
-    report["ecp5_carry_gates"] = table = measure("ecp5", None, names, absorbs=True)
-    show("ecp5, gates in the carry cells", "LUT sites", table)
+    for key, title, absorbs in (("ecp5", "ecp5", False), ("ecp5_carry_gates", "ecp5, gates in the carry cells", True)):
+        found = measure("ecp5", None, names, absorbs=absorbs)
+        report[key] = compare(found)
+        show(title, "LUT sites", found)
     write_text(REPORT, json.dumps({"area": report}, indent=2) + "\n")
     print(f"report: {REPORT}")
     return 0

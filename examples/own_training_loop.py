@@ -31,9 +31,14 @@ def main(folder: Path) -> None:
     labels = torch.tensor(digits.target)
     train_x, train_y, test_x, test_y = images[:1200], labels[:1200], images[1200:], labels[1200:]
     model = nn.Sequential(
-        nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
     float_optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(EPOCHS):
         for x, y in batches(train_x, train_y):

@@ -18,9 +18,14 @@ def small_network(config: twofold.ArrayConfig) -> twofold.Network:
     """A network of random weights: time depends on shapes and on words a weight, not on values."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
-    ).eval()  # fmt: skip
+        nn.Conv2d(1, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 10),
+    ).eval()
     form = twofold.InputFormat((1, 8, 8), bits=8, scale=1 / 16)
     quantized = twofold.convert(model, twofold.load_recipe("ptq_l2_w4a8"), form)
     twofold.calibrate(quantized, torch.randint(0, 17, (64, 1, 8, 8)) / 16)

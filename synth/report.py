@@ -1,5 +1,6 @@
 """The report of `make synth`: a table on the terminal and a picture."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from twofold.support.files import write_bytes
 from twofold.synth.measure import ASIC
 
 Row = dict[str, Any]
@@ -78,8 +80,7 @@ def picture(rows: Sequence[Row]) -> Figure:
 
 def save_svg(figure: Figure, path: Path) -> None:
     """Write a picture whole or not at all, the same bytes for the same picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}")
+    drawn = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "twofold"}):
-        figure.savefig(part, format="svg", metadata={"Date": None})
-    part.replace(path)
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    write_bytes(path, drawn.getvalue())

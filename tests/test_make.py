@@ -83,8 +83,8 @@ def test_a_python_with_spaces(tmp_path):
 def test_paths_that_benchmarks_find_in_their_environment(tmp_path, variable):
     text = "bench:\n\t@printenv " + variable + "\n"
     (tmp_path / "more.mk").write_text(text)
-    run = make("--silent", "-f", "Makefile", "-f", str(tmp_path / "more.mk"), "-o", "build/venv/.train", "bench",
-               f"{variable}=/some where/it's here", "BENCH=none")  # fmt: skip
+    options = ("--silent", "-f", "Makefile", "-f", str(tmp_path / "more.mk"), "-o", "build/venv/.train")
+    run = make(*options, "bench", f"{variable}=/some where/it's here", "BENCH=none")
     assert run.stdout == "/some where/it's here\n", run.stderr
 
 

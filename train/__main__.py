@@ -79,9 +79,13 @@ def _parser() -> argparse.ArgumentParser:
             "--threads", metavar="N", type=int, default=1, help="threads of torch (default: %(default)s)"
         )
         command.add_argument(
-            "--import", metavar="MODULE", dest="imports", action="append", default=[],
+            "--import",
+            metavar="MODULE",
+            dest="imports",
+            action="append",
+            default=[],
             help="module or file of Python with quantizers of your own that the recipe names (may be repeated)",
-        )  # fmt: skip
+        )
     return parser
 
 

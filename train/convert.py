@@ -54,9 +54,13 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
                 part.network_weights = total
     quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
     quantized = QuantModel(
-        layers, lowering.input_shape, quantizer, output_shape=lowering.output_shape,
-        name=type(model).__name__.lower(), recipe=recipe.name,
-    )  # fmt: skip
+        layers,
+        lowering.input_shape,
+        quantizer,
+        output_shape=lowering.output_shape,
+        name=type(model).__name__.lower(),
+        recipe=recipe.name,
+    )
     quantized.given_input = input
     quantized.train(False)
     check_same(quantized, lowering.reference, lowering.places, kept=norms)
@@ -102,9 +106,13 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
     signed = not layer.nonnegative if activation.signed is None else activation.signed
     try:
         layer.quantizer = build_activation(
-            activation.quantizer, bits=activation.bits, signed=signed, calibration=activation.calibration,
-            limit=layer.limit, **activation.options,
-        )  # fmt: skip
+            activation.quantizer,
+            bits=activation.bits,
+            signed=signed,
+            calibration=activation.calibration,
+            limit=layer.limit,
+            **activation.options,
+        )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
     layer.quantizer.learn = activation.learn

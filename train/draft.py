@@ -35,14 +35,28 @@ class Draft:
         """The layer."""
         if self.weight is not None and self.bias is not None:
             return ConvLayer(
-                self.name, self.kind, self.shape, self.source, self.weight, self.bias,
-                skips=tuple(self.skips), relu=self.relu, limit=self.limit, norm=self.norm, **self.geometry,
-            )  # fmt: skip
+                self.name,
+                self.kind,
+                self.shape,
+                self.source,
+                self.weight,
+                self.bias,
+                skips=tuple(self.skips),
+                relu=self.relu,
+                limit=self.limit,
+                norm=self.norm,
+                **self.geometry,
+            )
         if self.kind == "add":
             return AddLayer(
-                self.name, self.shape, tuple(self.skips), relu=self.relu,
-                nonnegative=self.nonnegative, limit=self.limit, copies=self.copies,
-            )  # fmt: skip
+                self.name,
+                self.shape,
+                tuple(self.skips),
+                relu=self.relu,
+                nonnegative=self.nonnegative,
+                limit=self.limit,
+                copies=self.copies,
+            )
         kind = MaxLayer if self.kind == "maxpool" else AverageLayer
         return kind(self.name, self.shape, self.source, nonnegative=self.nonnegative, **self.geometry)
 

@@ -10,19 +10,50 @@ from twofold.golden.network import Pair
 TYPES: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
-        nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool1d, nn.MaxPool2d,
-        nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.ZeroPad1d, nn.ZeroPad2d,
-        nn.ConstantPad1d, nn.ConstantPad2d, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity,
+        nn.Conv1d,
+        nn.Conv2d,
+        nn.Linear,
+        nn.BatchNorm1d,
+        nn.BatchNorm2d,
+        nn.ReLU,
+        nn.ReLU6,
+        nn.MaxPool1d,
+        nn.MaxPool2d,
+        nn.AvgPool1d,
+        nn.AvgPool2d,
+        nn.AdaptiveAvgPool1d,
+        nn.AdaptiveAvgPool2d,
+        nn.ZeroPad1d,
+        nn.ZeroPad2d,
+        nn.ConstantPad1d,
+        nn.ConstantPad2d,
+        nn.Flatten,
+        nn.Dropout,
+        nn.Dropout1d,
+        nn.Dropout2d,
+        nn.Identity,
     )
-}  # fmt: skip
+}
 MODULES = tuple(TYPES)
 #: Images of the example that shapes are read from; not 1, so that a batch size written into the model shows.
 BATCH = 2
 OPERATIONS = (
-    "add", "relu", "relu6", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d", "mean over height and width", "flatten", "view or reshape to (batch, -1)", "dropout",
-    "slice with steps", "pad with zeros",
-)  # fmt: skip
+    "add",
+    "relu",
+    "relu6",
+    "max_pool1d",
+    "max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "mean over height and width",
+    "flatten",
+    "view or reshape to (batch, -1)",
+    "dropout",
+    "slice with steps",
+    "pad with zeros",
+)
 
 
 def result_shape(node: Any) -> tuple[int, ...]:

@@ -121,11 +121,13 @@ class Lowering(Windows):
         if not source.flat:
             raise ValueError(f"{self._where(node)} must take a flattened tensor, not one of shape {source.shape!r}")
         draft = Draft(
-            self._name(node), "linear", (linear.out_features, 1, 1),
+            self._name(node),
+            "linear",
+            (linear.out_features, 1, 1),
             weight=linear.weight.detach().clone().reshape(linear.out_features, *source.shape),
             bias=torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach().clone(),
             source=source.name,
-        )  # fmt: skip
+        )
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
 
@@ -181,9 +183,12 @@ class Lowering(Windows):
         )
         if not order:
             draft = Draft(
-                self._name(node), "add", chw(node), [left.skip, right.skip],
+                self._name(node),
+                "add",
+                chw(node),
+                [left.skip, right.skip],
                 nonnegative=self._nonnegative(left) and self._nonnegative(right),
-            )  # fmt: skip
+            )
             self.drafts.append(draft)
             return self._result(node, draft, flat=left.flat)
         fused, other = order[-1]

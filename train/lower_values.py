@@ -75,9 +75,14 @@ class Values:
         if value.fill:
             raise ValueError(f"{self._where(node)} must not take a tensor padded with {value.fill}: only a maximum may")
         draft = Draft(
-            self._name(value.node), "add", value.shape, [value.skip],
-            nonnegative=self._nonnegative(value), copies=True, node=value.node,
-        )  # fmt: skip
+            self._name(value.node),
+            "add",
+            value.shape,
+            [value.skip],
+            nonnegative=self._nonnegative(value),
+            copies=True,
+            node=value.node,
+        )
         self.drafts.append(draft)
         kept = replace(self._result(value.node, draft, flat=value.flat), shared=value.shared)
         self.values[argument] = kept
@@ -98,9 +103,13 @@ class Values:
         """Whether something may still be fused into the value's layer."""
         draft = value.draft
         return (
-            draft is not None and not value.shared and value.plain and not draft.relu and not draft.copies
+            draft is not None
+            and not value.shared
+            and value.plain
+            and not draft.relu
+            and not draft.copies
             and draft.kind not in ("maxpool", "avgpool")
-        )  # fmt: skip
+        )
 
     def _dims(self, node: fx.Node) -> int:
         """Dimensions of the node's source, the batch included."""

@@ -78,9 +78,12 @@ class Windows(Values):
             )
         framed = self._framed(node, source, (top, left, bottom, right), fill)
         return replace(
-            framed, channel=framed.channel + channels[0], shape=chw(node), node=node,
+            framed,
+            channel=framed.channel + channels[0],
+            shape=chw(node),
+            node=node,
             shared=framed.shared or is_shared(node),
-        )  # fmt: skip
+        )
 
     def _call_pad(self, node: fx.Node) -> Value:
         pads, mode, value = arguments(node, pad=(), mode="constant", value=0)
@@ -116,11 +119,14 @@ class Windows(Values):
         source, padding = self._window(node, self._padded(node), kernel, stride, before, dilation)
         weight = conv.weight.detach().clone()
         draft = Draft(
-            self._name(node), "conv2d", chw(node), weight=weight.reshape(*weight.shape[:2], *kernel),
+            self._name(node),
+            "conv2d",
+            chw(node),
+            weight=weight.reshape(*weight.shape[:2], *kernel),
             bias=torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone(),
             source=source.name,
             geometry={"stride": stride, "padding": padding, "dilation": dilation, "groups": conv.groups},
-        )  # fmt: skip
+        )
         self.drafts.append(draft)
         return self._result(node, draft)
 
@@ -134,9 +140,13 @@ class Windows(Values):
         source = self._unfilled(node, self._padded(node), window, step, before, dil)
         source, sides = self._window(node, source, window, step, before, dil, _NEVER)
         draft = Draft(
-            self._name(node), "maxpool", chw(node), source=source.name, nonnegative=self._nonnegative(source),
+            self._name(node),
+            "maxpool",
+            chw(node),
+            source=source.name,
+            nonnegative=self._nonnegative(source),
             geometry={"kernel": window, "stride": step, "padding": sides, "dilation": dil},
-        )  # fmt: skip
+        )
         self.drafts.append(draft)
         return self._result(node, draft)
 
@@ -160,11 +170,17 @@ class Windows(Values):
         size = chw(node)[1:]
         rows, columns = (
             pooling_runs(
-                source.shape[axis + 1], window[axis], step[axis], before[axis], size[axis],
-                count_padding=count_padding, before=source.begin[axis], divisor=divisor and (divisor, 1)[axis],
+                source.shape[axis + 1],
+                window[axis],
+                step[axis],
+                before[axis],
+                size[axis],
+                count_padding=count_padding,
+                before=source.begin[axis],
+                divisor=divisor and (divisor, 1)[axis],
             )
             for axis in (0, 1)
-        )  # fmt: skip
+        )
         return self._averaged(node, source, rows, columns)
 
     def _adaptive(self, node: fx.Node) -> Value:
@@ -190,9 +206,13 @@ class Windows(Values):
 
     def _averaged(self, node: fx.Node, source: Value, rows: Any, columns: Any) -> Value:
         draft = Draft(
-            self._name(node), "avgpool", chw(node), source=source.name, nonnegative=self._nonnegative(source),
+            self._name(node),
+            "avgpool",
+            chw(node),
+            source=source.name,
+            nonnegative=self._nonnegative(source),
             geometry={"rows": rows, "columns": columns},
-        )  # fmt: skip
+        )
         self.drafts.append(draft)
         return self._result(node, draft, flat=len(result_shape(node)) == 2)
 
@@ -206,7 +226,12 @@ class Windows(Values):
 
     def _call_average(self, node: fx.Node) -> Value:
         kernel, stride, padding, _, count_padding, divisor = arguments(
-            node, kernel_size=None, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+            node,
+            kernel_size=None,
+            stride=None,
+            padding=0,
+            ceil_mode=False,
+            count_include_pad=True,
             divisor_override=None,
-        )  # fmt: skip
+        )
         return self._average(node, kernel, stride, padding, count_padding, divisor)

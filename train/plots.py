@@ -1,6 +1,8 @@
 """Pictures of a run: quantizers over the weights, metrics, attention, words by layer, accuracy against cost."""
 
+import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from twofold.support.files import write_bytes
 from twofold.support.tables import read_json
 from twofold.train.layers import QuantModel
 from twofold.train.quantizers import WeightQuantizer
@@ -53,15 +56,13 @@ def plot_run(
             pictures["words.png"] = lambda: draw_words(model)
     for key, name in (("weight_bits", "bits.png"), ("cycles", "cycles.png")):
         if any(key in row for row in rows):
-            pictures[name] = lambda key=key: draw_cost(rows, key)  # type: ignore[misc]
+            pictures[name] = partial(draw_cost, rows, key)
     written = []
-    out.mkdir(parents=True, exist_ok=True)
     for name, draw in pictures.items():
         if draw is not None:
-            figure = draw()
-            part = out / (name + ".part")
-            figure.savefig(part, format="png", dpi=120)
-            part.replace(out / name)
+            drawn = io.BytesIO()
+            draw().savefig(drawn, format="png", dpi=120)
+            write_bytes(out / name, drawn.getvalue())
             written.append(out / name)
     return written
 

@@ -257,9 +257,14 @@ class PostSettings:
 
 
 _KINDS: dict[Any, str] = {
-    int: "an integer", float: "a number", str: "a string", bool: "true or false", tuple: "a list of numbers",
-    dict: "a table", list: "a list",
-}  # fmt: skip
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "true or false",
+    tuple: "a list of numbers",
+    dict: "a table",
+    list: "a list",
+}
 
 
 def _check_types(rule: Any, prefix: str) -> None:

@@ -135,7 +135,7 @@ def tidy(folder: Path) -> None:
             file.replace(folder / name)
         elif name == WEIGHTS:
             file.unlink(missing_ok=True)
-    for left in (f".{FACTS}.part", f".{METRICS}.part.part", f"{STATE}.part"):
+    for left in (f".{FACTS}.part", f".{METRICS}.part.part", f".{STATE}.part", f"{STATE}.part"):
         (folder / left).unlink(missing_ok=True)
     if METRICS_DIGEST in facts and facts[METRICS_DIGEST] is None:
         (folder / METRICS).unlink(missing_ok=True)  # an older run's

@@ -11,9 +11,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from twofold.support.digests import digest
+from twofold.support.files import write_bytes
 from twofold.support.reading import LARGEST, check_file
 from twofold.support.tables import parse_json
-from twofold.train.run_files import part
 
 
 def write_tensors(file: Path, key: str, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -31,12 +31,7 @@ def write_tensors(file: Path, key: str, header: dict[str, Any], tensors: Mapping
         Of any device.
     """
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        part(file).write_bytes(save(stored, metadata=sign(header, stored, key)))
-        part(file).replace(file)
-    finally:
-        part(file).unlink(missing_ok=True)
+    write_bytes(file, save(stored, metadata=sign(header, stored, key)))
 
 
 def read_tensors(

@@ -14,8 +14,12 @@ from torch.nn.utils import parametrize
 from twofold.train.graph import BATCH, TYPES
 
 #: Modules that hold the user's own under this name and compute the same in evaluation.
-_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "AveragedModel": "module",
-             "OptimizedModule": "_orig_mod"}  # fmt: skip
+_WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "AveragedModel": "module",
+    "OptimizedModule": "_orig_mod",
+}
 #: Operations whose result is their source's own storage in evaluation, in its shape.
 _SAME = ("contiguous", "dropout", "Dropout", "Dropout1d", "Dropout2d", "Identity", "detach")
 

@@ -19,6 +19,7 @@ from twofold.mapper.checks import FitError
 from twofold.mapper.compiler import compile_network
 from twofold.support.resources import SOURCES
 from twofold.train import integer
+from twofold.train.data import DataSet
 from twofold.train.export import export
 from twofold.train.layers import QuantModel
 from twofold.train.loop import accuracy
@@ -79,35 +80,46 @@ def entry(row: Row, folder: Path, data: Path, seconds: float | None) -> dict[str
     if found != (row.network, row.data, row.name):
         raise ValueError(f"Run {str(folder)!r} must be of {row.key!r}, not {'-'.join(found)!r}")
     table: dict[str, Any] = {
-        "network": row.network, "data": row.data, "recipe": row.name,
-        "weight_bits": row.weight_bits, "act_bits": row.act_bits,
-        "float_accuracy": facts.get("float_accuracy", facts["accuracy"]), "accuracy": facts["accuracy"],
-        "seed": _seed(recipe), "epochs": _epochs(recipe, facts, folder),
-        "images": len(images.test_y), "build": None if recipe is None else row.config,
-        "seconds": None if seconds is None else round(seconds), "date": date.today().isoformat(),
-        "commit": commit(), "machine": machine(),
-    }  # fmt: skip
-    if recipe is not None:
-        assert isinstance(model, QuantModel)
+        "network": row.network,
+        "data": row.data,
+        "recipe": row.name,
+        "weight_bits": row.weight_bits,
+        "act_bits": row.act_bits,
+        "float_accuracy": facts.get("float_accuracy", facts["accuracy"]),
+        "accuracy": facts["accuracy"],
+        "seed": _seed(recipe),
+        "epochs": _epochs(recipe, facts, folder),
+        "images": len(images.test_y),
+        "build": None if recipe is None else row.config,
+        "seconds": None if seconds is None else round(seconds),
+        "date": date.today().isoformat(),
+        "commit": commit(),
+        "machine": machine(),
+    }
+    if isinstance(model, QuantModel):
         config = load_config(row.config)
         if facts.get("build") != config.name:
             snap(model, config)
-        network = export(model, config)
-        table["array_bits"] = network.meta["weight_bits"]
-        if "two_word_ratio" in network.meta:
-            table["two_word_ratio"] = network.meta["two_word_ratio"]
-        table |= _cycles(network, config)
-        right = 0
-        for n in range(0, len(images.test_y), PART):
-            logits = integer.run(network, images.integers(images.test_x[n : n + PART]))[network.output.name]
-            right += int((logits.flatten(1).argmax(1) == images.test_y[n : n + PART]).sum())
-        table["integer_accuracy"] = right / len(images.test_y)
-        if recipe.method == "ptq":
-            for part in model.modules():
-                if isinstance(part, ActivationQuantizer):
-                    part.enabled = False
-            table["weights_only_accuracy"] = accuracy(model, images.test_x, images.test_y)
+        table |= _exported(export(model, config), config, images)
+    if recipe is not None and recipe.method == "ptq":
+        for part in model.modules():
+            if isinstance(part, ActivationQuantizer):
+                part.enabled = False
+        table["weights_only_accuracy"] = accuracy(model, images.test_x, images.test_y)
     return table
+
+
+def _exported(network: Network, config: ArrayConfig, images: DataSet) -> dict[str, Any]:
+    """Bits, cycles and accuracy of what the array computes."""
+    table = {"array_bits": network.meta["weight_bits"]}
+    if "two_word_ratio" in network.meta:
+        table["two_word_ratio"] = network.meta["two_word_ratio"]
+    table |= _cycles(network, config)
+    right = 0
+    for n in range(0, len(images.test_y), PART):
+        logits = integer.run(network, images.integers(images.test_x[n : n + PART]))[network.output.name]
+        right += int((logits.flatten(1).argmax(1) == images.test_y[n : n + PART]).sum())
+    return table | {"integer_accuracy": right / len(images.test_y)}
 
 
 def _cycles(network: Network, config: ArrayConfig) -> dict[str, Any]:

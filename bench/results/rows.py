@@ -101,19 +101,30 @@ class Row:
 _RATIOS = ("10", "05", "15")
 #: Rows of both networks.
 _BOTH = (
-    ("sq_w4a8", 4, 8), ("sq_w3a8", 3, 8), ("sq_w2a8", 2, 8), ("sq_w4a4", 4, 4),
+    ("sq_w4a8", 4, 8),
+    ("sq_w3a8", 3, 8),
+    ("sq_w2a8", 2, 8),
+    ("sq_w4a4", 4, 4),
     ("stlq_w3a4_r10_cifar", 3, 4),
-    ("sigma_w3a3", 3, 3), ("sigma_log_w3a3", 3, 3),
-    ("attention_minmax_w2a8", 2, 8), ("attention_sawb_w2a8", 2, 8),
-    ("lsq_w3a3", 3, 3), ("apot_w3a3", 3, 3),
-    ("po2_msqe_w4a8", 4, 8), ("po2_gradient_w4a8", 4, 8),
-)  # fmt: skip
+    ("sigma_w3a3", 3, 3),
+    ("sigma_log_w3a3", 3, 3),
+    ("attention_minmax_w2a8", 2, 8),
+    ("attention_sawb_w2a8", 2, 8),
+    ("lsq_w3a3", 3, 3),
+    ("apot_w3a3", 3, 3),
+    ("po2_msqe_w4a8", 4, 8),
+    ("po2_gradient_w4a8", 4, 8),
+)
 _CIFAR = (
     *_BOTH,
-    ("stlq_w3a4_r05_cifar", 3, 4), ("stlq_w3a4_r15_cifar", 3, 4),
+    ("stlq_w3a4_r05_cifar", 3, 4),
+    ("stlq_w3a4_r15_cifar", 3, 4),
     *((f"stlq_w3a{bits}_r{ratio}_cifar", 3, bits) for bits in (8, 3) for ratio in _RATIOS),
-    ("sigma_w4a4", 4, 4), ("sigma_log_w4a4", 4, 4), ("sigma_w2a2", 2, 2), ("sigma_log_w2a2", 2, 2),
-)  # fmt: skip
+    ("sigma_w4a4", 4, 4),
+    ("sigma_log_w4a4", 4, 4),
+    ("sigma_w2a2", 2, 2),
+    ("sigma_log_w2a2", 2, 2),
+)
 _FASHION = (("float", 32, 32), *_BOTH)
 #: All rows.
 ROWS = (

@@ -28,6 +28,14 @@ def test_the_smallest_form_counts_and_rivals_make_the_ratios():
     assert "ratio" not in table["multiply3"]
 
 
+def test_the_table_shows_the_smallest_form_and_what_it_is_held_against(capsys):
+    forms = {"rows": {"per_mac": 100.0, "area_delay": 900, "mhz": 77}, "operator": {"per_mac": 120.0}}
+    area.show("ecp5", "LUT sites", {"log3": {"shifts": {"per_mac": 50.0, "area_delay": 300}}, "multiply3": forms})
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in capsys.readouterr().out.splitlines()]
+    assert ["log3", "shifts", "50.0", "-", "0.50 of multiply3", "0.33 of multiply3"] in lines
+    assert ["multiply3", "rows", "100.0", "77", "", ""] in lines
+
+
 def test_area_times_delay_is_compared_among_the_forms_that_are_best_in_it():
     forms = {"small": {"per_mac": 100.0, "area_delay": 900}, "fast": {"per_mac": 130.0, "area_delay": 600}}
     table = area.compare({"log4": {"shifts": {"per_mac": 50.0, "area_delay": 450}}, "multiply4": forms})
@@ -43,8 +51,13 @@ def test_the_netlists_of_least_area_and_of_least_area_times_delay_may_differ(mon
     monkeypatch.setattr(area, "_part_netlists", lambda design, make, count, liberty: ways[make])
     design = area.Design("x", "y", (("columns", 16), ("row", 1)))
     assert area.asic_per_mac(design, None) == {
-        "per_mac": 3.0, "registers": 1.0, "mhz": 83, "area_delay": 28, "area_delay_per_mac": 4.0, "area_delay_mhz": 143,
-    }  # fmt: skip
+        "per_mac": 3.0,
+        "registers": 1.0,
+        "mhz": 83,
+        "area_delay": 28,
+        "area_delay_per_mac": 4.0,
+        "area_delay_mhz": 143,
+    }
 
 
 @pytest.mark.parametrize("technology", ["asic", "ecp5"])

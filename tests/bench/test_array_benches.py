@@ -20,8 +20,14 @@ def test_simulation_speed(tmp_path, monkeypatch, capsys):
     assert set(report) == {"simulator", "cores", "sim_speed"}
     (row,) = report["sim_speed"]
     assert set(row) == {
-        "build", "cycles", "predicted_cycles", "host_cycles_per_second", "cocotb_cycles_per_second", "speedup", "same",
-    }  # fmt: skip
+        "build",
+        "cycles",
+        "predicted_cycles",
+        "host_cycles_per_second",
+        "cocotb_cycles_per_second",
+        "speedup",
+        "same",
+    }
     assert row["build"] == "log_4x4" and row["same"] is True
     assert row["cycles"] == row["predicted_cycles"] > 0
     assert row["speedup"] > 0
@@ -48,9 +54,17 @@ def test_utilisation(build, tmp_path, monkeypatch):
     config = load_config(f"configs/{build}.toml")
     elements = config.rows * config.cols
     assert set(row) == {
-        "network", "build", "macs", "word_macs", "cycles", "ideal_cycles", "utilisation", "word_utilisation", "spent",
+        "network",
+        "build",
+        "macs",
+        "word_macs",
+        "cycles",
+        "ideal_cycles",
+        "utilisation",
+        "word_utilisation",
+        "spent",
         "layers",
-    }  # fmt: skip
+    }
     assert row["macs"] == MACS and row["macs"] < row["word_macs"] < row["cycles"] * elements
     assert row["ideal_cycles"] == -(-MACS // elements)
     assert row["utilisation"] == round(MACS / (row["cycles"] * elements), 4)

@@ -32,10 +32,15 @@ ENDS, OTHERS = 118_525_952, 1_695_547_392
 @pytest.mark.parametrize(
     ("bits", "levels", "millions"),
     [
-        (5, "uniform", 780.9), (3, "uniform", 357.0), (5, "apot", 615.3), (4, "apot", 436.4), (3, "apot", 297.4),
-        (2, "apot", 198.0), (5, "power", 582.2),
+        (5, "uniform", 780.9),
+        (3, "uniform", 357.0),
+        (5, "apot", 615.3),
+        (4, "apot", 436.4),
+        (3, "apot", 297.4),
+        (2, "apot", 198.0),
+        (5, "power", 582.2),
     ],
-)  # fmt: skip
+)
 def test_operations_are_the_published_ones(bits, levels, millions):
     assert fix_ops(ENDS, OTHERS, bits, bits, levels=levels) / 1e6 == pytest.approx(millions, abs=0.06)
 

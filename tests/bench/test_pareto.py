@@ -39,8 +39,10 @@ def test_every_point_is_in_the_picture_with_its_label():
     found = some_points()
     (axes,) = pareto.picture(found, found[:1], "cost").axes
     assert [(text.get_text(), text.xy) for text in axes.texts] == [
-        ("a 91.00", (1, 2.0)), ("c 93.00", (3, 2 / 3)), ("b 92.00", (2, 1.0)),
-    ]  # fmt: skip
+        ("a 91.00", (1, 2.0)),
+        ("c 93.00", (3, 2 / 3)),
+        ("b 92.00", (2, 1.0)),
+    ]
 
 
 def test_nothing_in_the_picture_is_cut_or_covered():

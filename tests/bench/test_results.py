@@ -18,10 +18,21 @@ from twofold.train.quantizers import build_quantizer
 from twofold.train.recipe import load_recipe
 
 ENTRY = {
-    "network": "resnet20", "data": "cifar10", "recipe": "lsq_w3a3", "weight_bits": 3, "act_bits": 3, "seed": 5,
-    "float_accuracy": 0.9173, "accuracy": 0.9, "integer_accuracy": 0.8973, "epochs": 3, "seconds": 12, "cycles": 777,
-    "date": "2026-01-02", "commit": "abc1234",
-}  # fmt: skip
+    "network": "resnet20",
+    "data": "cifar10",
+    "recipe": "lsq_w3a3",
+    "weight_bits": 3,
+    "act_bits": 3,
+    "seed": 5,
+    "float_accuracy": 0.9173,
+    "accuracy": 0.9,
+    "integer_accuracy": 0.8973,
+    "epochs": 3,
+    "seconds": 12,
+    "cycles": 777,
+    "date": "2026-01-02",
+    "commit": "abc1234",
+}
 CELLS = "90.00 | 89.73 | 2.00 |  | 777 | 3 | 5 | 12 | 2026-01-02, abc1234 |"
 
 
@@ -199,9 +210,8 @@ def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, caps
         f"error: Run {str(trained.folder)!r} must be of 'small_vgg_mnist-fashion_mnist-subset_w4a8', "
         "not 'small_vgg_mnist-fashion_mnist-lsq_w3a3'\n"
     )
-    assert program.main(
-        ["--data", str(place / "data"), "--row", row.key, "--add", str(row.folder), "--seconds", "3.6"]
-    ) == 0  # fmt: skip
+    timed = ["--data", str(place / "data"), "--row", row.key, "--add", str(row.folder), "--seconds", "3.6"]
+    assert program.main(timed) == 0
     assert {table.key(e): e["seconds"] for e in table.read(program.REPORT)}[row.key] == 4
     # How an entered run was trained is what the user says of it, not the page's schedule.
     monkeypatch.setattr(program, "find_row", lambda key: trained)

@@ -120,8 +120,13 @@ def test_the_commands_run_or_parse(page, outcomes, monkeypatch):
     for _, name, *arguments in lines:
         by_command.setdefault(name, []).append(arguments)
     assert {name: len(given) for name, given in by_command.items()} == {
-        "demo": 1, "train": 5, "map": 2, "emit": 2, "sim": 2, "synth": 2,
-    }  # fmt: skip
+        "demo": 1,
+        "train": 5,
+        "map": 2,
+        "emit": 2,
+        "sim": 2,
+        "synth": 2,
+    }
     assert demo.parse(by_command["demo"][0]).out == folder
     for arguments in by_command["train"]:
         options = twofold.train.__main__._parser().parse_args(arguments)

@@ -14,9 +14,13 @@ from twofold.golden.arrays import read_npy, read_npz
 def arrays():
     rng = np.random.default_rng(0)
     return {
-        "a": rng.normal(size=(3, 4)), "b": np.asfortranarray(rng.integers(0, 9, (2, 3, 4))), "c": np.array(7),
-        "d": np.zeros((0, 5), np.uint8), "e": np.array([True, False]), "f": np.arange(3, dtype=">i2"),
-    }  # fmt: skip
+        "a": rng.normal(size=(3, 4)),
+        "b": np.asfortranarray(rng.integers(0, 9, (2, 3, 4))),
+        "c": np.array(7),
+        "d": np.zeros((0, 5), np.uint8),
+        "e": np.array([True, False]),
+        "f": np.arange(3, dtype=">i2"),
+    }
 
 
 def test_arrays_come_back(tmp_path):

@@ -77,8 +77,10 @@ def test_emit_imports_no_training(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(path.name for path in (tmp_path / "made" / "verilog").iterdir()) == [
-        "twofold_log_4x4.json", "twofold_log_4x4.md", "twofold_log_4x4.v",
-    ]  # fmt: skip
+        "twofold_log_4x4.json",
+        "twofold_log_4x4.md",
+        "twofold_log_4x4.v",
+    ]
 
 
 def test_where_things_are_made(monkeypatch):

@@ -44,8 +44,9 @@ def test_gates_are_found_by_function():
     assert library.gate("!A", ("A",)) == Gate("NOT", ("A",), "Y")
     picking = library.gate("!((P+Q)*(R+S))", ("P", "Q", "R", "S"))
     assert picking is not None and set(map(frozenset, (picking.inputs[:2], picking.inputs[2:]))) == {
-        frozenset("AB"), frozenset("CD"),
-    }  # fmt: skip
+        frozenset("AB"),
+        frozenset("CD"),
+    }
     assert library.gate("A*B*C*D", ("A", "B", "C", "D")) is None
 
 

@@ -69,8 +69,11 @@ def test_command_line(tmp_path, capsys):
     assert "log_4x4, ecp5" in printed and "log_4x4, asic" in printed
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
     assert [(row["technology"], row["component"]) for row in rows] == [
-        ("ecp5", "pe"), ("ecp5", "sender"), ("asic", "pe"), ("asic", "sender"),
-    ]  # fmt: skip
+        ("ecp5", "pe"),
+        ("ecp5", "sender"),
+        ("asic", "pe"),
+        ("asic", "sender"),
+    ]
     assert {"cells", "luts", "ffs", "brams", "fmax", "multipliers"} <= set(rows[0])
     assert {"cells", "area", "ffs", "fmax", "delay", "multipliers"} <= set(rows[2])
     assert (tmp_path / "area.svg").read_text().startswith("<?xml")

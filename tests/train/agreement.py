@@ -17,14 +17,33 @@ from twofold.train.snap import snap
 
 #: A build whose memories do not limit.
 BUILD = ArrayConfig(
-    name="log", pe="log", rows=8, cols=8, word_bits=3, acc_width=32, acc_depth=64, feature_depth=1 << 14,
-    weight_depth=1 << 17, channel_depth=4096, program_depth=1 << 16, max_side=128, max_pass_shift=20,
-)  # fmt: skip
-RECIPE = parse_recipe({
-    "name": "eight", "method": "ptq",
-    "layer": [{"match": "*", "weight": {"quantizer": "uniform", "bits": 8},
-               "activation": {"bits": 8, "calibration": "max"}}],
-})  # fmt: skip
+    name="log",
+    pe="log",
+    rows=8,
+    cols=8,
+    word_bits=3,
+    acc_width=32,
+    acc_depth=64,
+    feature_depth=1 << 14,
+    weight_depth=1 << 17,
+    channel_depth=4096,
+    program_depth=1 << 16,
+    max_side=128,
+    max_pass_shift=20,
+)
+RECIPE = parse_recipe(
+    {
+        "name": "eight",
+        "method": "ptq",
+        "layer": [
+            {
+                "match": "*",
+                "weight": {"quantizer": "uniform", "bits": 8},
+                "activation": {"bits": 8, "calibration": "max"},
+            }
+        ],
+    }
+)
 
 
 def randomised(model: nn.Module) -> nn.Module:

@@ -145,9 +145,15 @@ def test_activations_end_in_one_format():
 
 def test_network_weights_are_those_of_all_layers():
     rule = {"quantizer": "attention", "members": THREE, "strength": 5.0}
-    recipe = parse_recipe({"name": "test", "method": "qat", "layer": [
-        {"match": "*", "weight": rule, "activation": {"quantizer": "attention", "bits": 2, "strength": 3.0}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "test",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": rule, "activation": {"quantizer": "attention", "bits": 2, "strength": 3.0}},
+            ],
+        }
+    )
     model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 1))
     quantized = convert(model, recipe, InputFormat((3, 6, 6), scale=1 / 256))
     calibrate(quantized, torch.rand(2, 3, 6, 6))
@@ -187,19 +193,27 @@ def test_any_quantizer_is_a_member():
     [
         (lambda: mixture(members=THREE[:1]), "Mixture must have at least two members, not 1"),
         (lambda: mixture(members=[{"bits": 3}, *THREE]), "Member must name its quantizer, not {'bits': 3}"),
-        (lambda: mixture(members=[{"quantizer": "attention", "members": THREE}, *THREE]),
-         "Member must be a quantizer, not the mixture 'attention'"),
+        (
+            lambda: mixture(members=[{"quantizer": "attention", "members": THREE}, *THREE]),
+            "Member must be a quantizer, not the mixture 'attention'",
+        ),
         (lambda: mixture(hot=1.0, cold=2.0), "Temperatures must fall to above 0, not go from 1.0 to 2.0"),
         (lambda: mixture(strength=-1.0), "Strength must be at least 0, not -1.0"),
         (lambda: mixture(costs=[1, 2]), "Penalties must be 3 numbers, not (1, 2)"),
-        (lambda: AttentionActivation(bits=2, signed=False, more_bits=()),
-         "Mixture must have at least two members, not 1"),
-        (lambda: AttentionActivation(bits=2, signed=False, member="attention"),
-         "Member must be a quantizer, not the mixture 'attention'"),
-        (lambda: RelaxQuantizer((1, 1, 1, 1), members=THREE, growth=0.5),
-         "Omega must be above 0 and growth at least 1, not 1.0 and 0.5"),
+        (
+            lambda: AttentionActivation(bits=2, signed=False, more_bits=()),
+            "Mixture must have at least two members, not 1",
+        ),
+        (
+            lambda: AttentionActivation(bits=2, signed=False, member="attention"),
+            "Member must be a quantizer, not the mixture 'attention'",
+        ),
+        (
+            lambda: RelaxQuantizer((1, 1, 1, 1), members=THREE, growth=0.5),
+            "Omega must be above 0 and growth at least 1, not 1.0 and 0.5",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()

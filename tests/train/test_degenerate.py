@@ -34,9 +34,14 @@ def pruned() -> nn.Sequential:
     """Four layers; the second has two filters of zeros, the third nothing else."""
     torch.manual_seed(3)
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 5, 3, padding=1),
-        nn.ReLU(), nn.Conv2d(5, 4, 1),
-    )  # fmt: skip
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 5, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(5, 4, 1),
+    )
     with torch.no_grad():
         model[2].weight[list(ZEROED)] = 0
         model[4].weight.zero_()

@@ -32,9 +32,15 @@ class Plain(nn.Sequential):
 
     def __init__(self):
         super().__init__(
-            nn.Conv2d(3, 5, 3, padding=(0, 1), bias=True), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(5, 6, 2, dilation=(1, 2), padding="valid", bias=False), nn.ReLU6(), nn.Flatten(), nn.Linear(6, 4),
-        )  # fmt: skip
+            nn.Conv2d(3, 5, 3, padding=(0, 1), bias=True),
+            nn.BatchNorm2d(5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 6, 2, dilation=(1, 2), padding="valid", bias=False),
+            nn.ReLU6(),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        )
 
 
 class Late(nn.Module):
@@ -115,8 +121,14 @@ class Dense(nn.Sequential):
         super().__init__(nn.Linear(7, 9), nn.ReLU(), nn.Identity(), nn.Dropout(), nn.Linear(9, 3))
 
 
-MODELS = {"plain": (Plain, (3, 6, 6)), "mobile": (Mobile, (3, 5, 7)), "residual": (Residual, (3, 6, 6)),
-          "sums": (Sums, (3, 6, 6)), "dense": (Dense, (7,)), "late": (Late, (3, 3, 3))}  # fmt: skip
+MODELS = {
+    "plain": (Plain, (3, 6, 6)),
+    "mobile": (Mobile, (3, 5, 7)),
+    "residual": (Residual, (3, 6, 6)),
+    "sums": (Sums, (3, 6, 6)),
+    "dense": (Dense, (7,)),
+    "late": (Late, (3, 3, 3)),
+}
 WEIGHTS = {
     "log": (LOG, {"quantizer": "stlq", "bits": 3, "ratio": 0.25, "tile": [4, 4]}),
     "asymmetric": (ASYMMETRIC, {"quantizer": "stlq", "bits": 3, "asymmetric": True, "ratio": 0.25, "tile": [4, 4]}),
@@ -128,11 +140,17 @@ WEIGHTS = {
 
 def recipe(weight, bits=8):
     eight = {"quantizer": "uniform", "bits": 8}
-    return parse_recipe({"name": "test", "method": "ptq", "layer": [
-        {"match": "*", "weight": weight, "activation": {"bits": bits}},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
-    ]})  # fmt: skip
+    return parse_recipe(
+        {
+            "name": "test",
+            "method": "ptq",
+            "layer": [
+                {"match": "*", "weight": weight, "activation": {"bits": bits}},
+                {"match": "@first", "weight": eight},
+                {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
+            ],
+        }
+    )
 
 
 def randomise(model, seed=0):

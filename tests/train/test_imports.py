@@ -61,8 +61,10 @@ def test_a_recipe_on_the_command_line_uses_ones_own_quantizer(folder):
     def train(*arguments):
         return subprocess.run(
             [sys.executable, "-c", "from twofold.command import run; raise SystemExit(run())", "train", *arguments],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     float_run = train("fit", "--device", "cpu", "--epochs", "1", "--steps", "1", "--out", "float")
     assert float_run.returncode == 0, float_run.stderr

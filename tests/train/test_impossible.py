@@ -76,10 +76,12 @@ def test_every_wrong_option_of_every_quantizer_is_refused_or_does_no_harm(tmp_pa
         ({"quantizer": "lsq"}, "key 'weight.bits' must be given, not left out"),
         ({"quantizer": "sawb", "bits": 2, "x": 1}, "key must be one of ('weight.bits',), not 'weight.x'"),
         ({"quantizer": "relax", "members": [1, 2]}, "weight.members must be a list of tables, not (1, 2)"),
-        ({"quantizer": "relax", "members": [{"quantizer": "minmax", "bits": True}] * 2},
-         "weight.members[0].bits must be an integer, not True"),
+        (
+            {"quantizer": "relax", "members": [{"quantizer": "minmax", "bits": True}] * 2},
+            "weight.members[0].bits must be an integer, not True",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_option_is_named(tmp_path, weight, message):
     path = tmp_path / "a.toml"
     path.write_text(toml_file({"name": "a", "method": "qat", "layer": [{"match": "@last", "weight": weight}]}))

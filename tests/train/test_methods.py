@@ -121,11 +121,17 @@ def test_the_weights_of_training_are_codes_times_scale(method, config):
 def rules(weight, activation):
     eight = {"quantizer": "uniform", "bits": 8}
     last = activation | {"bits": 8, "calibration": "max"}
-    return parse_recipe({"name": "test", "method": "qat", "layer": [
-        {"match": "*", "weight": weight, "activation": activation},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": last},
-    ]})  # fmt: skip
+    return parse_recipe(
+        {
+            "name": "test",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": weight, "activation": activation},
+                {"match": "@first", "weight": eight},
+                {"match": "@last", "weight": eight, "activation": last},
+            ],
+        }
+    )
 
 
 def exported(name, recipe, config, seed=0):

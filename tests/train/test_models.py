@@ -21,15 +21,21 @@ from twofold.train.models.small_vgg import SmallVGG
 from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
-UNIFORM = parse_recipe({
-    "name": "u", "method": "ptq",
-    "layer": [{"match": "*", "weight": {"quantizer": "uniform", "bits": 8}, "activation": {"bits": 8}}],
-})  # fmt: skip
+UNIFORM = parse_recipe(
+    {
+        "name": "u",
+        "method": "ptq",
+        "layer": [{"match": "*", "weight": {"quantizer": "uniform", "bits": 8}, "activation": {"bits": 8}}],
+    }
+)
 #: Parameters of the networks as published (torchvision's counts; ResNet-20: 0.27 M with option A, no biases but one).
 PARAMETERS = {
-    "resnet18": 11_689_512, "mobilenet_v2": 3_504_872, "mobilenet_v1": 4_231_976, "resnet20": 269_722,
+    "resnet18": 11_689_512,
+    "mobilenet_v2": 3_504_872,
+    "mobilenet_v1": 4_231_976,
+    "resnet20": 269_722,
     "resnet56": 853_018,
-}  # fmt: skip
+}
 SMALL = {
     "resnet_cifar": lambda: ResNetCifar(8),
     "resnet18": lambda: ResNet18(10, width=8),

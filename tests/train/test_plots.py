@@ -53,6 +53,8 @@ def test_plot_command(tmp_path, capsys):
     (run / "metrics.jsonl.part").write_text('{"epoch": 1, "loss": 2.0, "train_accuracy": 0.5, "attention0": 0.7}\n')
     save_run(run, model, {"model": "demo", "data": "digits", "accuracy": 0.5}, replace(recipe))
     report.write_text(json.dumps(ROWS))
+    (run / "plots").mkdir()
+    (run / "plots" / ".bits.png.part").write_text("of a killed run")
     assert main(["plot", str(run), "--report", str(report)]) == 0
     files = [Path(line) for line in capsys.readouterr().out.splitlines()]
     names = {"metrics.png", "attention.png", "quantizers.png", "words.png", "bits.png", "cycles.png"}

@@ -266,11 +266,21 @@ def test_requantisation_is_a_pure_shift(config, name, weight):
     torch.manual_seed(0)
     model = MODELS[name][0]().eval()
     eight = RECIPES[weight] | {"bits": 8}
-    rule = parse_recipe({"name": "shift", "method": "qat", "layer": [
-        {"match": "*", "weight": RECIPES[weight], "activation": {"quantizer": "po2", "bits": 8}},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": {"quantizer": "po2", "bits": 8, "calibration": "max"}},
-    ]})  # fmt: skip
+    rule = parse_recipe(
+        {
+            "name": "shift",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": RECIPES[weight], "activation": {"quantizer": "po2", "bits": 8}},
+                {"match": "@first", "weight": eight},
+                {
+                    "match": "@last",
+                    "weight": eight,
+                    "activation": {"quantizer": "po2", "bits": 8, "calibration": "max"},
+                },
+            ],
+        }
+    )
     quantized = convert(model, rule, InputFormat(shape, bits=8, signed=False, scale=2**-8))
     images = torch.randint(0, 256, (8, *shape), generator=torch.Generator().manual_seed(1))
     calibrate(quantized, images * 2.0**-8)
@@ -295,9 +305,15 @@ def test_an_input_of_any_scale_is_no_obstacle(weight):
     """Its factor goes into the first layer's weights: every multiplier is 1, off by a float32's rounding at most."""
     config = replace(SUBSET, name="shift", digits=1)
     torch.manual_seed(0)
-    rule = parse_recipe({"name": "shift", "method": "qat", "layer": [
-        {"match": "*", "weight": RECIPES[weight] | {"bits": 8}, "activation": {"quantizer": "po2", "bits": 8}},
-    ]})  # fmt: skip
+    rule = parse_recipe(
+        {
+            "name": "shift",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": RECIPES[weight] | {"bits": 8}, "activation": {"quantizer": "po2", "bits": 8}},
+            ],
+        }
+    )
     quantized = convert(MODELS["plain"][0]().eval(), rule, InputFormat((3, 6, 6), bits=8, signed=True, scale=0.0207))
     images = torch.randint(-128, 128, (8, 3, 6, 6), generator=torch.Generator().manual_seed(1))
     calibrate(quantized, images * 0.0207)
@@ -327,17 +343,20 @@ def test_an_input_of_any_scale_is_no_obstacle(weight):
     ("make", "message"),
     [
         (lambda: MSQEPowerQuantizer((1, 1, 1, 1), bits=9), "Power-of-two weight must be 2 to 8 bits, not 9"),
-        (lambda: MSQEPowerQuantizer((1, 1, 1, 1), bits=4, granularity="row"),
-         "Granularity must be one of ('layer', 'channel'), not 'row'"),
+        (
+            lambda: MSQEPowerQuantizer((1, 1, 1, 1), bits=4, granularity="row"),
+            "Granularity must be one of ('layer', 'channel'), not 'row'",
+        ),
         (lambda: MSQEPowerQuantizer((1, 1, 1, 1), bits=4, sigma=0), "Sigma must be above 0, not 0"),
-        (lambda: MSQEPowerQuantizer((1, 1, 1, 1), bits=4, span=-1),
-         "Steps and span must be at least 0, not 3 and -1"),
-        (lambda: GradientPowerQuantizer((1, 1, 1, 1), bits=4, rounding="down"),
-         "Rounding must be one of ('error', 'up', 'nearest'), not 'down'"),
+        (lambda: MSQEPowerQuantizer((1, 1, 1, 1), bits=4, span=-1), "Steps and span must be at least 0, not 3 and -1"),
+        (
+            lambda: GradientPowerQuantizer((1, 1, 1, 1), bits=4, rounding="down"),
+            "Rounding must be one of ('error', 'up', 'nearest'), not 'down'",
+        ),
         (lambda: GradientPowerQuantizer((1, 1, 1, 1), bits=4, switch=2), "Switch must be 0 to 1, not 2"),
         (lambda: PowerActivation(bits=4, signed=False, scale=0.3), "Scale must be a power of two, not 0.3"),
     ],
-)  # fmt: skip
+)
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()

@@ -28,13 +28,16 @@ BLOCK = PostSettings(images=64, unit="block", rounding="choose", steps=60, batch
 
 
 def recipe(bits=2, act=8):
-    return parse_recipe({
-        "name": "test", "method": "ptq",
-        "layer": [
-            {"match": "*", "weight": {"quantizer": "subset", "bits": bits}, "activation": {"bits": act}},
-            {"match": "@last", "weight": {"quantizer": "uniform", "bits": 8}},
-        ],
-    })  # fmt: skip
+    return parse_recipe(
+        {
+            "name": "test",
+            "method": "ptq",
+            "layer": [
+                {"match": "*", "weight": {"quantizer": "subset", "bits": bits}, "activation": {"bits": act}},
+                {"match": "@last", "weight": {"quantizer": "uniform", "bits": 8}},
+            ],
+        }
+    )
 
 
 @pytest.fixture

@@ -105,8 +105,8 @@ def test_scales_are_least_squares():
     quantizer.calibrate(weight)
 
     def error(factor):
-        return ((quantizer.integers(weight / (quantizer.scale * factor).view(-1, 1, 1, 1))
-                 * (quantizer.scale * factor).view(-1, 1, 1, 1) - weight) ** 2).sum()  # fmt: skip
+        scale = (quantizer.scale * factor).view(-1, 1, 1, 1)
+        return ((quantizer.integers(weight / scale) * scale - weight) ** 2).sum()
 
     assert all(error(1.0) <= error(factor) for factor in (0.8, 0.9, 0.97, 1.03, 1.1, 1.25))
 
@@ -157,18 +157,21 @@ def test_activation_gradients():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: build_quantizer("none", (1, 1, 1, 1)),
-         f"Quantizer must be one of {tuple(QUANTIZERS)}, not 'none'"),
+        (lambda: build_quantizer("none", (1, 1, 1, 1)), f"Quantizer must be one of {tuple(QUANTIZERS)}, not 'none'"),
         (lambda: UniformQuantizer((1, 1, 1, 1), bits=9), "Uniform weight must be 2 to 8 bits, not 9"),
         (lambda: UniformQuantizer((1, 1), bits=8), "Weights must be (M, N, Kh, Kw), not (1, 1)"),
         (lambda: SubsetQuantizer((1, 1, 1, 1), bits=5), "Subset word must be 2 to 4 bits, not 5"),
-        (lambda: SubsetQuantizer((1, 1, 1, 1), bits=4, universal_set=6),
-         "Universal set must be one of (1, 2, 3, 4, 5), not 6"),
+        (
+            lambda: SubsetQuantizer((1, 1, 1, 1), bits=4, universal_set=6),
+            "Universal set must be one of (1, 2, 3, 4, 5), not 6",
+        ),
         (lambda: ActivationQuantizer(bits=9, signed=False), "Activation bits must be 2 to 8, not 9"),
-        (lambda: ActivationQuantizer(bits=8, signed=False, calibration="kl"),
-         "Calibration must be one of ('mse', 'max'), not 'kl'"),
+        (
+            lambda: ActivationQuantizer(bits=8, signed=False, calibration="kl"),
+            "Calibration must be one of ('mse', 'max'), not 'kl'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()

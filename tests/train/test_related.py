@@ -281,25 +281,37 @@ def test_uniform_by_range_and_by_layer():
     [
         (lambda: APoTQuantizer((1, 1, 1, 1), bits=7), "APoT weight must be 2 to 6 bits, not 7"),
         (lambda: APoTQuantizer((1, 1, 1, 1), bits=3, alpha=0.0), "Alpha must be above 0, not 0.0"),
-        (lambda: APoTQuantizer((1, 1, 1, 1), bits=3, normalise="mean"),
-         "Normalisation must be one of ('none', 'deviation', 'full'), not 'mean'"),
+        (
+            lambda: APoTQuantizer((1, 1, 1, 1), bits=3, normalise="mean"),
+            "Normalisation must be one of ('none', 'deviation', 'full'), not 'mean'",
+        ),
         (lambda: LSQuantizer((1, 1, 1, 1), bits=1), "LSQ weight must be 2 to 8 bits, not 1"),
-        (lambda: LSQuantizer((1, 1, 1, 1), bits=3, granularity="row"),
-         "Granularity must be one of ('channel', 'layer'), not 'row'"),
-        (lambda: BinaryQuantizer((1, 1, 1, 1), granularity="row"),
-         "Granularity must be one of ('channel', 'layer'), not 'row'"),
+        (
+            lambda: LSQuantizer((1, 1, 1, 1), bits=3, granularity="row"),
+            "Granularity must be one of ('channel', 'layer'), not 'row'",
+        ),
+        (
+            lambda: BinaryQuantizer((1, 1, 1, 1), granularity="row"),
+            "Granularity must be one of ('channel', 'layer'), not 'row'",
+        ),
         (lambda: MinMaxQuantizer((1, 1, 1, 1), bits=0), "Min-max weight must be 1 to 8 bits, not 0"),
         (lambda: MinMaxQuantizer((1, 1, 1, 1), bits=2, offset_bits=9), "Offset bits must be 0 to 8, not 9"),
         (lambda: SAWBQuantizer((1, 1, 1, 1), bits=1), "SAWB weight must be 2 to 8 bits, not 1"),
         (lambda: DeepShiftQuantizer((1, 1, 1, 1), bits=6), "Log word must be 2 to 5 bits, not 6"),
-        (lambda: DeepShiftQuantizer((1, 1, 1, 1), bits=3, top_exponent=0.5),
-         "Top exponent must be an integer or left out, not 0.5"),
-        (lambda: UniformQuantizer((1, 1, 1, 1), bits=3, calibration="kl"),
-         "Calibration must be one of ('mse', 'max'), not 'kl'"),
-        (lambda: UniformQuantizer((1, 1, 1, 1), bits=3, granularity="row"),
-         "Granularity must be one of ('channel', 'layer'), not 'row'"),
+        (
+            lambda: DeepShiftQuantizer((1, 1, 1, 1), bits=3, top_exponent=0.5),
+            "Top exponent must be an integer or left out, not 0.5",
+        ),
+        (
+            lambda: UniformQuantizer((1, 1, 1, 1), bits=3, calibration="kl"),
+            "Calibration must be one of ('mse', 'max'), not 'kl'",
+        ),
+        (
+            lambda: UniformQuantizer((1, 1, 1, 1), bits=3, granularity="row"),
+            "Granularity must be one of ('channel', 'layer'), not 'row'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()

@@ -39,9 +39,15 @@ def few():
     """A quarter of the digits, augmented."""
     whole = load_data("digits")
     return DataSet(
-        "few", whole.train_x[:320], whole.train_y[:320], whole.test_x[:100], whole.test_y[:100], whole.input, 10,
+        "few",
+        whole.train_x[:320],
+        whole.train_y[:320],
+        whole.test_x[:100],
+        whole.test_y[:100],
+        whole.input,
+        10,
         augment=Augment(shift=1, flip=True),
-    )  # fmt: skip
+    )
 
 
 class StoppedError(Exception):
@@ -210,9 +216,13 @@ def test_two_processes_do_as_one(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for prefix, name in (([sys.executable], "one"), (torchrun, "two")):
         done = subprocess.run(
-            [*prefix, str(script), str(tmp_path / name)], cwd=ROOT, env=environment, timeout=120,
-            capture_output=True, text=True,
-        )  # fmt: skip
+            [*prefix, str(script), str(tmp_path / name)],
+            cwd=ROOT,
+            env=environment,
+            timeout=120,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
     assert int(load_file(tmp_path / "two.size")["size"]) == 2 and int(load_file(tmp_path / "one.size")["size"]) == 1
     for part in ("float", "quantized"):
@@ -312,8 +322,13 @@ def test_bfloat16_and_compiled_learn_too(few):
 def test_reports(tmp_path, few):
     lines = []
     options = FitOptions(evaluate=2)
-    fit(build_model("demo"), few, TrainSettings(epochs=3, batch=64), options=options,
-        report=both(json_lines(tmp_path / "m.jsonl"), lines.append))  # fmt: skip
+    fit(
+        build_model("demo"),
+        few,
+        TrainSettings(epochs=3, batch=64),
+        options=options,
+        report=both(json_lines(tmp_path / "m.jsonl"), lines.append),
+    )
     assert read_lines(tmp_path / "m.jsonl") == lines
     assert ["accuracy" in line for line in lines] == [False, True, False]
     with (tmp_path / "m.jsonl").open("a") as file:

@@ -54,9 +54,15 @@ def test_nothing_is_kept_but_what_is_there_anyway():
 
 
 def test_clipping_does_the_work_of_relu():
-    recipe = parse_recipe({"name": "u", "method": "qat", "layer": [
-        {"match": "*", "weight": {"quantizer": "uniform", "bits": 4}, "activation": {"bits": 4}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "u",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": {"quantizer": "uniform", "bits": 4}, "activation": {"bits": 4}},
+            ],
+        }
+    )
     torch.manual_seed(0)
     form = InputFormat((1, 8, 8), scale=1 / 16)
     quantized = convert(build_model("demo").eval(), recipe, form)

@@ -76,11 +76,12 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("name", ["write_bytes", "write_text"])
-def test_a_full_disk_leaves_the_old_run(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("file", [WEIGHTS, FACTS])
+def test_a_full_disk_leaves_the_old_run(tmp_path, monkeypatch, file):
     replace_run(tmp_path, b"old", {"version": 2})
     before = read_signed(tmp_path / FACTS)
-    monkeypatch.setattr(Path, name, full)
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda path, data: (full if file in path.name else write)(path, data))
     with pytest.raises(OSError, match="No space left"):
         replace_run(tmp_path, b"new", {"version": 2})
     assert read_signed(tmp_path / FACTS) == before
@@ -186,7 +187,8 @@ def test_metrics_of_another_training_are_not_gone_on_with(tmp_path, capsys):
 def test_tidy_knows_nothing_of_a_folder_without_a_run(tmp_path):
     part(tmp_path / WEIGHTS).write_bytes(b"x")
     part(tmp_path / METRICS).write_text(LINE)
-    part(tmp_path / STATE).write_bytes(b"x")
+    for left in (part(tmp_path / STATE), tmp_path / f".{STATE}.part"):
+        left.write_bytes(b"x")
     tidy(tmp_path)
     assert os.listdir(tmp_path) == [METRICS + ".part"]
     with writing(tmp_path, resume=True):

@@ -327,11 +327,19 @@ def test_batch_norm_sees_more_than_one_value_a_channel():
 
 @pytest.mark.parametrize(
     "weight",
-    [{"quantizer": "subset", "bits": 4}, {"quantizer": "subset", "bits": 2}, {"quantizer": "binary"},
-     {"quantizer": "binary", "granularity": "channel"}, {"quantizer": "ternary"}, {"quantizer": "sawb", "bits": 2},
-     {"quantizer": "minmax", "bits": 2}, {"quantizer": "lsq", "bits": 3}, {"quantizer": "uniform", "bits": 8}],
+    [
+        {"quantizer": "subset", "bits": 4},
+        {"quantizer": "subset", "bits": 2},
+        {"quantizer": "binary"},
+        {"quantizer": "binary", "granularity": "channel"},
+        {"quantizer": "ternary"},
+        {"quantizer": "sawb", "bits": 2},
+        {"quantizer": "minmax", "bits": 2},
+        {"quantizer": "lsq", "bits": 3},
+        {"quantizer": "uniform", "bits": 8},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_an_emptied_layer_gives_its_bias(weight):
     torch.manual_seed(5)
     model = nn.Sequential(conv(), nn.ReLU(), conv(4, 4))

@@ -29,9 +29,15 @@ X = torch.randint(-128, 128, (16, 3, 6, 6), generator=torch.Generator().manual_s
 def network(seed=0, *, outputs=4):
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Flatten(), nn.Linear(32, outputs),
-    ).eval()  # fmt: skip
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32, outputs),
+    ).eval()
 
 
 def quantized(name, *, form=FORM, training=False):

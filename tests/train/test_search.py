@@ -147,8 +147,10 @@ def test_the_best_path_is_the_best_subset():
     assert row.values(t, paths.levels[subsets]) == pytest.approx(g, rel=1e-9)
     # And values are those of the definition.
     h = np.diff(row.counts)
-    direct = [(h * (np.abs(row.ordered[:, None] * x - paths.levels[s]).min(axis=1) ** 2)).sum() / x**2
-              for x, s in zip(t, subsets, strict=True)]  # fmt: skip
+    direct = [
+        (h * (np.abs(row.ordered[:, None] * x - paths.levels[s]).min(axis=1) ** 2)).sum() / x**2
+        for x, s in zip(t, subsets, strict=True)
+    ]
     assert row.errors(t, g) == pytest.approx(np.array(direct), rel=1e-9)
 
 

@@ -228,14 +228,14 @@ def test_frozen_in_the_second_phase():
     [
         (lambda: SigmaQuantizer((1, 1, 1, 1), bits=9), "Sigma weight must be 2 to 8 bits, not 9"),
         (lambda: SigmaQuantizer((1, 1, 1, 1), bits=6, levels="log"), "Sigma weight must be 2 to 5 bits, not 6"),
-        (lambda: SigmaQuantizer((1, 1, 1, 1), bits=3, levels="cubic"),
-         "Levels must be one of ('uniform', 'log'), not 'cubic'"),
-        (lambda: SigmaQuantizer((1, 1, 1, 1), bits=3, gradient_scale=-1),
-         "Gradient scale must be at least 0, not -1"),
-        (lambda: SigmaActivation(bits=3, signed=False, gradient_scale=-1),
-         "Gradient scale must be at least 0, not -1"),
+        (
+            lambda: SigmaQuantizer((1, 1, 1, 1), bits=3, levels="cubic"),
+            "Levels must be one of ('uniform', 'log'), not 'cubic'",
+        ),
+        (lambda: SigmaQuantizer((1, 1, 1, 1), bits=3, gradient_scale=-1), "Gradient scale must be at least 0, not -1"),
+        (lambda: SigmaActivation(bits=3, signed=False, gradient_scale=-1), "Gradient scale must be at least 0, not -1"),
     ],
-)  # fmt: skip
+)
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()

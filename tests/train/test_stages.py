@@ -31,11 +31,18 @@ def few():
 def sigma(train, *, bits=2, gradient_scale=1.0, levels="uniform"):
     weight = {"quantizer": "sigma", "bits": bits, "levels": levels, "learn": True, "gradient_scale": gradient_scale}
     eight = {"quantizer": "uniform", "bits": 8}
-    return parse_recipe({"name": "sigma", "method": "qat", "train": train, "layer": [
-        {"match": "*", "weight": weight, "activation": {"quantizer": "sigma", "bits": bits}},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
-    ]})  # fmt: skip
+    return parse_recipe(
+        {
+            "name": "sigma",
+            "method": "qat",
+            "train": train,
+            "layer": [
+                {"match": "*", "weight": weight, "activation": {"quantizer": "sigma", "bits": bits}},
+                {"match": "@first", "weight": eight},
+                {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
+            ],
+        }
+    )
 
 
 def model_of(seed=0):
@@ -100,9 +107,13 @@ def test_a_stopped_training_goes_on_in_its_stage(few, tmp_path, stop):
     resumed = convert(model_of(), recipe, few.input)
     epochs = []
     train_quantized(
-        resumed, model_of(), few, recipe, report=lambda metrics: epochs.append(metrics["epoch"]),
+        resumed,
+        model_of(),
+        few,
+        recipe,
+        report=lambda metrics: epochs.append(metrics["epoch"]),
         options=replace(options, resume=True),
-    )  # fmt: skip
+    )
     assert epochs == list(range(stop, 9))
     one, other = whole.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -110,9 +121,15 @@ def test_a_stopped_training_goes_on_in_its_stage(few, tmp_path, stop):
 
 
 def test_stages_need_a_quantizer_that_can_change():
-    recipe = parse_recipe({"name": "fixed", "method": "qat", "layer": [
-        {"match": "*", "weight": {"quantizer": "binary"}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "fixed",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": {"quantizer": "binary"}},
+            ],
+        }
+    )
     model = convert(model_of(), recipe, load_data("digits").input)
     with pytest.raises(
         ValueError, match=r"^Stages must have a quantizer of weights that can change its bits, not none$"
@@ -122,9 +139,15 @@ def test_stages_need_a_quantizer_that_can_change():
 
 @pytest.mark.parametrize(("name", "bits"), [("lsq", (2, 4)), ("apot", (2, 4)), ("sigma", (2, 4))])
 def test_quantizers_that_can_change(name, bits):
-    recipe = parse_recipe({"name": "fixed", "method": "qat", "layer": [
-        {"match": "*", "weight": {"quantizer": name, "bits": 2}, "activation": {"bits": 3}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "fixed",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": {"quantizer": name, "bits": 2}, "activation": {"bits": 3}},
+            ],
+        }
+    )
     model = convert(model_of(), recipe, load_data("digits").input)
     for least in (4, 0):
         model.set_bits(least)
@@ -193,18 +216,31 @@ def test_network_says_what_is_pruned(few):
     assert network.meta["layers"]["linear"]["pruned"] < network.meta["layers"]["block.conv1"]["pruned"]
 
 
-ATTENTION = {"quantizer": "attention", "strength": 5.0, "members": [
-    {"quantizer": "minmax", "bits": 2}, {"quantizer": "minmax", "bits": 4}, {"quantizer": "minmax", "bits": 8},
-]}  # fmt: skip
+ATTENTION = {
+    "quantizer": "attention",
+    "strength": 5.0,
+    "members": [
+        {"quantizer": "minmax", "bits": 2},
+        {"quantizer": "minmax", "bits": 4},
+        {"quantizer": "minmax", "bits": 8},
+    ],
+}
 
 
 def attention(train):
     eight = {"quantizer": "uniform", "bits": 8}
-    return parse_recipe({"name": "attention", "method": "qat", "train": train, "layer": [
-        {"match": "*", "weight": ATTENTION, "activation": {"bits": 4}},
-        {"match": "@first", "weight": eight},
-        {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
-    ]})  # fmt: skip
+    return parse_recipe(
+        {
+            "name": "attention",
+            "method": "qat",
+            "train": train,
+            "layer": [
+                {"match": "*", "weight": ATTENTION, "activation": {"bits": 4}},
+                {"match": "@first", "weight": eight},
+                {"match": "@last", "weight": eight, "activation": {"bits": 8, "calibration": "max"}},
+            ],
+        }
+    )
 
 
 def test_attention_cools_down_to_one_quantizer_in_training(few):

@@ -10,9 +10,16 @@ from twofold.train.models.mobilenet import InvertedResidual
 from twofold.train.models.tiny import DSCNN, Autoencoder, PersonNet, ResNet8, same_pads
 
 SEPARABLE = [  # PersonNet: positions, channels before and after of each separable convolution
-    (48 * 48, 8, 16), (24 * 24, 16, 32), (24 * 24, 32, 32), (12 * 12, 32, 64), (12 * 12, 64, 64), (6 * 6, 64, 128),
-    *5 * [(6 * 6, 128, 128)], (3 * 3, 128, 256), (3 * 3, 256, 256),
-]  # fmt: skip
+    (48 * 48, 8, 16),
+    (24 * 24, 16, 32),
+    (24 * 24, 32, 32),
+    (12 * 12, 32, 64),
+    (12 * 12, 64, 64),
+    (6 * 6, 64, 128),
+    *5 * [(6 * 6, 128, 128)],
+    (3 * 3, 128, 256),
+    (3 * 3, 256, 256),
+]
 PERSON = 48 * 48 * 8 * 27 + sum(p * (9 * n + n * m) for p, n, m in SEPARABLE) + 256 * 2
 WORDS = 25 * 5 * (64 * 40 + 4 * (64 * 9 + 64 * 64)) + 64 * 12
 IMAGES = 32 * 32 * (16 * 27 + 2 * 16 * 144) + 16 * 16 * 32 * (144 + 288 + 16) + 8 * 8 * 64 * (288 + 576 + 32) + 64 * 10

@@ -72,11 +72,17 @@ def test_recipes_load(path):
 
 
 def test_later_rules_override_what_they_state():
-    recipe = parse_recipe({"name": "r", "method": "qat", "layer": [
-        {"match": "*", "weight": {"quantizer": "uniform", "bits": 4}, "activation": {"bits": 4}},
-        {"match": "block.*", "weight": {"quantizer": "stlq", "bits": 3, "tile": [8, 8]}},
-        {"match": "@last", "activation": {"bits": 8}},
-    ]})  # fmt: skip
+    recipe = parse_recipe(
+        {
+            "name": "r",
+            "method": "qat",
+            "layer": [
+                {"match": "*", "weight": {"quantizer": "uniform", "bits": 4}, "activation": {"bits": 4}},
+                {"match": "block.*", "weight": {"quantizer": "stlq", "bits": 3, "tile": [8, 8]}},
+                {"match": "@last", "activation": {"bits": 8}},
+            ],
+        }
+    )
     weight, activation = recipe.settings("block.conv1", ("@conv2d", "@last"))
     assert weight.quantizer == "stlq" and weight.options == {"bits": 3, "tile": (8, 8)} and activation.bits == 8
     weight, activation = recipe.settings("stem", ("@conv2d", "@first"))
@@ -89,15 +95,24 @@ def test_later_rules_override_what_they_state():
         ({"method": "none"}, "method must be one of ('qat', 'ptq'), not 'none'"),
         ({"speed": 1}, "key must be one of ('name', 'source', 'method', 'layer', 'train', 'ptq'), not 'speed'"),
         ({"layer": [{}]}, "key 'layer.match' must be given, not left out"),
-        ({"layer": [{"match": "@middle"}]}, "match must be a path or one of ('@first', '@last', '@conv2d', '@linear', "
-         "'@maxpool', '@avgpool', '@add'), not '@middle'"),
-        ({"layer": [{"match": "*", "weight": {"bits": 3}}]},
-         "layer '*': key 'weight.quantizer' must be given, not left out"),
-        ({"layer": [{"match": "*", "weight": {"quantizer": "sq"}}]},
-         f"layer '*': weight.quantizer must be one of {tuple(QUANTIZERS)}, not 'sq'"),
+        (
+            {"layer": [{"match": "@middle"}]},
+            "match must be a path or one of ('@first', '@last', '@conv2d', '@linear', "
+            "'@maxpool', '@avgpool', '@add'), not '@middle'",
+        ),
+        (
+            {"layer": [{"match": "*", "weight": {"bits": 3}}]},
+            "layer '*': key 'weight.quantizer' must be given, not left out",
+        ),
+        (
+            {"layer": [{"match": "*", "weight": {"quantizer": "sq"}}]},
+            f"layer '*': weight.quantizer must be one of {tuple(QUANTIZERS)}, not 'sq'",
+        ),
         ({"layer": [{"match": "*", "activation": {"bits": 9}}]}, "layer '*': activation.bits must be 2 to 8, not 9"),
-        ({"layer": [{"match": "*", "activation": {"calibration": "kl"}}]},
-         "layer '*': activation.calibration must be one of ('mse', 'max'), not 'kl'"),
+        (
+            {"layer": [{"match": "*", "activation": {"calibration": "kl"}}]},
+            "layer '*': activation.calibration must be one of ('mse', 'max'), not 'kl'",
+        ),
         ({"train": {"epochs": 0}}, "train.epochs must be at least 1, not 0"),
         ({"train": {"lr": "fast"}}, "train.lr must be a number, not 'fast'"),
         ({"train": {"settle": 1.0}}, "train.settle must be 0 to below 1, not 1.0"),
@@ -106,7 +121,7 @@ def test_later_rules_override_what_they_state():
         ({"ptq": {"images": 0}}, "ptq.images must be at least 1, not 0"),
         ({"ptq": {"reconstruct": 1}}, "ptq.reconstruct must be true or false, not 1"),
     ],
-)  # fmt: skip
+)
 def test_recipe_errors(change, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         parse_recipe({"name": "r", "method": "qat", "layer": []} | change)
@@ -147,9 +162,12 @@ def test_auxiliary_values_fade_in_training(digits, trained):
     recipe = load_recipe(ROOT / "recipes" / "stlq_w3a4_r10.toml")
     metrics: list[dict[str, float]] = []
     result = apply(
-        trained[0], digits, replace(recipe, train=replace(recipe.train, epochs=6, v_lr=2.0, settle=0.34)),
-        load_config(ROOT / "configs" / "log_8x8.toml"), report=metrics.append,
-    )  # fmt: skip
+        trained[0],
+        digits,
+        replace(recipe, train=replace(recipe.train, epochs=6, v_lr=2.0, settle=0.34)),
+        load_config(ROOT / "configs" / "log_8x8.toml"),
+        report=metrics.append,
+    )
     shares = [m["auxiliary"] for m in metrics]
     assert shares[0] > 0.5 and shares[-1] == 0 and shares == sorted(shares, reverse=True)
     assert result.accuracy > result.float_accuracy - 0.03

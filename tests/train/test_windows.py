@@ -51,15 +51,16 @@ PADDINGS = {
     "maximum, negative": (lambda: Then(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2), SIGNED), 2),
     "maximum of zeros alone": (lambda: Then(nn.ZeroPad2d((3, 0, 0, 0)), nn.MaxPool2d(2)), 2),
     "maximum without them": (
-        lambda: Then(lambda x: F.pad(x, (0, 1, 0, 1), value=float("-inf")), nn.MaxPool2d(3, 2), SIGNED), 1),
+        lambda: Then(lambda x: F.pad(x, (0, 1, 0, 1), value=float("-inf")), nn.MaxPool2d(3, 2), SIGNED),
+        1,
+    ),
     "average": (lambda: Then(nn.ZeroPad2d((0, 1, 1, 2)), nn.AvgPool2d(3, 2)), 1),
     "global average": (lambda: Then(nn.ZeroPad2d((0, 1, 1, 2)), nn.AdaptiveAvgPool2d(1)), 1),
     "relu of a padded one": (lambda: Then(lambda x: F.relu(F.pad(x, (1, 0, 0, 2))), conv(5, 4, 3), SIGNED), 2),
     "slice into a convolution": (lambda: Then(lambda x: x[:, :, ::2, ::3], conv(5, 4, 2)), 2),
     "pad of a slice": (lambda: Then(lambda x: F.pad(x[:, :, ::2, ::2], (0, 1, 1, 0)), conv(5, 4, 2)), 2),
-    "sum of a padded one": (
-        lambda: Then(lambda x: F.pad(x, (1, 0, 0, 1)) + F.pad(x, (0, 1, 1, 0)), conv(5, 4, 2)), 2),
-}  # fmt: skip
+    "sum of a padded one": (lambda: Then(lambda x: F.pad(x, (1, 0, 0, 1)) + F.pad(x, (0, 1, 1, 0)), conv(5, 4, 2)), 2),
+}
 
 
 @pytest.mark.parametrize("name", PADDINGS)
@@ -108,10 +109,16 @@ def test_averages_are_exact(name, signed):
     assert np.abs(tensors[output.name] - wanted).max() < 0.5 + 1e-4
 
 
-@pytest.mark.parametrize("pool", [
-    nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d((2, 3), (3, 1), (1, 0)),
-    nn.MaxPool2d(2, 4, 1), nn.MaxPool2d(3, 2, 1, dilation=2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.MaxPool2d((2, 3), (3, 1), (1, 0)),
+        nn.MaxPool2d(2, 4, 1),
+        nn.MaxPool2d(3, 2, 1, dilation=2),
+    ],
+)
 def test_maxima(pool):
     _, network, _, gap = agree(randomised(Then(pool, act=nn.Identity())), (2, 9, 10))
     assert len(network.layers) == 2 and gap < 0.1, gap
@@ -120,9 +127,13 @@ def test_maxima(pool):
 class Series(nn.Sequential):
     def __init__(self, *middle):
         super().__init__(
-            nn.Conv1d(3, 6, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(6), nn.ReLU(), *middle, nn.Flatten(),
+            nn.Conv1d(3, 6, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm1d(6),
+            nn.ReLU(),
+            *middle,
+            nn.Flatten(),
             nn.LazyLinear(4),
-        )  # fmt: skip
+        )
 
 
 SERIES = {
@@ -164,9 +175,14 @@ def test_functions_over_series():
 
 def test_features():
     model = nn.Sequential(
-        nn.Linear(20, 12, bias=False), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 9), nn.BatchNorm1d(9), nn.ReLU(),
+        nn.Linear(20, 12, bias=False),
+        nn.BatchNorm1d(12),
+        nn.ReLU(),
+        nn.Linear(12, 9),
+        nn.BatchNorm1d(9),
+        nn.ReLU(),
         nn.Linear(9, 20),
-    )  # fmt: skip
+    )
     quantized, network, _, gap = agree(randomised(model), (20,), runs=2)
     assert [layer.kind for layer in network.layers] == ["linear"] * 3 and gap < 0.2, gap
     assert quantized(torch.zeros(5, 20)).shape == (5, 20)

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 Pair = tuple[int, int]
 EPSILON = 1e-3
 #: PersonNet: output channels, in units of the first layer's, and stride of each separable convolution.
-PERSON_BLOCKS = (
-    (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), (16, 1), (16, 1), (16, 1), (16, 1), (16, 1), (32, 2), (32, 1),
-)  # fmt: skip
+PERSON_BLOCKS = ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *5 * ((16, 1),), (32, 2), (32, 1))
 
 
 def same_pads(size: Pair, kernel: Pair, stride: Pair) -> tuple[int, int, int, int]:
