@@ -10,7 +10,7 @@ from twofold.golden.isa import Section
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver
-from twofold.sim.damage import damaged
+from twofold.testing.damage import damaged
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]

@@ -8,7 +8,7 @@ import pytest
 
 from twofold.boards.host import Board, SerialPort
 from twofold.boards.protocol import Code, read_bytes
-from twofold.golden.isa import REGISTERS
+from twofold.golden.registers import REGISTERS
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_register_is_read(line):
     board, port = line
     os.write(board, bytes([Code.READ, 0]) + (0x12345678).to_bytes(4, "little"))
     assert Board(port).read("ID") == 0x12345678
-    expected = read_bytes(REGISTERS["ID"][0])
+    expected = read_bytes(REGISTERS["ID"].address)
     assert os.read(board, len(expected) + 1) == expected
 
 

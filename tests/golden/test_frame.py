@@ -8,7 +8,7 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import FrameError, SectionLines, checksum, frame, parse
 from twofold.golden.isa import FRAME_MAGIC, Section
 from twofold.golden.registers import Error
-from twofold.sim.damage import damaged
+from twofold.testing.damage import damaged
 
 LOG = ArrayConfig(name="log", pe="log", rows=8, cols=8, word_bits=3, feature_depth=16)
 SUBSET = ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4, point_sets=2)
