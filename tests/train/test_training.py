@@ -277,7 +277,7 @@ def test_names_that_do_not_exist():
     with pytest.raises(ValueError, match=rf"^Data must be one of {re.escape(str(DATA))}, not 'svhn'$"):
         load_data("svhn")
     with pytest.raises(ValueError, match=r"^Input shape must be .*, not \(3, 4, 5, 6\)$"):
-        InputFormat((3, 4))
+        InputFormat((3, 4, 5, 6))
 
 
 def test_sgd_learns_too(digits):
