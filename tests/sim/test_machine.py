@@ -129,7 +129,7 @@ def test_the_host_reports_what_the_machine_reports(log_config):
     network = random_network(5, log_config, layers=1)
     image, x = compile_network(network, log_config), random_inputs(1, network, 1)[0]
     illegal = [SECTION_HEADER.pack({"count": 1, "kind": 99})]
-    job = fast.Job().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
+    job = fast.HostScript().run().send([1, 2, 3]).send(image.beats).send(illegal).reset().run()
     job.send(image.beats).send(input_frame(image, x)).run()
     started, magic, loaded, again, after_reset, *rest = fast.run(program, job)
     assert isinstance(started, fast.Inference) and started.error is Error.NOT_LOADED
@@ -143,7 +143,7 @@ def test_the_host_reports_what_the_machine_reports(log_config):
 def test_a_machine_that_takes_too_long_is_an_error(log_config):
     window = Window(width=8, height=8, in_width=1, in_height=1, step_x=1, step_y=1, row_step=1)
     lines = [one.encode(log_config) for one in (window, *[Pass.zero()] * 60, End())]
-    job = fast.Job().send(frame(log_config, [(Section.PROGRAM, 0, lines)])).run()
+    job = fast.HostScript().send(frame(log_config, [(Section.PROGRAM, 0, lines)])).run()
     program = fast.build_machine(log_config)
     message = r"^Machine must do the job, not this: inference was not done within the cycle limit$"
     with pytest.raises(fast.SimulationError, match=message):

@@ -87,7 +87,7 @@ def test_an_fpga_result_depends_on_its_sources_and_its_design(changed, tmp_path,
         ("synth.fpga", {"synth.absorb", "synth.yosys"}),
         ("formal.solver", {"synth.yosys"}),
         ("sim.runner", {"sim.tools"}),
-        ("sim.host", {"sim.tools", "golden.isa"}),
+        ("sim.host", {"sim.tools", "golden.registers"}),
     ],
 )
 def test_what_makes_results_is_in_their_keys_and_hardware_is_not(maker, needs):
