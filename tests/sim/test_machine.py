@@ -145,7 +145,7 @@ def test_a_machine_that_takes_too_long_is_an_error(log_config):
     lines = [one.encode(log_config) for one in (window, *[Pass.zero()] * 60, End())]
     job = fast.HostScript().send(frame(log_config, [(Section.PROGRAM, 0, lines)])).run()
     program = fast.build_machine(log_config)
-    message = r"^Machine must do the job, not this: inference was not done within the cycle limit$"
+    message = r"^Machine must follow the script, not this: inference was not done within the cycle limit$"
     with pytest.raises(fast.SimulationError, match=message):
         fast.run(program, job, limit=3000)
     assert fast.run(program, job, limit=5000)[1].passes == 60
