@@ -16,7 +16,7 @@ class Error(IntEnum):
     RANGE = 4  # a section ends beyond its memory
     TRUNCATED = 5  # the frame ended too early
     TRAILING = 6  # the frame went on after its end section
-    CHECKSUM = 7  # the sum of the beats differs
+    CHECKSUM = 7  # the CRC-32 of the beats differs
     NOT_LOADED = 8  # start without a valid program
     INSTRUCTION = 9  # illegal opcode, or the program ran off its memory
     BUSY = 10  # start while running

@@ -22,12 +22,11 @@ def mapped(network: Network, configs: Sequence[ArrayConfig]) -> list[Image]:
     """
     if configs:
         return [map_network(network, config) for config in configs]
+    builds = made_for(network)
+    if not builds:
+        raise ValueError(f"Network {network.name!r} must be of the weight format of a build. {advice(network)}")
     found = first_fit(network)
-    if found is not None:
-        return [found[1]]
-    for path in made_for(network):
-        return [map_network(network, load_config(path))]
-    raise ValueError(f"Network {network.name!r} must be of the weight format of a build. {advice(network)}")
+    return [map_network(network, load_config(builds[0])) if found is None else found[1]]
 
 
 def kept(image: Image) -> Path:

@@ -1,6 +1,7 @@
 """Which of the builds in `configs/` take a quantized model: what a command says when it is given another."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from twofold.golden.config import ArrayConfig, load_config
@@ -21,7 +22,7 @@ def check_build(model: QuantModel, config: ArrayConfig) -> None:
     try:
         _check_formats(model, config)
     except ValueError as error:
-        taking = [path for path in _builds() if _holds(path, model)]
+        taking = _taking(lambda config: _check_formats(model, config))
         raise ValueError(f"{error}. Build {config.name!r} does not take the network. {_hint(taking)}") from error
 
 
@@ -31,14 +32,6 @@ def _check_formats(model: QuantModel, config: ArrayConfig) -> None:
             layer.weight_quantizer.check_format(config.fmt)
         except ValueError as error:
             raise ValueError(f"Layer {layer.name!r}: {error}") from error
-
-
-def _holds(path: Path, model: QuantModel) -> bool:
-    try:
-        _check_formats(model, load_config(path))
-    except ValueError:
-        return False
-    return True
 
 
 def _hint(taking: list[Path]) -> str:
@@ -58,7 +51,7 @@ def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, obj
     try:
         return export(model, config, meta=meta)
     except ValueError as error:
-        taking = [path for path in _builds() if _takes(path, model)]
+        taking = _taking(lambda config: export(model, config))
         if not taking and "Weight format" not in str(error):
             raise
         raise ValueError(f"{error}. Build {config.name!r} does not take the network. {_hint(taking)}") from error
@@ -73,9 +66,11 @@ def _cells(config: ArrayConfig) -> int:
     return config.rows * config.cols
 
 
-def _takes(path: Path, model: QuantModel) -> bool:
-    try:
-        export(model, load_config(path))
-    except ValueError:
-        return False
-    return True
+def _taking(attempt: Callable[[ArrayConfig], object]) -> list[Path]:
+    """Those for which the attempt raises no ValueError."""
+    found = []
+    for path in _builds():
+        with suppress(ValueError):
+            attempt(load_config(path))
+            found.append(path)
+    return found

@@ -185,11 +185,6 @@ def read_progress(file: Path) -> tuple[int, str]:
     return _stage(file, header) * epochs + done, header["metrics"]
 
 
-def read_epoch(file: Path) -> int:
-    """Epochs done in a state, those of earlier stages too; 0 where there is no file."""
-    return read_progress(file)[0]
-
-
 def read_stage(file: Path) -> int:
     """Number of the stage that a state is of, from 0; 0 where there is no file."""
     return _stage(file, _open(file)[0]) if file.exists() else 0

@@ -157,13 +157,14 @@ class _Exporter:
 
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
-        integers = Branch(layer.source, "", coded.codes, coded.shifts, groups=layer.groups).weights(coded.points)
         unit = coded.scale * self.formats[layer.source].scale
-        return np.where(integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
+        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
 
     def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
         """Fraction bits of the accumulator with which a rounded bias is off by half an LSB of the output at most."""
         wanted = int(np.ceil(np.log2((unit / self.formats[layer.name].scale).max())))
+        if wanted <= 0:
+            return 0
         most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, []))
         return max(0, min(wanted, most))
 
@@ -200,8 +201,7 @@ class _Exporter:
     ) -> int:
         """Fraction bits for which the worst case still fits the accumulator."""
         source = self.formats[layer.source]
-        branch = Branch(layer.source, "", coded.codes, coded.shifts, groups=layer.groups)
-        worst = np.abs(branch.weights(coded.points)).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
+        worst = np.abs(coded.integers).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
         worst = worst + np.abs(layer.bias.detach().double().numpy() / unit)
         for skip, (ratio, tensor) in zip(layer.skips, ratios, strict=True):
             worst[self._span(skip)] += ratio * max(-tensor.low, tensor.high)
@@ -274,6 +274,5 @@ class _Exporter:
         self.words += scheduled
         self.weights += weights
         self.report[layer.name]["weight_bits"] = scheduled * self.config.fmt.code_bits / weights
-        integers = sum(values[word] << shift for word, shift in zip(coded.codes, coded.shifts, strict=True))
-        self.report[layer.name]["pruned"] = float(np.mean(integers == 0))
+        self.report[layer.name]["pruned"] = float(np.mean(coded.integers == 0))
         self.report[layer.name] |= ratios([layer.weight_quantizer.facts()])

@@ -1,4 +1,4 @@
-"""What a training loop does for the quantizers, in one context manager: `train.loop` uses it, and so may any other."""
+"""What a training loop does for the quantizers, in one context manager for any loop; `train.loop` uses its parts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -57,7 +57,7 @@ def average_branches(config: ArrayConfig, layer: AverageLayer, size: Pair, point
 
 
 def mosaic_branches(config: ArrayConfig, layer: AverageLayer, names: Sequence[str], points: str) -> Iterator[Branch]:
-    """Terms that put the regions, layers of these names, at their places."""
+    """Branches that put the regions, layers of these names, at their places."""
     left = iter(names)
     for top, bottom in _gaps(layer.rows):
         for before, after in _gaps(layer.columns):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from twofold.support.commands import failed
 from twofold.support.console import run_command
 
 
@@ -30,5 +31,4 @@ def _caught(main: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return failed(str(error))

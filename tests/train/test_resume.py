@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from twofold.train.__main__ import main
-from twofold.train.checkpoint import LoopState, load_state, read_epoch, save_state
+from twofold.train.checkpoint import LoopState, load_state, read_progress, save_state
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import Augment, DataSet, load_data
 from twofold.train.distributed import World
@@ -102,7 +102,7 @@ def test_resumed_float_training_ends_with_the_same_bits(tmp_path, few, optimizer
     settings = TrainSettings(epochs=4, batch=32, lr=0.01, optimizer=optimizer, warmup=1)
     whole = train(few, build, settings)
     assert same(whole, resumed(tmp_path, few, build, settings, stop=3, every=every))
-    assert read_epoch(tmp_path / STATE) == 4
+    assert read_progress(tmp_path / STATE)[0] == 4
     assert not same(whole, train(few, build, replace(settings, seed=1)))
 
 
@@ -126,10 +126,10 @@ def test_resumed_quantized_training_ends_with_the_same_bits(tmp_path, few, path)
 def epoch_now(file, folder):
     """Epoch of a checkpoint that a run keeps replacing: of a copy, since safetensors opens a file twice."""
     if not file.is_file():
-        return read_epoch(file)
+        return read_progress(file)[0]
     copy = folder / "snapshot.safetensors"
     copy.write_bytes(file.read_bytes())
-    return read_epoch(copy)
+    return read_progress(copy)[0]
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
@@ -143,7 +143,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 3 <= read_epoch(killed / STATE) < 60
+    assert 3 <= read_progress(killed / STATE)[0] < 60
     assert main([*command, "--out", str(killed), "--resume"]) == 0
     assert main([*command, "--out", str(whole)]) == 0
     assert same(load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors"))
@@ -159,12 +159,12 @@ def test_states_that_do_not_fit(tmp_path, few, capsys):
     with pytest.raises(FileNotFoundError, match=rf"^Training must have a file '{STATE}' to resume from, not so "):
         load_state(file, model, [optimizer], generator, {})
     save_state(file, model, [optimizer], generator, LoopState(epoch=2), {"lr": 1})
-    assert read_epoch(file) == 2
+    assert read_progress(file)[0] == 2
     with pytest.raises(ValueError, match=r"state\.safetensors: lr must be that of the interrupted run, 1, not 2$"):
         load_state(file, model, [optimizer], generator, {"lr": 2})
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"state\.safetensors: file must be a training's state, not damaged: "):
-        read_epoch(file)
+        read_progress(file)[0]
     assert main(["fit", "--out", str(tmp_path / "none"), "--epochs", "1", "--resume"]) == 2
     expected = f"error: Training must have a file {STATE!r} to resume from, not so {str(tmp_path / 'none')!r}\n"
     assert capsys.readouterr().err.endswith(expected)

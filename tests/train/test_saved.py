@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from tests.support.mutations import SPECIAL, VALUES, check, mutations
+from tests.train.test_own_loop import FORM, network
 from twofold import load_config, load_model, load_recipe, save_model
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
@@ -22,22 +23,7 @@ from twofold.train.snap import snap
 from twofold.train.tensor_file import sign
 
 PAGE = Path("docs/training.md").read_text(encoding="utf-8")
-FORM = InputFormat((3, 6, 6), 8, True, 1 / 64)
 X = torch.randint(-128, 128, (16, 3, 6, 6), generator=torch.Generator().manual_seed(1)) / 64
-
-
-def network(seed=0, *, outputs=4):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(32, outputs),
-    ).eval()
 
 
 def quantized(name, *, form=FORM, training=False):

@@ -8,7 +8,7 @@ import torch
 
 from tests.train.test_export import LOG
 from twofold.train import integer
-from twofold.train.checkpoint import read_epoch
+from twofold.train.checkpoint import read_progress
 from twofold.train.convert import convert
 from twofold.train.data import DataSet, load_data
 from twofold.train.export import export
@@ -103,7 +103,7 @@ def test_a_stopped_training_goes_on_in_its_stage(few, tmp_path, stop):
 
     with pytest.raises(StoppedError):
         train_quantized(convert(model_of(), recipe, few.input), model_of(), few, recipe, report=report, options=options)
-    assert read_epoch(options.state) == stop - 1
+    assert read_progress(options.state)[0] == stop - 1
     resumed = convert(model_of(), recipe, few.input)
     epochs = []
     train_quantized(

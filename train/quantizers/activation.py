@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twofold.train.quantizers.base import register
+from twofold.train.quantizers.base import named, register
 from twofold.train.quantizers.rounding import round_clipped
 
 CALIBRATIONS = ("mse", "max")
@@ -187,6 +187,4 @@ def build_activation(name: str, **options: Any) -> ActivationQuantizer:
     ValueError
         If there is no such quantizer, or an option is impossible.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"Activation quantizer must be one of {tuple(ACTIVATIONS)}, not {name!r}")
-    return ACTIVATIONS[name](**options)
+    return named(ACTIVATIONS, name, "Activation quantizer")(**options)

@@ -1,7 +1,8 @@
 """What every weight quantizer is: a parametrization that rounds to integers times a scale, and can give its codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,6 +38,13 @@ class CodedWeights:
     shifts: tuple[int, ...]
     points: PointSet
     scale: NDArray[np.float64]
+
+    @cached_property
+    def integers(self) -> NDArray[np.int64]:
+        """The weights (LSBs): sums of their shifted words."""
+        values = np.array(self.points.values, dtype=np.int64)
+        words = [values[word] << shift for word, shift in zip(self.codes, self.shifts, strict=True)]
+        return np.sum(words, axis=0)
 
 
 #: Weight quantizers by the name that recipes use: classes that were defined with ``name=``.
@@ -246,6 +254,19 @@ def register(table: dict[str, type[Q]], name: str, kind: type[Q]) -> None:
         table[name] = kind
 
 
+def named(table: Mapping[str, type[Q]], name: str, what: str) -> type[Q]:
+    """The class of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in table:
+        raise ValueError(f"{what} must be one of {tuple(table)}, not {name!r}")
+    return table[name]
+
+
 def build_quantizer(name: str, shape: tuple[int, ...], **options: Any) -> WeightQuantizer:
     """Weight quantizer of that name.
 
@@ -254,9 +275,7 @@ def build_quantizer(name: str, shape: tuple[int, ...], **options: Any) -> Weight
     ValueError
         If there is no such quantizer, or an option is impossible.
     """
-    if name not in QUANTIZERS:
-        raise ValueError(f"Quantizer must be one of {tuple(QUANTIZERS)}, not {name!r}")
-    return QUANTIZERS[name](shape, **options)
+    return named(QUANTIZERS, name, "Quantizer")(shape, **options)
 
 
 def filled(weight: Tensor) -> Tensor:
