@@ -19,7 +19,7 @@ from twofold.train.data import handwritten_digits
 from twofold.train.runs import use_threads
 
 EXAMPLES = (
-    "twofold demo                                    all held-out images (1 to 2 minutes)",
+    "twofold demo                                    all held-out images (2 to 3 minutes)",
     "twofold demo --rtl-images 100 --out elsewhere    fewer of them in the simulator",
 )
 
