@@ -7,7 +7,7 @@ what it locks.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Device and number of each folder that this process has claimed.
@@ -36,10 +36,14 @@ def made_and_locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         If another holds it, and `wait` is false.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Not exist_ok: it looks a second time, when another may have removed the folder.
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
         try:
             descriptor = _open(folder)
         except FileNotFoundError:
+            if folder.is_symlink():
+                raise
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
