@@ -12,7 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
-from twofold.golden.network import Branch, Layer, Network, Tensor
+from twofold.golden.network import Branch, Layer, Network, Skip, Tensor
 from twofold.support.digests import digest, json_digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.reading import LARGEST, read_bytes
@@ -20,9 +20,9 @@ from twofold.support.tables import read_json
 
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.
-VERSION = 2
-#: Versions that are read: 1 has no paddings of four sides, and is else the same.
-READABLE = (1, VERSION)
+VERSION = 3
+#: Versions that are read: 2 has no skips, 1 no paddings of four sides either; they are else the same.
+READABLE = (1, 2, VERSION)
 STRUCTURE_FILE, TENSOR_FILE = "network.json", "tensors.safetensors"
 
 
@@ -129,6 +129,7 @@ def _structure(network: Network) -> dict[str, Any]:
                 "low": layer.low,
                 "high": layer.high,
                 "maximum": layer.maximum,
+                "skip": None if layer.skip is None else {"source": layer.skip.source, "shift": layer.skip.shift},
                 "terms": [
                     {
                         "source": branch.source,
@@ -173,6 +174,7 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Net
             low=fields["low"],
             high=fields["high"],
             maximum=fields["maximum"],
+            skip=_skip(fields["skip"]) if structure["version"] > 2 else None,
         )
         for n, fields in enumerate(structure["layers"])
     )
@@ -181,6 +183,10 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Net
 
 def _tensor(fields: dict[str, Any]) -> Tensor:
     return Tensor(tuple(fields["shape"]), fields["bits"], fields["signed"], fields["scale"])
+
+
+def _skip(fields: dict[str, Any] | None) -> Skip | None:
+    return None if fields is None else Skip(fields["source"], fields["shift"])
 
 
 def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:

@@ -50,7 +50,7 @@ def run(network: Network, x: NDArray[np.int64], *, keep: Collection[str] | None 
             raise ValueError(f"Kept layer must be one of {names}, not {name!r}")
     kept = set(names if keep is None else keep)
     plans = [_Plan.of(network, layer) for layer in network.layers]
-    last_use = {branch.source: n for n, layer in enumerate(network.layers) for branch in layer.branches}
+    last_use = {source: n for n, layer in enumerate(network.layers) for source in layer.sources}
     results = {name: np.empty((len(x), *network.tensors[name].shape), dtype=np.int64) for name in names if name in kept}
     batch = max(1, BATCH_BYTES // (4 * max(int(np.prod(tensor.shape)) for tensor in network.tensors.values())))
     for start in range(0, len(x), batch):
@@ -58,7 +58,8 @@ def run(network: Network, x: NDArray[np.int64], *, keep: Collection[str] | None 
         values = {INPUT: np.ascontiguousarray(x[part].transpose(0, 2, 3, 1), dtype=np.float32)}
         for n, plan in enumerate(plans):
             layer = plan.layer
-            values[layer.name] = plan.requantise(plan.accumulate(values))
+            skip = None if layer.skip is None else values[layer.skip.source]
+            values[layer.name] = plan.requantise(plan.accumulate(values), skip)
             if layer.name in kept:
                 results[layer.name][part] = values[layer.name].transpose(0, 3, 1, 2)
             for name in [name for name in values if last_use.get(name, 0) <= n]:
@@ -93,18 +94,31 @@ def accumulate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.
     return np.ascontiguousarray(sums.transpose(0, 3, 1, 2), dtype=np.int64)
 
 
-def requantise(layer: Layer, acc: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``clip(rne(acc * multiplier * 2**-right), low, high)``, in 64-bit integers.
+def requantise(layer: Layer, acc: NDArray[np.int64], skip: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """``clip(rne((acc * multiplier + (skip << (shift + right))) * 2**-right), low, high)``, in 64-bit integers.
 
     Parameters
     ----------
     layer
-        Gives multiplier, right shift and bounds.
+        Gives multiplier, right shift, bounds, and the skip's shift.
     acc : int64, shape (B, M, Ho, Wo)
-        Accumulators, bias included; times the multiplier they must fit in 64 bits (`worst_case`).
+        Accumulators, bias included; times the multiplier, and with the skip, they must fit in 64 bits (`worst_scaled`).
+    skip : int64, shape (B, M, Ho, Wo)
+        The layer's skip tensor; None exactly where it has none.
+
+    Raises
+    ------
+    ValueError
+        If the skip is missing, or the layer has none.
     """
+    if (skip is None) != (layer.skip is None):
+        given, wanted = ("no tensor", "a tensor") if skip is None else ("a tensor", "no tensor")
+        raise ValueError(f"Layer {layer.name!r}: skip must be {wanted}, not {given}")
     multiplier, right = layer.multiplier[:, None, None], layer.right[:, None, None]
-    return np.clip(rne(acc * multiplier, right), layer.low, layer.high)
+    scaled = acc * multiplier
+    if skip is not None and layer.skip is not None:
+        scaled += np.left_shift(skip, layer.skip.shift + right)
+    return np.clip(rne(scaled, right), layer.low, layer.high)
 
 
 def classify(network: Network, x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -136,6 +150,26 @@ def worst_case(network: Network, layer: Layer) -> list[int]:
         for channel, value in enumerate(sums, branch.channel):
             bounds[channel] += value
     return bounds
+
+
+def worst_scaled(network: Network, layer: Layer) -> list[int]:
+    """Largest magnitude that each channel of a layer can reach before its right shift, skip included.
+
+    Returns
+    -------
+    One bound a channel: `worst_case` times the multiplier, and ``largest |activation| << (shift + right)`` of the skip.
+
+    Raises
+    ------
+    ValueError
+        As `worst_case`.
+    """
+    scaled = [bound * int(m) for bound, m in zip(worst_case(network, layer), layer.multiplier, strict=True)]
+    if layer.skip is None:
+        return scaled
+    source = network.tensors[layer.skip.source]
+    largest = max(-source.low, source.high)
+    return [one + (largest << (layer.skip.shift + int(r))) for one, r in zip(scaled, layer.right, strict=True)]
 
 
 def check_tensor(what: str, tensor: Tensor, array: NDArray[np.int64]) -> None:
@@ -195,7 +229,7 @@ class _Plan:
     @classmethod
     def of(cls, network: Network, layer: Layer) -> "_Plan":
         bounds = worst_case(network, layer)
-        scaled = max(bound * int(m) for bound, m in zip(bounds, layer.multiplier, strict=True))
+        scaled = max(worst_scaled(network, layer))
         if max(max(bounds), scaled) >= 1 << 63:
             worst = max(max(bounds), scaled)
             raise ValueError(f"Layer {layer.name!r}: accumulator times multiplier must be below 2**63, not {worst}")
@@ -223,14 +257,18 @@ class _Plan:
         acc += layer.bias.astype(self.dtype)
         return acc
 
-    def requantise(self, acc: Numbers) -> NDArray[np.float32]:
+    def requantise(self, acc: Numbers, skip: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """Activations, float32."""
         layer = self.layer
         if self.scale is None:
-            y = np.clip(rne(acc.astype(np.int64) * layer.multiplier, layer.right), layer.low, layer.high)
-            return y.astype(np.float32)
-        # acc * multiplier is an integer below 2**53 and the power of two is exact, so rint rounds the true value.
+            total = acc.astype(np.int64) * layer.multiplier
+            if skip is not None and layer.skip is not None:
+                total += np.left_shift(skip.astype(np.int64), layer.skip.shift + layer.right)
+            return np.clip(rne(total, layer.right), layer.low, layer.high).astype(np.float32)
+        # The scaled sum is an integer below 2**53 and the power of two is exact, so rint rounds the true value.
         scaled = np.multiply(acc, self.scale, dtype=np.float64)
+        if skip is not None and layer.skip is not None:
+            scaled += np.multiply(skip, 2.0**layer.skip.shift, dtype=np.float64)
         np.rint(scaled, out=scaled)
         np.clip(scaled, layer.low, layer.high, out=scaled)
         return scaled.astype(np.float32)

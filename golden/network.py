@@ -2,7 +2,8 @@
 
 Everything a layer computes is one form (`design`: "acc = bias + sum(w * x)"): a *branch* is a grouped convolution of
 one source tensor with integer words, and a layer is the sum, or the maximum, of its branches, requantised once.
-A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise branch.
+A linear layer is a kernel as large as its input; a residual, a pooling or an addition is a depthwise branch. A residual
+whose scale is a power of two times the output's may be a *skip* instead, added before the layer's one rounding.
 """
 
 import sys
@@ -206,9 +207,31 @@ class Branch:
         return weights
 
 
+@dataclass(frozen=True)
+class Skip:
+    """A tensor of the output's shape that is added in the requantiser, at the same channel and position.
+
+    Parameters
+    ----------
+    source
+        `INPUT` or the name of an earlier layer.
+    shift
+        An LSB of it is ``2**shift`` LSBs of the output; may be negative.
+    """
+
+    source: str
+    shift: int
+
+    def __post_init__(self) -> None:
+        _check_name("Source of the skip", self.source)
+        _check_integers("Shift of the skip", self.shift)
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
+
+    With a skip the sum within the rounding is ``(... ) * multiplier[c] + (skip[c] << (shift + right[c]))``.
 
     Parameters
     ----------
@@ -226,6 +249,8 @@ class Layer:
         Clip bounds within the output's format.
     maximum
         Maximum over the window instead of the sum.
+    skip
+        What is added in the requantiser, or None; its shift plus every `right` is 0 to 62. Not with `maximum`.
     """
 
     name: str
@@ -238,6 +263,7 @@ class Layer:
     low: int
     high: int
     maximum: bool = False
+    skip: Skip | None = None
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
@@ -275,6 +301,23 @@ class Layer:
                 or len(codes) != 1
             ):
                 raise ValueError(f"{where}: maximum must have one depthwise branch of one word and one code")
+        if self.skip is not None:
+            self._check_skip(self.skip, where)
+
+    def _check_skip(self, skip: Skip, where: str) -> None:
+        if self.maximum:
+            raise ValueError(f"{where}: maximum must have no skip, not {skip!r}")
+        least, most = skip.shift + int(self.right.min()), skip.shift + int(self.right.max())
+        if least < 0 or most > 62:
+            raise ValueError(
+                f"{where}: shift of the skip plus right must be 0 to 62 in every channel, not {least} to {most}"
+            )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the tensors that the layer reads, each once."""
+        names = [branch.source for branch in self.branches] + ([self.skip.source] if self.skip else [])
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,9 +347,13 @@ class Network:
             where = f"Layer {layer.name!r}"
             if layer.name in tensors:
                 raise ValueError(f"{where}: name must be used once")
+            for source in layer.sources:
+                if source not in tensors:
+                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {source!r}")
+            if layer.skip is not None and tensors[layer.skip.source].shape != layer.output.shape:
+                shape = tensors[layer.skip.source].shape
+                raise ValueError(f"{where}: skip must be of the output's shape, {layer.output.shape}, not {shape}")
             for branch in layer.branches:
-                if branch.source not in tensors:
-                    raise ValueError(f"{where}: source must be one of {tuple(tensors)}, not {branch.source!r}")
                 if branch.point_set not in self.point_sets:
                     raise ValueError(
                         f"{where}: point set must be one of {tuple(self.point_sets)}, not {branch.point_set!r}"

@@ -27,6 +27,8 @@ def check_network(config: ArrayConfig, network: Network) -> None:
     _check_tensor(config, "Input", network.input)
     for layer in network.layers:
         where = f"Layer {layer.name!r}"
+        if layer.skip is not None:
+            raise FitError(f"{where}: residual must be a branch, not a skip of tensor {layer.skip.source!r}")
         _check_tensor(config, where, layer.output)
         _check_branches(config, network, layer, where)
         _check_requantisation(config, layer, where)

@@ -20,8 +20,8 @@ def lifetimes(network: Network) -> dict[str, tuple[int, int]]:
     last = {INPUT: 0} | {layer.name: number for number, layer in enumerate(network.layers)}
     first = dict(last)
     for number, layer in enumerate(network.layers):
-        for branch in layer.branches:
-            last[branch.source] = number
+        for source in layer.sources:
+            last[source] = number
     last[network.output.name] = len(network.layers)
     return {name: (first[name], last[name]) for name in first}
 

@@ -53,8 +53,10 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
         total = accumulate(network, layer, tensors)
         per_channel = (torch.as_tensor(a.copy()).view(1, -1, 1, 1) for a in (layer.bias, layer.multiplier, layer.right))
         bias, multiplier, right = per_channel
-        scaled = round_shift(total.add_(bias).mul_(multiplier), right)
-        tensors[layer.name] = scaled.clamp_(layer.low, layer.high)
+        scaled = total.add_(bias).mul_(multiplier)
+        if layer.skip is not None:
+            scaled.add_(torch.bitwise_left_shift(tensors[layer.skip.source], right + layer.skip.shift))
+        tensors[layer.name] = round_shift(scaled, right).clamp_(layer.low, layer.high)
     del tensors[INPUT]
     return tensors
 

@@ -23,7 +23,10 @@ def output(network, layer, sources):
             products += branch_products(network, branch, m - branch.channel, i, j, sources[branch.source])
         acc = int(layer.bias[m]) + (max(products) if layer.maximum else sum(products))
         # Fraction rounds half to even.
-        y = round(Fraction(acc * int(layer.multiplier[m]), 1 << int(layer.right[m])))
+        y = Fraction(acc * int(layer.multiplier[m]), 1 << int(layer.right[m]))
+        if layer.skip:
+            y += sources[layer.skip.source][m][i][j] * Fraction(2) ** layer.skip.shift
+        y = round(y)
         result[m][i][j] = min(max(y, layer.low), layer.high)
     return result
 

@@ -166,10 +166,10 @@ def test_a_changed_structure_is_noticed(saved, change):
     refuses(saved, "network.json", "checksum must be '[0-9a-f]{64}', not .+: the file is damaged")
 
 
-@pytest.mark.parametrize("version", [3, 0, None, "1", True])
+@pytest.mark.parametrize("version", [4, 0, None, "1", True])
 def test_other_versions_are_refused(saved, version):
     rewrite(saved, lambda structure: structure.update(version=version))
-    refuses(saved, "network.json", re.escape(f"version must be one of (1, 2), not {version!r}"))
+    refuses(saved, "network.json", re.escape(f"version must be one of (1, 2, 3), not {version!r}"))
 
 
 def test_networks_of_the_first_version_are_read(saved):

@@ -46,7 +46,7 @@ def test_every_layer_equals_the_loops(config, seed):
     tensors = {INPUT: x} | results
     for layer in network.layers:
         for image in range(len(x)):
-            sources = {branch.source: tensors[branch.source][image].tolist() for branch in layer.branches}
+            sources = {name: tensors[name][image].tolist() for name in layer.sources}
             expected = naive.output(network, layer, sources)
             np.testing.assert_array_equal(results[layer.name][image], expected, err_msg=f"{layer.name}, image {image}")
 
