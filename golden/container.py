@@ -12,7 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
-from twofold.golden.network import Branch, Layer, Network, Skip, Tensor
+from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
 from twofold.support.digests import digest, json_digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.reading import LARGEST, read_bytes
@@ -185,8 +185,8 @@ def _tensor(fields: dict[str, Any]) -> Tensor:
     return Tensor(tuple(fields["shape"]), fields["bits"], fields["signed"], fields["scale"])
 
 
-def _skip(fields: dict[str, Any] | None) -> Skip | None:
-    return None if fields is None else Skip(fields["source"], fields["shift"])
+def _skip(fields: dict[str, Any] | None) -> SkipTensor | None:
+    return None if fields is None else SkipTensor(fields["source"], fields["shift"])
 
 
 def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:

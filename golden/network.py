@@ -208,7 +208,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Skip:
+class SkipTensor:
     """A tensor of the output's shape that is added in the requantiser, at the same channel and position.
 
     Parameters
@@ -263,7 +263,7 @@ class Layer:
     low: int
     high: int
     maximum: bool = False
-    skip: Skip | None = None
+    skip: SkipTensor | None = None
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
@@ -304,7 +304,7 @@ class Layer:
         if self.skip is not None:
             self._check_skip(self.skip, where)
 
-    def _check_skip(self, skip: Skip, where: str) -> None:
+    def _check_skip(self, skip: SkipTensor, where: str) -> None:
         if self.maximum:
             raise ValueError(f"{where}: maximum must have no skip, not {skip!r}")
         least, most = skip.shift + int(self.right.min()), skip.shift + int(self.right.max())

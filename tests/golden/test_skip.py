@@ -9,7 +9,7 @@ import pytest
 
 from tests.golden import naive
 from twofold.golden import catalog, container, layers
-from twofold.golden.network import INPUT, Branch, Layer, Network, Skip, Tensor
+from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
 from twofold.train import reference
 
 POINTS = catalog.log_points(catalog.log_format(3))
@@ -35,7 +35,7 @@ def refuses(make, message):
 def test_a_skip_is_added_before_the_one_rounding_by_hand():
     # Halves: x/2 + x and x + x in the first case, x/2 + x/2 and x + x/2 in the second, rounded to even once.
     for shift, expected in ((0, [[2, 4, -2, 8], [2, 4, -6, 127]]), (-1, [[1, 3, -1, 5], [2, 3, -4, 127]])):
-        y = layers.run(network(replace(LAYER, skip=Skip(INPUT, shift))), X)["y"]
+        y = layers.run(network(replace(LAYER, skip=SkipTensor(INPUT, shift))), X)["y"]
         np.testing.assert_array_equal(y, np.array(expected)[None, :, None])
 
 
@@ -51,7 +51,7 @@ def random_case(seed):
         bias=rng.integers(-500, 500, 2),
         multiplier=rng.integers(0, 1 << [8, 30, 41][seed % 3], 2),
         right=right,
-        skip=Skip(str(rng.choice([INPUT, "x"])), shift),
+        skip=SkipTensor(str(rng.choice([INPUT, "x"])), shift),
     )
     return network(first, second, signed=bool(seed % 2)), rng.integers(-128 * (seed % 2), 128, (3, *MAP))
 
@@ -73,9 +73,9 @@ def test_skips_equal_the_loops_and_torch(seed):
 
 def test_the_skip_counts_in_the_worst_case():
     # 1 * 128 (2 * 128) times 1, and 128 << 3 + 1.
-    one = replace(LAYER, skip=Skip(INPUT, 3))
+    one = replace(LAYER, skip=SkipTensor(INPUT, 3))
     assert layers.worst_scaled(network(one), one) == [128 + 2048, 256 + 2048]
-    far = replace(LAYER, right=56 * ONES, skip=Skip(INPUT, 0))
+    far = replace(LAYER, right=56 * ONES, skip=SkipTensor(INPUT, 0))
     message = f"Layer 'y': accumulator times multiplier must be below 2**63, not {256 + (1 << 63)}"
     refuses(lambda: layers.run(network(far), X), message)
 
@@ -83,16 +83,18 @@ def test_the_skip_counts_in_the_worst_case():
 def test_a_tensor_that_only_a_skip_reads_is_kept_until_then():
     first = replace(LAYER, name="x")
     between = replace(LAYER, name="z")
-    last = replace(LAYER, skip=Skip("x", 0))
+    last = replace(LAYER, skip=SkipTensor("x", 0))
     found = layers.run(network(first, between, last), X, keep=("y",))
     np.testing.assert_array_equal(found["y"], layers.run(network(first, between, last), X)["y"])
 
 
 def test_impossible_skips_are_refused():
     rule = "Layer 'y': shift of the skip plus right must be 0 to 62 in every channel"
-    refuses(lambda: replace(LAYER, right=np.array([3, 2]), skip=Skip(INPUT, -3)), f"{rule}, not -1 to 0")
-    refuses(lambda: replace(LAYER, right=np.array([3, 2]), skip=Skip(INPUT, 60)), f"{rule}, not 62 to 63")
-    refuses(lambda: network(replace(LAYER, skip=Skip("x", 0))), "Layer 'y': source must be one of ('input',), not 'x'")
+    refuses(lambda: replace(LAYER, right=np.array([3, 2]), skip=SkipTensor(INPUT, -3)), f"{rule}, not -1 to 0")
+    refuses(lambda: replace(LAYER, right=np.array([3, 2]), skip=SkipTensor(INPUT, 60)), f"{rule}, not 62 to 63")
+    refuses(
+        lambda: network(replace(LAYER, skip=SkipTensor("x", 0))), "Layer 'y': source must be one of ('input',), not 'x'"
+    )
     first = replace(LAYER, name="x")
     branch = replace(LAYER.branches[0], source="x", codes=WEIGHTS[:, :1])
     small = replace(
@@ -100,26 +102,26 @@ def test_impossible_skips_are_refused():
         branches=(branch,),
         output=Tensor((1, 1, 4), 8, True, 1.0),
         **dict.fromkeys(("bias", "multiplier", "right"), ONES[:1]),
-        skip=Skip("x", 0),
+        skip=SkipTensor("x", 0),
     )
     refuses(lambda: network(first, small), "Layer 'y': skip must be of the output's shape, (1, 1, 4), not (2, 1, 4)")
     pool = Branch(INPUT, "p", np.ones((1, 2, 1, 1, 1), dtype=np.uint8), (0,), groups=2)
     refuses(
-        lambda: replace(LAYER, branches=(pool,), maximum=True, skip=Skip(INPUT, 0)),
-        "Layer 'y': maximum must have no skip, not Skip(source='input', shift=0)",
+        lambda: replace(LAYER, branches=(pool,), maximum=True, skip=SkipTensor(INPUT, 0)),
+        "Layer 'y': maximum must have no skip, not SkipTensor(source='input', shift=0)",
     )
     acc = np.zeros((1, *MAP), dtype=np.int64)
     refuses(lambda: layers.requantise(LAYER, acc, acc), "Layer 'y': skip must be no tensor, not a tensor")
-    skipped = replace(LAYER, skip=Skip(INPUT, 0))
+    skipped = replace(LAYER, skip=SkipTensor(INPUT, 0))
     refuses(lambda: layers.requantise(skipped, acc), "Layer 'y': skip must be a tensor, not no tensor")
     with pytest.raises(TypeError, match=r"^Shift of the skip must be of integers, not 0\.5$"):
-        Skip(INPUT, 0.5)
+        SkipTensor(INPUT, 0.5)
 
 
 def test_skips_come_back_from_files_and_older_files_have_none(tmp_path):
-    skipped = network(replace(LAYER, skip=Skip(INPUT, -1)))
+    skipped = network(replace(LAYER, skip=SkipTensor(INPUT, -1)))
     container.save(skipped, tmp_path / "net")
-    assert container.load(tmp_path / "net").output.skip == Skip(INPUT, -1)
+    assert container.load(tmp_path / "net").output.skip == SkipTensor(INPUT, -1)
     container.save(network(LAYER), tmp_path / "net")
     assert container.load(tmp_path / "net").output.skip is None
     path = tmp_path / "net" / "network.json"
