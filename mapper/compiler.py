@@ -73,7 +73,7 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
                 weight.add(negative_block(config))
         channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
         mapped.append(_Mapped(layer, tiles, channels))
-    layout = Layout(config, allocate(config, network), weight.blocks, sets)
+    layout = Layout(config, allocate(config, network), weight.blocks, sets, _signed(network))
     used = {
         Section.FEATURE: feature_lines(config, network, layout.places),
         Section.WEIGHT: len(weight.lines),
@@ -84,6 +84,10 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
         plan = _schedule(layout, mapped, fewest=True)
     check_memory(config, network, used | {Section.PROGRAM: _length(plan)})
     return _image(network, layout, plan, tuple(weight.lines), tuple(channel.lines), points)
+
+
+def _signed(network: Network) -> frozenset[str]:
+    return frozenset(name for name, tensor in network.tensors.items() if tensor.signed)
 
 
 def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
