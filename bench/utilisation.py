@@ -18,7 +18,6 @@ import torch
 from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
-from twofold.golden.timing import SPENT
 from twofold.mapper.compiler import compile_network
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
@@ -93,7 +92,7 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
         "ideal_cycles": -(-macs // elements),
         "utilisation": round(macs / (image.cycles * elements), 4),
         "word_utilisation": round(words / (image.cycles * elements), 4),
-        "spent": {kind: sum(layer.spent[kind] for layer in image.layers) for kind in SPENT},
+        "lost": image.lost,
         "layers": layers,
     }
 

@@ -3,13 +3,12 @@
 import re
 from unittest import mock
 
-from amaranth.back import rtlil
-
 from twofold.formal.checker import Checker, Emitted
 from twofold.formal.faults import Fault, seeded
 from twofold.formal.solver import Task
 from twofold.golden.config import ArrayConfig
 from twofold.hdl import emit
+from twofold.hdl.rtlil import convert
 
 
 def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = None, *, emitted: bool = True) -> Task:
@@ -22,7 +21,7 @@ def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = N
         made = checker.make(config)
         check = checker(config, Emitted(made, module))
         if not emitted:
-            return Task(rtlil.convert(made, emit_src=False), check.rtlil(), (), {})
+            return Task(convert(made, module), check.rtlil(), (), {})
         with mock.patch.dict(emit.COMPONENTS, {checker.component: lambda _: made}):
             text = emit.emit_component(checker.component, config)
     checks = check.rtlil()

@@ -10,11 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold.golden.causes import causes, lost, share_out, summed, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame, join, parse
 from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Instruction, Section, decode, line_beats
 from twofold.golden.network import Tensor
+from twofold.golden.timing import timing
 
 __all__ = [
     "FrameError",
@@ -76,7 +78,9 @@ class ImageLayer:
     passes, cycles
         Predicted.
     spent
-        `cycles` by what they went on (`golden.timing.SPENT`).
+        `cycles` by cause (`golden.causes.CAUSES`).
+    work
+        Those of the array by what they were for (`golden.causes.WORK`).
     macs
         Multiply-accumulates of the original network.
     acc_bits
@@ -92,9 +96,15 @@ class ImageLayer:
     passes: int
     cycles: int
     spent: Mapping[str, int]
+    work: Mapping[str, int]
     macs: int
     acc_bits: int
     output: PlacedTensor
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """`cycles` by `golden.causes.LOST`."""
+        return lost(self.spent, self.work)
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,14 @@ class Image:
     def macs(self) -> int:
         """Multiply-accumulates of the original network."""
         return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def lost(self) -> dict[str, int]:
+        """Cycles of an inference by `golden.causes.LOST`; they add up to `cycles`."""
+        spent = totals(causes(self.config, self.instructions, timing(self.config, self.instructions)))
+        work = summed([layer.work for layer in self.layers])
+        # What the array still does after the last layer is nobody's.
+        return lost(spent, share_out(spent["array"], work, work["useful"]))
 
     def used_lines(self, kind: Section) -> int:
         """Lines of a memory that the image, or in feature memory any of its tensors, takes."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from twofold.golden.causes import CAUSES, WORK
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.frame import FrameError, parse
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
@@ -123,6 +124,7 @@ def _manifest(image: Image) -> dict[str, object]:
                 "passes": layer.passes,
                 "cycles": layer.cycles,
                 "spent": dict(layer.spent),
+                "work": dict(layer.work),
                 "macs": layer.macs,
                 "utilisation": round(image.utilisation(layer), 6),
                 "acc_bits": layer.acc_bits,
@@ -188,8 +190,12 @@ def _read_layer(row: dict[str, Any]) -> ImageLayer:
         _of_type(values[key], key, str)
     for key in ("first", "last", "passes", "cycles", "macs", "acc_bits"):
         _count(values[key], key, int(key == "cycles"))
-    for key, cycles in _of_type(values["spent"], "spent", dict).items():
-        _count(cycles, f"spent.{key}")
+    for table, names in (("spent", CAUSES), ("work", WORK)):
+        found = _of_type(values[table], table, dict)
+        if tuple(found) != names:
+            raise ValueError(f"{table} must be of {names}, not {tuple(found)}")
+        for key, cycles in found.items():
+            _count(cycles, f"{table}.{key}")
     return ImageLayer(**values | {"output": _read_placed(row["output"])})
 
 

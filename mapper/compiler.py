@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass, replace
 
+from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
 from twofold.golden.isa import Channel, Digit, End, Instruction, Output, Pass, Section, encode_channels, point_record
 from twofold.golden.network import INPUT, Layer, Network
 from twofold.golden.rounding import csd
-from twofold.golden.timing import Clock, cycles, spent
+from twofold.golden.timing import Clock, cycles
 from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.checks import FitError, check_memory, check_network, used_points
 from twofold.mapper.chunks import choices
 from twofold.mapper.folding import Stored, stored_ways
 from twofold.mapper.memory import allocate, feature_lines
 from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
-from twofold.mapper.tiles import OutputTile, output_tiles
+from twofold.mapper.tiles import OutputTile, output_tiles, weight_branches
 
 
 @dataclass(frozen=True)
@@ -181,25 +182,29 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
     layout = memories.layout
     config = layout.config
     tensors = {name: PlacedTensor(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
-    program: list[Instruction] = []
+    program = [instruction for part in plan for instruction in part.program]
+    table = causes(config, program, [step for part in plan for step in part.steps])
     layers = []
+    first = 0
     for part, layer in zip(plan, network.layers, strict=True):
-        first = len(program)
-        program += part.program
+        last = first + len(part.program) - 1
+        spent, macs = totals(table[first : last + 1]), useful_macs(layer)
         layers.append(
             ImageLayer(
                 name=layer.name,
                 kind=layer.kind,
                 first=first,
-                last=len(program) - 1,
+                last=last,
                 passes=sum(isinstance(one, Pass) for one in part.program),
                 cycles=cycles(part.steps),
-                spent=spent(part.steps),
-                macs=useful_macs(layer),
+                spent=spent,
+                work=share_out(spent["array"], part.occupied, -(-macs // (config.rows * config.cols))),
+                macs=macs,
                 acc_bits=accumulator_bits(config, network, layer),
                 output=tensors[layer.name],
             )
         )
+        first = last + 1
     output = tensors[network.output.name]
     clock = plan[-1].state.clock
     tail: list[Instruction] = [Output(address=output.address, count=output.lines(config) - 1), End()]
@@ -223,12 +228,5 @@ def useful_macs(layer: Layer) -> int:
     Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 branch channel by channel);
     a weight of several words counts once.
     """
-    if layer.kind not in ("conv2d", "linear"):
-        return 0
     _, height, width = layer.output.shape
-    total = 0
-    for number, branch in enumerate(layer.branches):
-        channelwise = branch.groups == branch.in_channels == branch.out_channels and branch.kernel == (1, 1)
-        if number == 0 or not channelwise:
-            total += branch.codes[0].size * height * width
-    return total
+    return sum(branch.codes[0].size * height * width for branch in weight_branches(layer))

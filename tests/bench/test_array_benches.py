@@ -5,6 +5,7 @@ import json
 import pytest
 
 from twofold.bench import sim_speed, utilisation
+from twofold.golden.causes import LOST
 from twofold.golden.config import load_config
 from twofold.golden.image import Image
 
@@ -63,14 +64,14 @@ def test_utilisation(build, tmp_path, monkeypatch):
         "ideal_cycles",
         "utilisation",
         "word_utilisation",
-        "spent",
+        "lost",
         "layers",
     }
     assert row["macs"] == MACS and row["macs"] < row["word_macs"] < row["cycles"] * elements
     assert row["ideal_cycles"] == -(-MACS // elements)
     assert row["utilisation"] == round(MACS / (row["cycles"] * elements), 4)
     assert row["utilisation"] < row["word_utilisation"] < 1
-    assert 0 < sum(row["spent"].values()) <= row["cycles"]
+    assert tuple(row["lost"]) == LOST and sum(row["lost"].values()) == row["cycles"]
     assert all(0 < part < 1 for part in row["layers"].values())
 
 

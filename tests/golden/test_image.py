@@ -13,7 +13,8 @@ from twofold.golden.network import Tensor
 CONFIG = ArrayConfig(name="tiny", pe="log", rows=2, cols=2, word_bits=3, act_bits=5)
 INPUT = PlacedTensor(Tensor((3, 1, 2), 4, True, 0.5), 6)
 OUTPUT = PlacedTensor(Tensor((3, 1, 2), 5, False, 0.25), 2)
-SPENT = {"array": 1, "fetch": 2, "load": 3, "requantiser": 4}
+SPENT = {"array": 4, "load": 3, "drain": 1, "requantiser": 1, "fetch": 1, "start": 0}
+WORK = {"useful": 1, "idle": 2, "words": 1, "constants": 0}
 
 
 #: Windows of 1x2, one zero on the left.
@@ -22,8 +23,8 @@ LAYOUT = InputLayout(kernel=(1, 2), stride=(1, 1), padding=(0, 1), dilation=(1, 
 
 def image(layout: InputLayout | None = None) -> Image:
     layers = (
-        ImageLayer("one", "conv2d", 0, 3, 5, 10, SPENT, 12, 9, INPUT),
-        ImageLayer("two", "linear", 4, 6, 7, 20, SPENT, 100, 11, OUTPUT),
+        ImageLayer("one", "conv2d", 0, 3, 5, 10, SPENT, WORK, 12, 9, INPUT),
+        ImageLayer("two", "linear", 4, 6, 7, 20, SPENT, WORK, 100, 11, OUTPUT),
     )
     program = (Output(address=2, count=3).encode(CONFIG), End().encode(CONFIG))
     return Image(CONFIG, "net", program, (1, 2), (3,), (), layers, replace(INPUT, layout=layout), OUTPUT, 40)
