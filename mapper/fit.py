@@ -97,7 +97,7 @@ def _toml(value: str | int | bool) -> str:
 
 
 def _deeper(network: Network, config: ArrayConfig) -> Image | None:
-    """The network on the build with deeper memories; that of features, which a folded input could fill, only if need be."""
+    """The network on the build with deeper memories; feature memory, which a folded input could fill, if it must."""
     width = max([config.acc_width, *(accumulator_bits(config, network, layer) for layer in network.layers)])
     depths = dict.fromkeys(DEPTHS.values(), _DEEPEST)
     for feature in (config.feature_depth, _DEEPEST):
