@@ -14,9 +14,10 @@ from twofold.mapper import builds
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.layer_table import layer_table
 from twofold.sim import __main__ as command
-from twofold.sim import images, random_check, runner, tools
+from twofold.sim import fast, images, random_check, runner, tools
 from twofold.sim.__main__ import bench_names, main
 from twofold.sim.fast import Batch
+from twofold.sim.probe import probed
 from twofold.testing.random_network import random_inputs, random_network
 
 
@@ -89,6 +90,19 @@ def test_a_networks_images_come_from_a_data_set(report, tmp_path, monkeypatch, c
 def fake_batch(image, inputs, outputs, late=0):
     counts = np.full(len(inputs), image.cycles) + np.eye(1, len(inputs), dtype=int)[0] * late
     return Batch(outputs, {}, counts, 0 * counts)
+
+
+def test_long_inferences_have_the_time_that_they_need(monkeypatch):
+    config, limits = load_config("log_4x4"), []
+    network = random_network(3, config, layers=2)
+    image = replace(compile_network(network, config), cycles=50_000_000)
+    for module in (fast, random_check):
+        monkeypatch.setattr(module, "run", lambda *a, limit, **k: limits.append(limit) or [])
+    with pytest.raises(ValueError):  # without hardware there is no output
+        fast.run_images(image, random_inputs(5, network, 1), workers=1, program=Path("none"))
+    assert not random_check.check_network(config, network, 1, image=image, program=Path("none")).passed
+    probe = probed(image)
+    assert limits[0] > image.cycles and limits[1] > probe.cycles and len(limits) == 2
 
 
 def test_images_are_shared_among_simulators_in_order(monkeypatch):
