@@ -207,9 +207,9 @@ def patience(image: Image) -> int:
 
 
 @cache
-def build_machine(config: ArrayConfig) -> Path:
-    """Emits a build's Verilog and builds it with its C++ host: what `run` takes."""
-    return build(emit(config), f"twofold_{config.name}")
+def build_machine(config: ArrayConfig, *, threads: int = 1) -> Path:
+    """Emits a build's Verilog and builds it with its C++ host, in so many threads: what `run` takes."""
+    return build(emit(config), f"twofold_{config.name}", threads=threads)
 
 
 def _share(
