@@ -133,6 +133,7 @@ def test_a_failure_is_exit_code_1(report, monkeypatch):
         (["nothing"], f"Bench must be one of {tuple(bench_names())}, not 'nothing'"),
         (["--random", "1", "--sim", "icarus"], "must be given without benches, --waves and --sim icarus"),
         (["--network", "x", "--random", "1"], "--network must be given without benches and --random"),
+        (["--picture", "x.svg"], "--picture must be given with --network"),
         (["--images", "2"], "--images and --data must be given with --network and without --waves and --sim icarus"),
         (["--network", "x", "--images", "0"], "--images must be at least 1, not 0"),
         (["--network", "x", "--jobs", "-2"], "--jobs must be at least 1, not -2"),
@@ -200,7 +201,8 @@ def test_without_a_build_the_networks_own_is_taken(report, no_images, tmp_path, 
     seen = []
     done = runner.BenchResult("networks", "x", True, 1, 0.1)
     monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
-    assert main(save(tmp_path, "configs/subset_4x4.toml")) == 0
+    assert main([*save(tmp_path, "configs/subset_4x4.toml"), "--picture", str(tmp_path / "timeline.svg")]) == 0
+    assert (tmp_path / "timeline.svg").read_text().startswith("<?xml")
     assert seen == ["subset_4x4"]
     assert "was made for" in capsys.readouterr().out
 
