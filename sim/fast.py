@@ -155,6 +155,7 @@ def run_images(
     pause: int = 0,
     seed: int = 1,
     workers: int = 2,
+    program: Path | None = None,
 ) -> Batch:
     """Runs a batch through the whole machine, back to back and without reset, loading the image once a worker.
 
@@ -170,6 +171,8 @@ def run_images(
         As in `run`.
     workers
         Simulators side by side, each with its share of the batch.
+    program
+        The machine behind its host (`sim.host.build`), if not the emitted one.
 
     Raises
     ------
@@ -180,7 +183,7 @@ def run_images(
     """
     if not len(inputs):
         raise ValueError("Batch must have at least one input, not 0")
-    program = build_machine(image.config)
+    program = program or build_machine(image.config)
     results = _share(program, image, inputs, pause, seed, workers)
     layers: dict[str, list[NDArray[np.int64]]] = {}
     if every_layer:

@@ -4,7 +4,7 @@ import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import Drain, End, Output, Pass, Window
-from twofold.golden.timing import SPENT, Step, cycles, spent, timing
+from twofold.golden.timing import Step, cycles, timing
 
 
 class Pinned(ArrayConfig):
@@ -50,8 +50,6 @@ def test_every_instruction_by_hand():
         Step(75, 117, 2, 1, 1, 0, 0),
     )
     assert cycles(steps) == 118
-    assert spent(steps) == {"array": 27, "fetch": 5, "load": 4, "requantiser": 82}
-    assert sum(spent(steps).values()) == 118
 
 
 def test_passes_without_wait_run_beside_the_requantiser():
@@ -109,4 +107,3 @@ def test_instructions_are_two_cycles_apart():
 def test_windows_do_not_wait_for_the_array():
     steps = timing(CONFIG, [window(16, 4), tile(4), window(2, 2), tile(1), END])
     assert [step.accepted for step in steps] == [2, 8, 9, 72, 76]
-    assert SPENT == ("array", "fetch", "load", "requantiser")
