@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.lib import wiring
@@ -47,6 +48,7 @@ def top_name(config: ArrayConfig) -> str:
     return f"twofold_{config.name}"
 
 
+@lru_cache(maxsize=4)
 def emit(config: ArrayConfig) -> str:
     """Verilog of the whole machine; the same text for the same build.
 

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.picture:
             from twofold.mapper.timeline import save_timeline
 
-            save_timeline(image, options.picture)
+            save_timeline([image], options.picture)
         image_folder.save(image, options.out)
     except (OSError, ValueError, TypeError) as error:
         return failed(error)

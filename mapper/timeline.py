@@ -4,7 +4,7 @@ It needs matplotlib, which mapping does not: commands import this module only wh
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -48,11 +48,11 @@ def timeline(images: Mapping[str, Image]) -> Figure:
     return figure
 
 
-def save_timeline(image: Image, path: Path) -> None:
-    """Write the picture of one image as SVG, whole or not at all; the same bytes for the same image."""
+def save_timeline(images: Sequence[Image], path: Path) -> None:
+    """Write the picture of some images as SVG, whole or not at all; the same bytes for the same images."""
     drawn = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "twofold"}):
-        timeline({f"{image.network} on {image.config.name}": image}).savefig(
+        timeline({f"{one.network} on {one.config.name}": one for one in images}).savefig(
             drawn, format="svg", metadata={"Date": None}
         )
     write_bytes(path, drawn.getvalue())

@@ -163,6 +163,10 @@ def _prepare(options: argparse.Namespace) -> tuple[list[ArrayConfig], Iterator[r
     options.inputs, options.labels = network.inputs(
         mine, options.images, options.seed, data=options.data, name=options.data_set
     )
+    if options.picture:
+        from twofold.mapper.timeline import save_timeline
+
+        save_timeline(images, options.picture)
     print(describe(mine), flush=True)
     for image in images:
         print(f"{mine.name} on {image.config.name}\n{layer_table(image)}", flush=True)
@@ -192,6 +196,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
     parser.add_argument("--network", type=Path, help="a quantized network's folder, to be run on random inputs")
+    parser.add_argument("--picture", metavar="FILE", type=Path, help="SVG file of where its cycles go by layer")
     parser.add_argument("--images", type=int, metavar="N", help="inputs of the network (default: 3)")
     parser.add_argument(
         "--data", metavar="PATH", help="their source, a data set's path, or its name if it has none (default: random)"
@@ -213,6 +218,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
+    if options.picture and not options.network:
+        parser.error("--picture must be given with --network")
     if (options.images is not None or options.data) and (not options.network or _under_cocotb(options)):
         parser.error("--images and --data must be given with --network and without --waves and --sim icarus")
     for name in ("images", "jobs"):

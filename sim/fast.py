@@ -25,6 +25,8 @@ from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 
 _SEND, _RUN, _RESET = 1, 2, 3
+#: Most cycles of a frame or an inference of which nothing else is known.
+LIMIT = 10_000_000
 
 
 class SimulationError(RuntimeError):
@@ -63,7 +65,7 @@ def run(
     *,
     pause: int = 0,
     seed: int = 1,
-    limit: int = 10_000_000,
+    limit: int = LIMIT,
     plusargs: Sequence[str] = (),
 ) -> list[Error | Inference]:
     """Runs a script of the host.
@@ -199,10 +201,15 @@ def run_images(
     )
 
 
+def patience(image: Image) -> int:
+    """Cycles after which an inference must have hung, however often its streams pause."""
+    return LIMIT + 4 * image.cycles
+
+
 @cache
-def build_machine(config: ArrayConfig) -> Path:
-    """Emits a build's Verilog and builds it with its C++ host: what `run` takes."""
-    return build(emit(config), f"twofold_{config.name}")
+def build_machine(config: ArrayConfig, *, threads: int = 1) -> Path:
+    """Emits a build's Verilog and builds it with its C++ host, in so many threads: what `run` takes."""
+    return build(emit(config), f"twofold_{config.name}", threads=threads)
 
 
 def _share(
@@ -214,7 +221,7 @@ def _share(
         script = HostScript().send(image.beats)
         for x in part:
             script.send(input_frame(image, x)).run()
-        records = run(program, script, pause=pause, seed=seed + number)
+        records = run(program, script, pause=pause, seed=seed + number, limit=patience(image))
         for record in records:
             error = record.error if isinstance(record, Inference) else record
             if error is not Error.NONE:

@@ -12,6 +12,7 @@ from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Section
 from twofold.golden.machine import execute
 from twofold.mapper import FitError, compile_network
+from twofold.mapper.fit import try_build
 from twofold.mapper.folding import stored_ways
 from twofold.testing.random_network import random_network
 
@@ -106,6 +107,13 @@ def test_without_room_in_feature_memory_less_is_folded():
         compile_network(net, build(requant_units=4, feature_depth=71))
     message = "Network 'net' does not fit build 'small': feature memory must have 72 lines, not 71 (1 short)"
     assert str(caught.value) == message
+
+
+def test_deeper_memories_of_another_kind_do_not_fold_more():
+    net = convolution(channels=2, padding=(1, 1, 0, 0))
+    fitted = try_build(net, build(requant_units=4, feature_depth=179, weight_depth=4))
+    assert not fitted.fits and "weight memory must have " in fitted.reason
+    assert fitted.smallest is not None and fitted.smallest.feature_depth == 100
 
 
 def test_a_strided_input_may_fit_only_when_folded():

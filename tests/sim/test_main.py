@@ -14,9 +14,10 @@ from twofold.mapper import builds
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.layer_table import layer_table
 from twofold.sim import __main__ as command
-from twofold.sim import images, random_check, runner, tools
+from twofold.sim import fast, images, random_check, runner, tools
 from twofold.sim.__main__ import bench_names, main
 from twofold.sim.fast import Batch
+from twofold.sim.probe import probed
 from twofold.testing.random_network import random_inputs, random_network
 
 
@@ -91,6 +92,19 @@ def fake_batch(image, inputs, outputs, late=0):
     return Batch(outputs, {}, counts, 0 * counts)
 
 
+def test_long_inferences_have_the_time_that_they_need(monkeypatch):
+    config, limits = load_config("log_4x4"), []
+    network = random_network(3, config, layers=2)
+    image = replace(compile_network(network, config), cycles=50_000_000)
+    for module in (fast, random_check):
+        monkeypatch.setattr(module, "run", lambda *a, limit, **k: limits.append(limit) or [])
+    with pytest.raises(ValueError):  # without hardware there is no output
+        fast.run_images(image, random_inputs(5, network, 1), workers=1, program=Path("none"))
+    assert not random_check.check_network(config, network, 1, image=image, program=Path("none")).passed
+    probe = probed(image)
+    assert limits[0] > image.cycles and limits[1] > probe.cycles and len(limits) == 2
+
+
 def test_images_are_shared_among_simulators_in_order(monkeypatch):
     image = compile_network(random_network(3, load_config("log_4x4"), layers=2), load_config("log_4x4"))
     network = random_network(3, load_config("log_4x4"), layers=2)
@@ -119,6 +133,7 @@ def test_a_failure_is_exit_code_1(report, monkeypatch):
         (["nothing"], f"Bench must be one of {tuple(bench_names())}, not 'nothing'"),
         (["--random", "1", "--sim", "icarus"], "must be given without benches, --waves and --sim icarus"),
         (["--network", "x", "--random", "1"], "--network must be given without benches and --random"),
+        (["--picture", "x.svg"], "--picture must be given with --network"),
         (["--images", "2"], "--images and --data must be given with --network and without --waves and --sim icarus"),
         (["--network", "x", "--images", "0"], "--images must be at least 1, not 0"),
         (["--network", "x", "--jobs", "-2"], "--jobs must be at least 1, not -2"),
@@ -186,7 +201,8 @@ def test_without_a_build_the_networks_own_is_taken(report, no_images, tmp_path, 
     seen = []
     done = runner.BenchResult("networks", "x", True, 1, 0.1)
     monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
-    assert main(save(tmp_path, "configs/subset_4x4.toml")) == 0
+    assert main([*save(tmp_path, "configs/subset_4x4.toml"), "--picture", str(tmp_path / "timeline.svg")]) == 0
+    assert (tmp_path / "timeline.svg").read_text().startswith("<?xml")
     assert seen == ["subset_4x4"]
     assert "was made for" in capsys.readouterr().out
 
