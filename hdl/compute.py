@@ -28,7 +28,7 @@ class Compute(wiring.Component):
     Members
     -------
     start : In(stream of {window, pass, bank})
-        A pass whose tile is loaded or kept: geometry, operands, accumulator bank.
+        A pass whose tile stands when its first position does, or is kept: geometry, operands, accumulator bank.
     load : In(cols), words : In(array of word_layout)
         Words for the shadow of the columns whose bit is set.
     feature : Out(`read_port`)
@@ -97,7 +97,7 @@ class Compute(wiring.Component):
         m.d.sync += [
             row_mask.eq(current.row_mask),
             is_signed.eq(current.signed),
-            swap.eq(window.valid & window.first),
+            swap.eq(window.valid & window.first & ~current.kept),
         ]
         m.d.comb += [
             operands.line.eq(self.feature.line),
