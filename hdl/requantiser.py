@@ -131,7 +131,7 @@ class Requantiser(wiring.Component):
         Where a group goes travels beside the arithmetic.
         """
         config, feature = self.config, self.feature
-        m.submodules.writer = writer = LineWriter(config)
+        m.submodules.line_writer = writer = LineWriter(config)
         m.submodules.skip_reader = skip = SkipReader(config)
         given = Cat(at.taken, at.end_of_line, at.address, place)
         for n in range(config.requant_latency - 2):
