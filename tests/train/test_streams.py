@@ -22,12 +22,13 @@ from twofold.train.convert import calibrate, convert
 from twofold.train.data import DataSet, InputFormat
 from twofold.train.export import export
 from twofold.train.hooks import QuantTraining
-from twofold.train.loop import FitOptions, fit
+from twofold.train.loop import FitOptions, _statistics, fit
 from twofold.train.ptq import quantize
 from twofold.train.quantizers import build_activation
 from twofold.train.quantizers.activation import Stream
 from twofold.train.quantizers.tying import Member, tie
-from twofold.train.recipe import PostSettings, TrainSettings, load_recipe, parse_recipe
+from twofold.train.recipe import PostSettings, ResidualSettings, TrainSettings, WeightRule, load_recipe, parse_recipe
+from twofold.train.reconstruct import _learned_scales
 from twofold.train.run_files import STATE
 from twofold.train.saved import load_model, save_model
 from twofold.train.snap import snap
@@ -173,6 +174,20 @@ def test_an_input_whose_scale_is_free_is_tied_too():
     assert skips(export(model, LOG))["conv"].shift == -octaves(model)["conv"] + octaves(model)[INPUT]
 
 
+def test_weights_of_power_of_two_scales_know_the_tied_input():
+    """The product of both scales is a power of two, although the input's scale moves when it is tied."""
+    rule = recipe()
+    rule = replace(rule, rules=(replace(rule.rules[0], weight=WeightRule("po2_msqe", options={"bits": 8})),))
+    model = convert(built(Inner), rule, replace(FORM, scale=None))
+    calibrate(model, images())
+    free = convert(built(Inner), replace(rule, residual=ResidualSettings(tie=False)), replace(FORM, scale=None))
+    calibrate(free, images())
+    scale = model.input_quantizer.scale.item()
+    assert scale != free.input_quantizer.scale.item()
+    power = math.log2(model.conv_layers[0].weight_quantizer.scale[0].item() * scale)
+    assert power == pytest.approx(round(power), abs=1e-5)
+
+
 def test_an_average_stays_a_branch():
     model = quantized(Pooled)
     assert not model.tied() and not model.bases
@@ -310,6 +325,18 @@ def test_the_bases_gradient_is_that_of_all_scales():
 def test_what_learns_not_is_not_trained():
     assert not quantized(method="qat", learn=False).quant_layers[0].quantizer.trained()
     assert not quantized(Inner, method="qat").quant_layers[0].quantizer.trained()  # the input's scale is given
+
+
+def test_tied_scales_are_left_alone():
+    """By learned rounding, which sees one block, and by the mean over processes, which would round them."""
+    model = quantized()
+    quantizers = [layer.quantizer for layer in model.quant_layers]
+    for quantizer in quantizers:
+        quantizer.learn = True
+    learned = _learned_scales(model.quant_layers, PostSettings(act_lr=0.1))
+    assert len(learned) == sum(quantizer.stream is None for quantizer in quantizers)
+    kept = {tensor.data_ptr() for tensor in _statistics(model)}
+    assert not any(q.stream is not None and q.scale.data_ptr() in kept for q in quantizers)
 
 
 def test_other_bits_keep_the_tie():
