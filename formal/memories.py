@@ -18,16 +18,25 @@ class Memory:
         Widths of its address and of a line.
     writers
         Write ports; one for each part of a line that has an enable of its own.
+    readers
+        Read ports.
 
     Attributes
     ----------
     address, line
-        What is read, and what the proof lets it give, in the same cycle: the component registers it.
+        What the first port reads, and what the proof lets it give, in the same cycle: the component registers it.
+    addresses, lines
+        The same of every port.
     """
 
-    def __init__(self, checker: Checker, name: str, *, address_bits: int, bits: int, writers: int) -> None:
-        self.address = checker.peek(f"{name}.rd_addr", address_bits)
-        self.line = checker.peek(f"{name}.rd_data", bits)
+    def __init__(
+        self, checker: Checker, name: str, *, address_bits: int, bits: int, writers: int, readers: int = 1
+    ) -> None:
+        asked = checker.peek(f"{name}.rd_addr", address_bits * readers)
+        given = checker.peek(f"{name}.rd_data", bits * readers)
+        self.addresses = [asked.word_select(n, address_bits) for n in range(readers)]
+        self.lines = [given.word_select(n, bits) for n in range(readers)]
+        self.address, self.line = self.addresses[0], self.lines[0]
         self._where = checker.peek(f"{name}.wr_addr", address_bits * writers)
         self._enable = checker.peek(f"{name}.wr_en", bits * writers)
         self._data = checker.peek(f"{name}.wr_data", bits * writers)

@@ -5,11 +5,14 @@ from twofold.formal import (
     array,
     compute,
     decoder,
+    line_writer,
     loader,
     registers,
+    requant_unit,
     requantiser,
     sender,
     sequencer,
+    skip_reader,
     tile,
     timing,
     window,
@@ -18,7 +21,10 @@ from twofold.formal import (
 from twofold.formal.checker import Checker
 
 PROPERTIES: tuple[type[Checker], ...] = (
+    *requant_unit.PROPERTIES,
     *requantiser.PROPERTIES,
+    *line_writer.PROPERTIES,
+    *skip_reader.PROPERTIES,
     *window.PROPERTIES,
     *array.PROPERTIES,
     *tile.PROPERTIES,

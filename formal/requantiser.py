@@ -1,139 +1,20 @@
-"""The requantiser computes the golden formula, stage by stage, and a drain visits exactly its positions."""
+"""A drain visits exactly its positions, and what the requantiser is made of is connected as it should be."""
 
-from amaranth import Array, Module, Mux, Signal, Value, signed
+from amaranth import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.golden.config import bits_for
-from twofold.golden.isa import Channel
-from twofold.hdl.layouts import record_layout
-
-
-class _Unit(Checker):
-    component = "requant_unit"
-
-    def past_channel(self, m: Module, number: int):
-        """The channel that stood one cycle ago at the input (0) or in stage `number`."""
-        layout = record_layout(Channel.record(self.config))
-        if number == 0:
-            now = self.dut.channel
-        else:
-            name = "channel$" if number == 1 else f"channel{number - 2}"
-            now = layout(self.peek(name, layout.size))
-        before = Signal(layout, name=f"past_channel{number}", reset_less=True)
-        m.d.sync += before.eq(now)
-        return now, before
-
-
-class RequantProduct(_Unit):
-    """``(acc + bias) * sum(+-2**shift[n])``: the bias, and one product of an integer and a signed power of two a digit.
-
-    With `digits` of at most ``2**digit_span`` the total is exact (`ArrayConfig.scaled_bits`); all of it is modulo that.
-    """
-
-    name = "requantiser: accumulator plus bias, times its digits"
-    fault_depth = 8
-    faults = (
-        Fault(
-            "requantiser", "biased.eq(self.acc + self.channel.bias)", "biased.eq(self.acc - self.channel.bias)", "bias"
-        ),
-        Fault("requantiser", "after.eq(digit + minus if", "after.eq(digit if", "digit0"),
-        Fault("requantiser", "else total + digit + minus)", "else total + digit)", "digit1"),
-    )
-
-    def specify(self, m: Module) -> None:
-        config = self.config
-        wide = (1 << config.scaled_bits) - 1
-        channels = [self.past_channel(m, n) for n in range(config.digits + 2)]
-        acc = self.past(m, self.dut.acc, "acc")
-        biased = self.peek("biased", signed(config.acc_width))
-        self.require(bias=~self.running | (biased == (acc + channels[0][1].bias)[: config.acc_width].as_signed()))
-        for n in range(config.digits + 1):
-            same = channels[n + 1][0].as_value() == channels[n][1].as_value()
-            self.require(**{f"channel{n}": ~self.running | same})
-        total: Value = Value.cast(0)
-        for n in range(config.digits):
-            channel = channels[n + 1][1]
-            power = Signal(1 << len(channel[f"shift{n}"]), name=f"power{n}")
-            m.d.comb += power.eq(1 << channel[f"shift{n}"])
-            factor = Signal(signed(len(power) + 1), name=f"factor{n}")
-            m.d.comb += factor.eq(Mux(channel[f"on{n}"], Mux(channel[f"minus{n}"], -power, power), 0))
-            product = Signal(signed(config.scaled_bits), name=f"product{n}")
-            m.d.comb += product.eq(self.past(m, biased, f"biased{n}") * factor)
-            after = self.peek(f"total{n}", signed(config.scaled_bits))
-            self.require((), **{f"digit{n}": ~self.running | ((after & wide) == ((total + product) & wide))})
-            total = self.past(m, after, f"total{n}")
-            if n < config.digits - 1:
-                biased_next = self.peek(f"biased{n}", signed(config.acc_width))
-                self.require(**{f"biased{n}": ~self.running | (biased_next == self.past(m, biased, f"carried{n}"))})
-                biased = biased_next
-
-
-class RequantRounding(_Unit):
-    """``rne(total * 2**-right)``: the nearest integer, the even one of two that are equally near."""
-
-    name = "requantiser: rounded to the nearest"
-    depth = 2
-    fault_depth = 8
-    faults: tuple[Fault, ...] = (
-        Fault(
-            "requantiser", "quotient.eq(total >> channel.right)", "quotient.eq(total >> (channel.right + 1))", "nearest"
-        ),
-        Fault("requantiser", "quotient + (half &", "quotient + (~half &", "nearest"),
-    )
-
-    def rounding(self, m: Module) -> tuple[Value, Value, Value, Value]:
-        """Two cycles are past, the rounded number, twice its distance from the exact one, and 2**right."""
-        config = self.config
-        channel, _ = self.past_channel(m, config.digits + 1)
-        total = self.peek(f"total{config.digits - 1}", signed(config.scaled_bits))
-        exact = self.past(m, self.past(m, total, "total"), "total2")
-        right = self.past(m, self.past(m, channel.right, "right"), "right2")
-        ready = Signal()
-        m.d.sync += ready.eq(self.running)
-        rounded = self.peek("rounded", signed(config.scaled_bits))
-        unit = Signal(1 << len(right))
-        m.d.comb += unit.eq(1 << right)
-        back = Signal(signed(config.scaled_bits + len(unit)))
-        m.d.comb += back.eq(rounded << right)
-        distance = (exact - back) * 2
-        return ready & self.running, rounded, distance, unit
-
-    def specify(self, m: Module) -> None:
-        ready, _, distance, unit = self.rounding(m)
-        self.require(nearest=~ready | ((distance <= unit) & (-distance <= unit)))
-
-
-class RequantTies(RequantRounding):
-    """Where two integers are equally near, the even one is taken."""
-
-    name = "requantiser: rounding ties go to even"
-    faults = (Fault("requantiser", "(half & (below | quotient[0]))", "half", "even"),)
-
-    def specify(self, m: Module) -> None:
-        ready, rounded, distance, unit = self.rounding(m)
-        tie = (distance == unit) | (-distance == unit)
-        self.require(even=~ready | ~tie | ~rounded[0])
-
-
-class RequantClip(_Unit):
-    """``clip(rounded, low, high)`` with low at most high."""
-
-    name = "requantiser: clip"
-    fault_depth = 10
-    faults = (Fault("requantiser", "with m.Elif(rounded > self.high)", "with m.Elif(rounded >= 127)", "clip"),)
-
-    def specify(self, m: Module) -> None:
-        dut = self.dut
-        self.assume(dut.low <= dut.high)
-        rounded = self.past(m, self.peek("rounded", signed(self.config.scaled_bits)), "rounded")
-        low, high = self.past(m, dut.low, "low"), self.past(m, dut.high, "high")
-        clipped = Mux(rounded < low, low, Mux(rounded > high, high, rounded))
-        self.require(clip=~self.running | (dut.activation == clipped[: self.config.act_bits]))
+from twofold.golden.isa import SKIP_SHIFT_BITS
 
 
 class DrainPositions(Checker):
-    """A drain reads every position and group of columns once, in order, and writes each where docs/machine.md says."""
+    """A drain reads every position and group of columns once, in order, and gives each to its place of its line.
+
+    With a skip a line of one group waits a cycle before it. What the line writer makes of a group, and the skip reader
+    of a line, is proven of each, and here that they are asked as their proofs assume.
+    """
 
     name = "requantiser visits exactly the specified positions"
     component = "requantiser"
@@ -141,11 +22,15 @@ class DrainPositions(Checker):
     faults = (
         Fault("requantiser", "step = Mux(at.column == 1, drain.row_step, 1)", "step = drain.row_step", "row_address"),
         Fault(
-            "requantiser", "with m.If(next_lane == 0):", "with m.If(next_lane == self.config.requant_units):", "line"
+            "requantiser",
+            "with m.If(at.next_lane == 0):",
+            "with m.If(at.next_lane == self.config.requant_units):",
+            "line",
         ),
-        Fault(
-            "requantiser", "reading, ((1 << self.config.requant_units) - 1) << at.lane, 0)", "reading, 1, 0)", "enable0"
-        ),
+        Fault("requantiser", "given = Cat(at.taken,", "given = Cat(at.reading,", "given0"),
+        Fault("requantiser", "at.drain.skip & at.first & at.end_of_line", "at.drain.skip & at.first", "taken"),
+        Fault("requantiser", "at.address + at.drain.skip_offset", "at.drain.skip_offset", "port"),
+        Fault("requantiser", "requant.skip.eq(skip.activations[unit])", "requant.skip.eq(0)", "connected"),
         Fault("requantiser", "timer.eq(config.array_latency - 2)", "timer.eq(config.array_latency - 3)", "reading"),
         Fault("requantiser", "channel.eq(at.channel + 1)", "channel.eq(at.channel)", "channel"),
     )
@@ -163,14 +48,20 @@ class DrainPositions(Checker):
         g = Signal(len(drain.groups) + 1, reset_less=True)
         busy, bank = Signal(), Signal(reset_less=True)
         wait = Signal(range(config.array_latency + config.requant_latency + 1), reset_less=True)
-        reading = Signal()
+        reading, waited = Signal(), Signal()
+        place = drain.lane + g * units
+        begins = (g == 0) | (place % config.rows == 0)
+        ends = (g == drain.groups) | ((place + units) % config.rows == 0)
+        wait_here = drain.skip & begins & ends & ~waited
+        taking = reading & ~wait_here
         last = (g == drain.groups) & (j == width - 1) & (i == height - 1)
         flushing = Signal()
         with m.If(busy & (wait != 0)):
             m.d.sync += wait.eq(wait - 1)
         with m.If(busy & ~flushing & (wait == 1)):
             m.d.sync += reading.eq(1)
-        with m.If(reading):
+        m.d.sync += waited.eq(reading & wait_here)
+        with m.If(taking):
             with m.If(g != drain.groups):
                 m.d.sync += g.eq(g + 1)
             with m.Else():
@@ -202,10 +93,8 @@ class DrainPositions(Checker):
         self.assume(~dut.drain.start | (dut.drain.idle & legal))
 
         lines = (1 << k) - 1
-        place = drain.lane + g * units
         position_address = self.peek("position_address", k)
-        address = self.peek("address", k)
-        enable = Mux(reading, ((1 << units) - 1) << (place % config.rows), 0)
+        address = self.peek("line_address", k)
         self.require(
             busy=dut.drain.idle == ~busy,
             phase=~reading | (busy & ~flushing & (wait == 0)),
@@ -213,6 +102,7 @@ class DrainPositions(Checker):
             flush=~flushing | (busy & (wait < config.requant_latency)),
             state=self.peek("fsm_state", 2) == Mux(~busy, 0, Mux(reading, 2, Mux(flushing, 3, 1))),
             reading=self.peek("reading") == reading,
+            waited=~waited | (reading & drain.skip & begins & ends),
             before=~(busy & ~reading & ~flushing) | ((i == 0) & (j == 0) & (n == 0) & (g == 0)),
         )
         counting = busy & ~flushing
@@ -230,16 +120,19 @@ class DrainPositions(Checker):
             width=~busy | (self.peek("width", len(width)) == width),
             column=~counting | (self.peek("column", len(width)) == width - j),
             row=~counting | (self.peek("row", len(height)) == height - i),
+            first=~counting | (self.peek("line_begins") == (begins & ~waited)),
             group=~counting | (self.peek("group", len(drain.groups)) == g),
             lane=~counting | (self.peek("lane", len(drain.lane)) == place % config.rows),
             bank=~busy | (dut.accumulators.bank == bank),
             position=~reading | (dut.accumulators.position == n),
             counted=~counting | (dut.accumulators.position == n[: len(dut.accumulators.position)]),
+            taken=self.peek("group_taken") == taking,
+            ends=~counting | (self.peek("end_of_line") == ends),
             next_channel=~counting | (self.peek("channel$", len(dut.channel.address)) == wanted),
         )
         # The drain's first line, and `width - 1 + row_step` more for every row before.
         row_line = Signal(k, reset_less=True)
-        with m.If(reading & (g == drain.groups) & (j == width - 1)):
+        with m.If(taking & (g == drain.groups) & (j == width - 1)):
             m.d.sync += row_line.eq(row_line + width - 1 + drain.row_step)
         with m.If(taken):
             m.d.sync += row_line.eq(dut.drain.operands.address)
@@ -259,19 +152,13 @@ class DrainPositions(Checker):
             (*easy, "line"),
             line=~counting | (address == ((position_address + (place // config.rows) * drain.plane) & lines)),
         )
-        # Where a read is written travels beside the arithmetic, to the feature memory.
-        spec = {"enable": enable, "address": address}
-        for name, value in spec.items():
-            for stage in range(config.requant_latency - 1):
-                register = self.peek(f"{name}{stage}", len(dut.write.enable if name == "enable" else address))
-                before = self.past(m, value, f"{name}{stage}")
-                self.require(easy, **{f"{name}{stage}": ~self.running | (register == before)})
-                value = register
-            port = dut.write.enable if name == "enable" else dut.write.address
-            self.require((), **{f"write_{name}": port == value})
+        group = self.peeks["lane"][(units - 1).bit_length() :]
+        line = self.peeks["line_address"]
+        self._lines(m, easy, Cat(taking, self.peeks["end_of_line"], line, group), flushing, wait, drain.skip)
+        self._port(m, easy, group)
         # The columns picked for a unit are those of the group that was read, with the group's channels.
         # Accumulators stand one cycle after the read and are registered; the channel is asked one cycle later.
-        read = self.past(m, reading, "read") & self.running
+        read = self.past(m, taking, "read") & self.running
         self.require(easy, channel=~read | (dut.channel.address == self.past(m, wanted, "channel")))
         self.require(easy, group0=~read | (self.peek("picked_group0", len(drain.groups)) == self.past(m, g, "g")))
         group = self.past(m, self.peeks["picked_group0"], "group0")
@@ -295,6 +182,87 @@ class DrainPositions(Checker):
                     f"channel{unit}": ~self.running | (self.peek(f"unit{unit}.channel", size) == channel),
                 },
             )
+        self.require((), connected=Cat(self._connected()).all())
+
+    def _lines(self, m: Module, easy: tuple[str, ...], given: Value, flushing: Value, wait: Value, skip: Value) -> None:
+        """Where a group goes travels beside the arithmetic; with a skip no line is written right after another.
+
+        `given`: whether a group is taken, whether it ends its line, the line, and the place in it.
+        """
+        config = self.config
+        busy, size, steps = ~self.dut.drain.idle, len(given), config.requant_latency - 2
+        settling = busy & ~flushing & ~self.peeks["reading"]
+        since = config.requant_latency - 1 - wait
+        value, done = given, given[0] & given[1]
+        before: tuple[str, ...] = ()
+        for n in range(steps + 1):
+            name = f"given{n}" if n < steps else "writing"
+            if n < steps:
+                stage = self.peek(name, size)
+                self.require(easy, **{name: ~self.running | (stage == self.past(m, value, name))})
+                here, later, value = stage[0], stage[0] & stage[1], stage
+            else:
+                here = later = self.peek("writer.writing")
+                self.require((), **{name: ~self.running | (later == self.past(m, done, "done"))})
+            # Nothing is under way once the drain is done, and with a skip no two lines end one after the other.
+            left = {f"left{n}": ~here | (busy & ~settling & ~(flushing & (since > n)))}
+            self.require((*easy, *before, name), **left)
+            self.require((*easy, *before, name, *left), **{f"apart{n}": ~(skip & done & later)})
+            done, before = later, (name, f"left{n}", f"apart{n}")
+        places = config.rows // config.requant_units
+        takes = Cat(
+            self.peek("writer.valid"),
+            self.peek("writer.last"),
+            self.peek("writer.address", bits_for(config.feature_depth)),
+            self.peek("writer.place", bits_for(places)),
+        )
+        self.require((), travels=takes == value)
+
+    def _port(self, m: Module, easy: tuple[str, ...], place: Value) -> None:
+        """The port writes what the line writer gives, and else asks for the line of the skip; as the reader assumes."""
+        config, dut, drain = self.config, self.dut, self.peeks["drain"]
+        operands = data.View(dut.drain.operands.shape(), drain)
+        bits = bits_for(config.feature_depth)
+        writing, taken = self.peeks["writer.writing"], self.peek("skip_reader.taken")
+        asked = (self.peeks["line_address"] + operands.skip_offset)[:bits]
+        first = self.peek("skip_reader.first")
+        self.require(
+            (),
+            port=dut.feature.address == Mux(writing, self.peek("writer.write__address", bits), asked),
+            written=(dut.feature.enable == self.peek("writer.write__enable", config.rows))
+            & (dut.feature.data.as_value() == self.peek("writer.write__data", config.feature_bits)),
+            read=(dut.feature.read == self.peek("skip_reader.read__enable")) & (taken == writing),
+            skip_line=self.peek("skip_reader.read__line", config.feature_bits) == dut.feature.line.as_value(),
+            kind=(self.peek("skip_reader.on") == operands.skip)
+            & (self.peek("skip_reader.is_signed") == operands.skip_signed),
+        )
+        self.require(
+            easy,
+            skip_first=first == (self.peeks["reading"] & self.peeks["line_begins"]),
+            skip_place=~self.peeks["reading"] | (self.peek("skip_reader.place", bits_for(1 << len(place))) == place),
+        )
+        wanted = self.past(m, operands.skip & first, "wanted") & self.running
+        self.require(
+            (*easy, "skip_first"), once=~(wanted & first), stays=~wanted | (asked == self.past(m, asked, "asked"))
+        )
+
+    def _connected(self) -> list[Value]:
+        """Every unit gets its lanes of the skip and what the drain says, and its activation goes to the line writer."""
+        config = self.config
+        operands = data.View(self.dut.drain.operands.shape(), self.peeks["drain"])
+        units = config.requant_units
+        skips = self.peek("skip_reader.activations", (config.act_bits + 1) * units)
+        activations = self.peek("writer.activations", config.act_bits * units)
+        wires = []
+        for unit in range(units):
+            wires += [
+                self.peek(f"unit{unit}.skip", config.act_bits + 1) == skips.word_select(unit, config.act_bits + 1),
+                self.peek(f"unit{unit}.skip_shift", SKIP_SHIFT_BITS) == operands.skip_shift.as_unsigned(),
+                self.peek(f"unit{unit}.low", config.clip_bits) == operands.low.as_unsigned(),
+                self.peek(f"unit{unit}.high", config.clip_bits) == operands.high.as_unsigned(),
+                self.peek(f"unit{unit}.activation", config.act_bits) == activations.word_select(unit, config.act_bits),
+            ]
+        return wires
 
 
-PROPERTIES: tuple[type[Checker], ...] = (RequantProduct, RequantRounding, RequantTies, RequantClip, DrainPositions)
+PROPERTIES: tuple[type[Checker], ...] = (DrainPositions,)

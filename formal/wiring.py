@@ -97,11 +97,12 @@ class MachineWiring(Checker):
         Fault("top", "decoder.codes.eq(column)", "decoder.codes.eq(weights.line)", "decoder"),
         Fault(
             "top",
-            "Mux(sender.send.ready, compute.feature.address, sender.feature.address)",
-            "compute.feature.address",
-            "feature",
+            "Mux(sender.send.ready, requantiser.feature.address, sender.feature.address)",
+            "requantiser.feature.address",
+            "feature_other",
         ),
-        Fault("top", "Mux(input_valid, ~0, requantiser.write.enable)", "requantiser.write.enable", "feature_line"),
+        Fault("top", "Mux(input_valid, ~0, requantiser.feature.enable)", "requantiser.feature.enable", "feature_line"),
+        Fault("top", "requantiser.feature.read | ~sender.send.ready", "requantiser.feature.read", "sender"),
         Fault("top", "(loader.write.kind == section)", "(loader.write.kind == Section.PROGRAM)", "weight_line"),
     )
 
@@ -156,12 +157,14 @@ class MachineWiring(Checker):
         registered = Signal()
         m.d.sync += registered.eq(self.running)
         lines = {f"{section.name.lower()}__line": line for section, line in read.items()}
-        return {("decoder", "codes"): (registered, codes)} | {
+        memories = {
             (name, port): (self.running, lines[port])
             for name, ports in self.takes.items()
             for port in ports
             if port in lines
         }
+        others = dict.fromkeys((("requantiser", "feature__line"), ("sender", "feature__line")), self.other)
+        return {("decoder", "codes"): (registered, codes)} | memories | others
 
     def _made(self) -> dict[tuple[str, str], Value]:
         """Inputs that are not another part's output of the same name."""
@@ -202,25 +205,23 @@ class MachineWiring(Checker):
         sequencer, requantiser = self.gives["sequencer"], self.gives["requantiser"]
         kind, address, line = self._write()
         all_bits = Const(-1, signed(len(line)))
-        feature = Mux(
-            self.gives["sender"]["send__ready"],
-            self.gives["compute"]["feature__address"],
-            self.gives["sender"]["feature__address"],
-        )
         asked = {
             Section.PROGRAM: sequencer["program__address"],
             Section.WEIGHT: sequencer["weight_address"],
             Section.CHANNEL: requantiser["channel__address"],
-            Section.FEATURE: feature,
+            Section.FEATURE: self.gives["compute"]["feature__address"],
         }
         read = {}
         for section, wanted in asked.items():
             given = filled & (kind == section)
             writes = [(given, address, line, all_bits)]
             if section is Section.FEATURE:
-                lanes = Cat(enable.replicate(config.act_bits) for enable in requantiser["write__enable"])
-                writes.append((~given, requantiser["write__address"], requantiser["write__data"], lanes))
-            memory = self._memory(section, writers=config.rows if section is Section.FEATURE else 1)
+                lanes = Cat(enable.replicate(config.act_bits) for enable in requantiser["feature__enable"])
+                writes.append((~given, self._other_address(), requantiser["feature__data"], lanes))
+                memory = self._memory(section, writers=config.rows, readers=2)
+                self.other = self._other(m, memory, Mux(given, address, self._other_address()))
+            else:
+                memory = self._memory(section, writers=1)
             read[section] = self._follow(m, section, memory, writes)
             self.require((), **{section.name.lower(): memory.address == wanted})
         return read
@@ -228,10 +229,23 @@ class MachineWiring(Checker):
     def _host(self, port: str) -> Value:
         return Value.cast(getattr(self.dut, f"s_axil_{port.removeprefix('axi__')}"))
 
-    def _memory(self, section: Section, *, writers: int) -> Memory:
+    def _other_address(self) -> Value:
+        """Line of the port of feature memory that is not the array's, but for what the loader writes."""
+        sender, requantiser = self.gives["sender"], self.gives["requantiser"]
+        return Mux(sender["send__ready"], requantiser["feature__address"], sender["feature__address"])
+
+    def _other(self, m: Module, memory: Memory, address: Value) -> tuple[Value, Value]:
+        """Since when it is known what that port read last, and the line: it stands until the next is read."""
+        line, known = Signal.like(memory.lines[1], name="other_line", reset_less=True), Signal(name="other_known")
+        with m.If(self.gives["requantiser"]["feature__read"] | ~self.gives["sender"]["send__ready"]):
+            m.d.sync += [line.eq(memory.lines[1]), known.eq(1)]
+        self.require((), feature_other=memory.addresses[1] == address[: len(memory.addresses[1])])
+        return known, line
+
+    def _memory(self, section: Section, *, writers: int, readers: int = 1) -> Memory:
         size = {"address_bits": bits_for(isa.line_count(self.config, section))}
         bits = isa.line_bits(self.config, section)
-        return Memory(self, f"{section.name.lower()}_memory", **size, bits=bits, writers=writers)
+        return Memory(self, f"{section.name.lower()}_memory", **size, bits=bits, writers=writers, readers=readers)
 
     def _follow(self, m: Module, section: Section, memory: Memory, writes: Iterable[tuple[Value, ...]]) -> Value:
         """Requires that any line of a memory changes by these writes alone; returns what was read a cycle before.

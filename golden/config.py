@@ -217,6 +217,11 @@ class ArrayConfig:
         return self.acc_width + self.digit_span + 2
 
     @property
+    def skip_reach(self) -> int:
+        """What the left shift of a skip, its own and its channel's right shift together, is taken modulo of."""
+        return 1 << bits_for(self.scaled_bits)
+
+    @property
     def feature_bits(self) -> int:
         """Bits of a feature line."""
         return self.rows * self.act_bits

@@ -56,6 +56,8 @@ _STEP = _bits(lambda config: 4)
 _FEATURE_LINE = _bits(lambda config: bits_for(config.feature_depth))
 _COORDINATE = _bits(lambda config: config.coord_bits, signed=True)
 _CLIP = _bits(lambda config: config.clip_bits, signed=True)
+#: Width (bits) of the shift of a skip: beyond it nothing of 8 bits would be left, or nothing else be seen.
+SKIP_SHIFT_BITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,19 @@ class Drain(Instruction):
     channels: int = field(metadata=_bits(lambda config: bits_for(config.channel_depth)))  # line of the first group
     low: int = field(metadata=_CLIP)  # clip bounds
     high: int = field(metadata=_CLIP)
+    skip: int = field(default=0, metadata=_FLAG)  # a skip is added; if not, the operands below mean nothing
+    skip_offset: int = field(default=0, metadata=_FEATURE_LINE)  # lines from one that is written to the skip's, modulo
+    skip_shift: int = field(default=0, metadata=_bits(lambda config: SKIP_SHIFT_BITS, signed=True))  # left shift
+    skip_signed: int = field(default=0, metadata=_FLAG)  # activations of the skip are two's complement
+
+    def position_cycles(self, config: ArrayConfig) -> int:
+        """Cycles that a position takes: one a group; with a skip at least two a line, which is read and written."""
+        groups, most = self.groups + 1, config.rows // config.requant_units
+        if not self.skip:
+            return groups
+        first = min(groups, most - self.lane // config.requant_units)
+        lines, last = divmod(groups - first, most)
+        return max(2, first) + lines * max(2, most) + (max(2, last) if last else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from twofold.golden.isa import (
 )
 from twofold.golden.products import product_bases
 from twofold.golden.registers import Error
-from twofold.golden.rounding import rne
+from twofold.golden.requantise import requantised, wrap
 from twofold.golden.timing import Step, cycles, timing
 
 Array = NDArray[np.int64]
@@ -227,9 +227,9 @@ class Machine:
         if tile.first:
             old = np.full_like(old, -(1 << (config.acc_width - 1)) if tile.maximum else 0)
         if tile.maximum:
-            result = np.where(inside[:, None], np.maximum(old, _wrap(products, config.acc_width)), old)
+            result = np.where(inside[:, None], np.maximum(old, wrap(products, config.acc_width)), old)
         else:
-            result = _wrap(old + products, config.acc_width)
+            result = wrap(old + products, config.acc_width)
         chosen = np.array([tile.col_mask >> column & 1 for column in range(config.cols)], dtype=bool)
         accumulators[:, chosen] = result[:, chosen]
 
@@ -263,19 +263,19 @@ class Machine:
         groups, units = drain.groups + 1, config.requant_units
         self._check(number, "channel", drain.channels + groups - 1, config.channel_depth)
         lines = self._channel[drain.channels : drain.channels + groups]
-        bias, multiplier, right = lines.transpose(1, 0, 2).reshape(3, -1)
-        sums = _wrap(self._banks[self._bank, : width * height, : groups * units] + bias, config.acc_width)
-        if config.scaled_bits <= 62 and right.max(initial=0) <= 62:
-            result = rne(sums * multiplier, right)
-        else:
-            result = _rne_exact(sums.astype(object) * multiplier.astype(object), right.astype(object))
-        result = np.clip(result, drain.low, drain.high)
+        channels = lines.transpose(1, 0, 2).reshape(3, -1)
         i, j = np.divmod(np.arange(width * height), width)
         place = drain.lane + np.arange(groups * units)
         row = drain.address + i * (width - 1 + drain.row_step) + j
         target = (row[:, None] + place // config.rows * drain.plane) & self._mask
         self._check(number, "feature", int(target.max()), config.feature_depth)
-        self.feature[target, place % config.rows] = result & ((1 << config.act_bits) - 1)
+        skip = None
+        if drain.skip:
+            source = (target + drain.skip_offset) & self._mask
+            self._check(number, "feature", int(source.max()), config.feature_depth)
+            skip = self.feature[source, place % config.rows]
+        accumulators = self._banks[self._bank, : width * height, : groups * units]
+        self.feature[target, place % config.rows] = requantised(config, drain, accumulators, channels, skip)
         self._bank ^= 1
 
     def _output(self, number: int, output: Output) -> tuple[int, ...]:
@@ -347,17 +347,3 @@ def _lanes(line: int, bits: int, count: int) -> list[int]:
 def _term(menu: tuple[int | None, ...], select: int) -> int:
     shift = menu[select] if select < len(menu) else None
     return 0 if shift is None else 1 << shift
-
-
-def _wrap(value: Array, width: int) -> Array:
-    half = 1 << (width - 1)
-    return ((value + half) & ((1 << width) - 1)) - half
-
-
-def _rne_exact(value: NDArray[np.object_], right: NDArray[np.object_]) -> Array:
-    """`golden.rounding.rne` in Python's integers, for builds whose scaled sums do not fit in 64 bits."""
-    quotient = value >> right
-    twice = (value - (quotient << right)) * 2
-    divisor = np.left_shift(np.ones_like(right), right)
-    rounded: Array = quotient + ((twice > divisor) | ((twice == divisor) & (quotient % 2 == 1)))
-    return rounded

@@ -80,7 +80,7 @@ class Clock:
         else:
             self.free = accepted + 1
         if isinstance(instruction, Drain):
-            work = self.positions * (instruction.groups + 1)
+            work = self.positions * instruction.position_cycles(config)
             self.idle = accepted + config.array_latency + work + config.requant_latency
         self.accepted = accepted
         self.fetched = accepted + 1

@@ -14,13 +14,16 @@ from twofold.hdl.column import Column
 from twofold.hdl.compute import Compute
 from twofold.hdl.control import Control
 from twofold.hdl.decoder import Decoder
+from twofold.hdl.line_writer import LineWriter
 from twofold.hdl.loader import Loader
 from twofold.hdl.operands import Operands
 from twofold.hdl.pe import ProcessingElement
-from twofold.hdl.requantiser import Requantiser, RequantUnit
+from twofold.hdl.requant_unit import RequantUnit
+from twofold.hdl.requantiser import Requantiser
 from twofold.hdl.rtlil import convert
 from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
+from twofold.hdl.skip_reader import SkipReader
 from twofold.hdl.top import Twofold
 from twofold.hdl.window import WindowGenerator
 
@@ -35,6 +38,8 @@ COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
     "accumulators": Accumulators,
     "compute": Compute,
     "requant_unit": RequantUnit,
+    "line_writer": LineWriter,
+    "skip_reader": SkipReader,
     "requantiser": Requantiser,
     "sequencer": Sequencer,
     "loader": Loader,

@@ -25,6 +25,27 @@ def feature_writes(config: ArrayConfig) -> wiring.Signature:
     )
 
 
+def skip_reads(config: ArrayConfig) -> wiring.Signature:
+    """Who reads the lines of a skip: a line stands one cycle after it is enabled, until the next one is."""
+    return wiring.Signature({"enable": Out(1), "line": In(activations_layout(config))})
+
+
+def shared_port(config: ArrayConfig) -> wiring.Signature:
+    """Who reads and writes feature memory through one port, never both in a cycle; writes have one enable a lane.
+
+    The line that is read stands one cycle after `read`, until the next read.
+    """
+    return wiring.Signature(
+        {
+            "address": Out(range(config.feature_depth)),
+            "enable": Out(config.rows),
+            "data": Out(activations_layout(config)),
+            "read": Out(1),
+            "line": In(activations_layout(config)),
+        }
+    )
+
+
 def accumulator_port(config: ArrayConfig) -> wiring.Signature:
     """Who reads accumulators: those of a position stand one cycle after bank and position."""
     return wiring.Signature(

@@ -1,101 +1,24 @@
-"""From accumulators to activations: bias, multiplication by a few signed digits, one rounding, clip."""
+"""From accumulators to activations: reads a bank, adds a skip, requantises, writes feature lines."""
 
 from amaranth import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Channel
-from twofold.hdl.interfaces import accumulator_port, draining, feature_writes, read_port
-from twofold.hdl.layouts import channels_layout, record_layout
-
-
-class RequantUnit(wiring.Component):
-    """``clip(rne((acc + bias) * sum(+-2**shift[n]) * 2**-right), low, high)``, shifts and adds only.
-
-    Takes one accumulator a cycle; the activation stands ``4 + digits`` cycles later.
-
-    Parameters
-    ----------
-    config
-        The build.
-
-    Members
-    -------
-    acc : In(signed(acc_width))
-        Accumulator, in accumulator LSBs.
-    channel : In(`isa.Channel`)
-        The output channel's bias, digits and right shift.
-    low, high : In(signed(clip_bits))
-        Clip bounds; constant while a chunk is drained.
-    activation : Out(act_bits)
-        Two's complement where the bounds are negative.
-
-    Source: docs/machine.md; rounding to nearest, ties to even, as torch.round.
-    """
-
-    def __init__(self, config: ArrayConfig):
-        self.config = config
-        self.channel_layout = record_layout(Channel.record(config))
-        super().__init__(
-            {
-                "acc": In(signed(config.acc_width)),
-                "channel": In(self.channel_layout),
-                "low": In(signed(config.clip_bits)),
-                "high": In(signed(config.clip_bits)),
-                "activation": Out(config.act_bits),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        config = self.config
-        biased = Signal(signed(config.acc_width), reset_less=True)
-        channel = Signal(self.channel_layout, reset_less=True)
-        m.d.sync += [biased.eq(self.acc + self.channel.bias), channel.eq(self.channel)]
-
-        total = None
-        for n in range(config.digits):
-            digit = Signal(signed(config.scaled_bits), name=f"digit{n}")
-            after = Signal(signed(config.scaled_bits), name=f"total{n}", reset_less=True)
-            minus, on = channel[f"minus{n}"], channel[f"on{n}"]
-            shifted = (biased << channel[f"shift{n}"]) & on.replicate(config.scaled_bits).as_signed()
-            m.d.comb += digit.eq(shifted ^ minus.replicate(config.scaled_bits).as_signed())
-            m.d.sync += after.eq(digit + minus if total is None else total + digit + minus)
-            biased, channel = self._delay(m, n, biased, channel)
-            total = after
-
-        quotient = Signal(signed(config.scaled_bits), reset_less=True)
-        half = Signal(reset_less=True)
-        below = Signal(reset_less=True)
-        lost = Cat(channel.right > n for n in range(config.scaled_bits))
-        m.d.sync += [
-            quotient.eq(total >> channel.right),
-            half.eq((total & (lost ^ (lost >> 1))).any()),
-            below.eq((total & (lost >> 1)).any()),
-        ]
-        rounded = Signal(signed(config.scaled_bits), reset_less=True)
-        m.d.sync += rounded.eq(quotient + (half & (below | quotient[0])))
-        with m.If(rounded < self.low):
-            m.d.sync += self.activation.eq(self.low)
-        with m.Elif(rounded > self.high):
-            m.d.sync += self.activation.eq(self.high)
-        with m.Else():
-            m.d.sync += self.activation.eq(rounded)
-        return m
-
-    def _delay(self, m: Module, n: int, biased: Value, channel: Value) -> tuple[Value, Value]:
-        biased_next = Signal(biased.shape(), name=f"biased{n}", reset_less=True)
-        channel_next = Signal(self.channel_layout, name=f"channel{n}", reset_less=True)
-        m.d.sync += [biased_next.eq(biased), channel_next.eq(channel)]
-        return biased_next, channel_next
+from twofold.hdl.interfaces import accumulator_port, draining, read_port, shared_port
+from twofold.hdl.layouts import channels_layout
+from twofold.hdl.line_writer import LineWriter
+from twofold.hdl.requant_unit import RequantUnit
+from twofold.hdl.skip_reader import SkipReader
 
 
 class Requantiser(wiring.Component):
     """Drains a bank of accumulators: position by position, `requant_units` columns a cycle.
 
-    A drain taken in cycle a reads its first accumulators in cycle ``a + array_latency``, takes ``P * G`` reads
-    (positions times column groups) and is idle ``requant_latency`` cycles after, when all its activations can be read.
+    A drain taken in cycle a reads its first accumulators in cycle ``a + array_latency``, takes ``P * G`` cycles
+    (positions times `Drain.position_cycles`) and is idle ``requant_latency`` cycles after, when all its activations can
+    be read. Lines of feature memory are written whole, so that the port is free for those of the skip: with one, a line
+    of a single group waits a cycle before it.
 
     Parameters
     ----------
@@ -110,8 +33,8 @@ class Requantiser(wiring.Component):
         Reads the bank that is drained.
     channel : Out(`read_port`)
         Reads channel memory; asked one cycle after the accumulators.
-    write : Out(`feature_writes`)
-        Activations for feature memory.
+    feature : Out(`shared_port`)
+        Writes activations into feature memory, and reads skips.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -121,7 +44,7 @@ class Requantiser(wiring.Component):
                 "drain": In(draining(config)),
                 "accumulators": Out(accumulator_port(config)),
                 "channel": Out(read_port(range(config.channel_depth), channels_layout(config))),
-                "write": Out(feature_writes(config)),
+                "feature": Out(shared_port(config)),
             }
         )
 
@@ -129,11 +52,13 @@ class Requantiser(wiring.Component):
         m = Module()
         config = self.config
         at = _Place(self)
-        reading = Signal()
         timer = Signal(range(max(config.array_latency, config.requant_latency) + 1))
         m.d.comb += [
+            at.next_lane.eq(at.lane + config.requant_units),
             at.end_of_position.eq(at.group == at.drain.groups),
+            at.end_of_line.eq(at.end_of_position | (at.next_lane == 0)),
             at.last.eq(at.end_of_position & (at.column == 1) & (at.row == 1)),
+            at.taken.eq(at.reading & ~(at.drain.skip & at.first & at.end_of_line)),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -147,17 +72,18 @@ class Requantiser(wiring.Component):
                 with m.If(timer == 0):
                     m.next = "READ"
             with m.State("READ"):
-                m.d.comb += reading.eq(1)
-                m.d.sync += timer.eq(config.requant_latency - 1)
-                self._advance(m, at)
-                with m.If(at.last):
-                    m.next = "FLUSH"
+                m.d.comb += at.reading.eq(1)
+                m.d.sync += [timer.eq(config.requant_latency - 1), at.first.eq(at.taken & at.end_of_line)]
+                with m.If(at.taken):
+                    self._advance(m, at)
+                    with m.If(at.last):
+                        m.next = "FLUSH"
             with m.State("FLUSH"):
                 m.d.sync += timer.eq(timer - 1)
                 with m.If(timer == 0):
                     m.next = "IDLE"
-        picked_group = self._writes(m, at, reading)
-        self._units(m, at, picked_group)
+        place = at.lane[(config.requant_units - 1).bit_length() :]
+        self._units(m, at, *self._feature(m, at, place))
         return m
 
     def _begin(self, m: Module, at: "_Place") -> None:
@@ -172,6 +98,7 @@ class Requantiser(wiring.Component):
             at.column.eq(given.width),
             at.row.eq(given.height),
             at.group.eq(0),
+            at.first.eq(1),
             at.lane.eq(given.operands.lane),
             at.position_address.eq(given.operands.address),
             at.address.eq(given.operands.address),
@@ -194,34 +121,46 @@ class Requantiser(wiring.Component):
             with m.If(at.column == 1):
                 m.d.sync += at.row.eq(at.row - 1)
         with m.Else():
-            next_lane = Signal.like(at.lane)
-            m.d.comb += next_lane.eq(at.lane + self.config.requant_units)
-            m.d.sync += [at.group.eq(at.group + 1), at.lane.eq(next_lane), at.channel.eq(at.channel + 1)]
-            with m.If(next_lane == 0):
+            m.d.sync += [at.group.eq(at.group + 1), at.lane.eq(at.next_lane), at.channel.eq(at.channel + 1)]
+            with m.If(at.next_lane == 0):
                 m.d.sync += at.address.eq(at.address + drain.plane)
 
-    def _writes(self, m: Module, at: "_Place", reading: Signal) -> Value:
-        """Lanes and line travel beside the arithmetic; returns the group whose accumulators stand.
+    def _feature(self, m: Module, at: "_Place", place: Value) -> tuple[LineWriter, SkipReader]:
+        """Lines are written when they are complete; those of the skip are read beside.
+
+        Where a group goes travels beside the arithmetic.
+        """
+        config, feature = self.config, self.feature
+        m.submodules.writer = writer = LineWriter(config)
+        m.submodules.skip_reader = skip = SkipReader(config)
+        given = Cat(at.taken, at.end_of_line, at.address, place)
+        for n in range(config.requant_latency - 2):
+            given = self._register(m, given, f"given{n}")
+        m.d.comb += [
+            Cat(writer.valid, writer.last, writer.address, writer.place[: len(place)]).eq(given),
+            skip.on.eq(at.drain.skip),
+            skip.is_signed.eq(at.drain.skip_signed),
+            skip.first.eq(at.reading & at.first),
+            skip.place.eq(place),
+            skip.taken.eq(writer.writing),
+            skip.read.line.eq(feature.line),
+            feature.read.eq(skip.read.enable),
+            feature.enable.eq(writer.write.enable),
+            feature.data.eq(writer.write.data),
+            feature.address.eq(Mux(writer.writing, writer.write.address, at.address + at.drain.skip_offset)),
+        ]
+        return writer, skip
+
+    def _units(self, m: Module, at: "_Place", writer: LineWriter, skip: SkipReader) -> None:
+        """The arithmetic, a unit for every column of a group.
 
         Read data stand one cycle after the read and are registered, since block RAMs are slow; the picked columns
-        stand one cycle later, with their channel.
+        stand one cycle later, with their channel and their skip.
         """
-        enable = Signal(self.config.rows)
-        m.d.comb += enable.eq(Mux(reading, ((1 << self.config.requant_units) - 1) << at.lane, 0))
-        write_enable, write_address, picked_group = enable, at.address, at.group
-        for n in range(self.config.requant_latency - 1):
-            write_enable = self._register(m, write_enable, f"enable{n}")
-            write_address = self._register(m, write_address, f"address{n}")
-            if n < 2:
-                picked_group = self._register(m, picked_group, f"picked_group{n}")
-        m.d.comb += [self.write.enable.eq(write_enable), self.write.address.eq(write_address)]
-        return picked_group
-
-    def _units(self, m: Module, at: "_Place", picked_group: Value) -> None:
-        """The arithmetic, a unit for every column of a group."""
         config, units = self.config, self.config.requant_units
         channels = Signal(channels_layout(config), reset_less=True)
         line = Signal.like(self.accumulators.line, reset_less=True)
+        picked_group = self._register(m, self._register(m, at.group, "picked_group0"), "picked_group1")
         m.d.sync += [
             channels.eq(self.channel.line),
             line.eq(self.accumulators.line),
@@ -235,11 +174,12 @@ class Requantiser(wiring.Component):
             m.d.comb += [
                 requant.acc.eq(acc),
                 requant.channel.eq(channels[unit]),
+                requant.skip.eq(skip.activations[unit]),
+                requant.skip_shift.eq(at.drain.skip_shift),
                 requant.low.eq(at.drain.low),
                 requant.high.eq(at.drain.high),
+                writer.activations[unit].eq(requant.activation),
             ]
-            for lane in range(unit, config.rows, units):
-                m.d.comb += self.write.data[lane].eq(requant.activation)
 
     def _register(self, m: Module, value: Value, name: str) -> Value:
         register = Signal(len(value), name=name)
@@ -260,6 +200,13 @@ class _Place:
         self.lane = Signal.like(self.drain.lane)
         self.channel = Signal.like(requantiser.channel.address)
         self.position_address = Signal.like(self.drain.address)
-        self.address = Signal.like(self.drain.address)
+        self.address = Signal.like(self.drain.address, name="line_address")
+        #: This cycle is the first of a line.
+        self.first = Signal(name="line_begins")
+        self.next_lane = Signal.like(self.lane)
         self.end_of_position = Signal()
+        self.end_of_line = Signal()
         self.last = Signal()
+        self.reading = Signal()
+        #: A group is read in this cycle.
+        self.taken = Signal(name="group_taken")

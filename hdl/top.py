@@ -157,19 +157,25 @@ class Twofold(wiring.Component):
         self, m: Module, loader: Loader, compute: Compute, requantiser: Requantiser, sender: Sender
     ) -> None:
         config = self.config
+        # A program reads no line in the cycle in which it is written, so memories may give anything then.
         m.submodules.feature_memory = memory = Memory(
-            shape=activations_layout(config), depth=config.feature_depth, init=[]
+            shape=activations_layout(config), depth=config.feature_depth, init=[], attrs={"no_rw_check": 1}
         )
-        write = memory.write_port(granularity=1)
-        read = memory.read_port()
+        window, write, other = memory.read_port(), memory.write_port(granularity=1), memory.read_port()
         input_valid = Signal()
+        address = Signal.like(write.addr)
         line = data.View(activations_layout(config), loader.write.data[: config.feature_bits])
         m.d.comb += [
+            window.addr.eq(compute.feature.address),
+            compute.feature.line.eq(window.data),
+            # One port of a block RAM writes and reads what is not the array's.
             input_valid.eq(loader.write_valid & (loader.write.kind == Section.FEATURE)),
-            read.addr.eq(Mux(sender.send.ready, compute.feature.address, sender.feature.address)),
-            compute.feature.line.eq(read.data),
-            sender.feature.line.eq(read.data),
-            write.addr.eq(Mux(input_valid, loader.write.address, requantiser.write.address)),
-            write.data.eq(Mux(input_valid, line.as_value(), requantiser.write.data.as_value())),
-            write.en.eq(Mux(input_valid, ~0, requantiser.write.enable)),
+            address.eq(Mux(sender.send.ready, requantiser.feature.address, sender.feature.address)),
+            write.addr.eq(Mux(input_valid, loader.write.address, address)),
+            write.data.eq(Mux(input_valid, line.as_value(), requantiser.feature.data.as_value())),
+            write.en.eq(Mux(input_valid, ~0, requantiser.feature.enable)),
+            other.addr.eq(write.addr),
+            other.en.eq(requantiser.feature.read | ~sender.send.ready),
+            requantiser.feature.line.eq(other.data),
+            sender.feature.line.eq(other.data),
         ]

@@ -1,4 +1,4 @@
-"""How wide the accumulator must be, proven from the words and the range of the activations."""
+"""How wide the accumulator and the scaled sum must be, proven from the words and the range of the activations."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,31 @@ def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int
 
     Intermediate sums may be larger: they wrap, and wrap back. A maximum may not.
     """
-    low, high = layer.bias.astype(object), layer.bias.astype(object)
+    low, high = _sum_range(network, layer)
+    extremes = [int(low.min()), int(high.max())]
+    if layer.maximum:
+        # What is compared is whole column sums, with their constants.
+        extremes.append(config.rows * config.product_max << max(layer.branches[0].shifts))
+    return max(_signed_bits(value) for value in extremes)
+
+
+def acc_width(config: ArrayConfig, network: Network, layer: Layer) -> int:
+    """The least `acc_width` of the build for a layer: for its sums, and for those that are scaled and have a skip."""
+    bits = accumulator_bits(config, network, layer)
+    if layer.skip is None:
+        return bits
+    skip = source_range(network, layer.skip.source)
     extremes = []
+    for sums, one in zip(_sum_range(network, layer), skip, strict=True):
+        extremes += (
+            sums * layer.multiplier + np.left_shift(one, layer.skip.shift + layer.right.astype(object))
+        ).tolist()
+    return max(bits, max(map(_signed_bits, extremes)) - (config.scaled_bits - config.acc_width))
+
+
+def _sum_range(network: Network, layer: Layer) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Least and largest sum (or maximum) of every channel, with its bias."""
+    low, high = layer.bias.astype(object), layer.bias.astype(object)
     for branch in layer.branches:
         least, largest = source_range(network, branch.source)
         # Padding is zero, so a window never sees less than nothing.
@@ -40,11 +63,7 @@ def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int
         low, high = low.copy(), high.copy()
         low[place] += part_low
         high[place] += part_high
-        if layer.maximum:
-            # What is compared is whole column sums, with their constants.
-            extremes.append(config.rows * config.product_max << max(branch.shifts))
-    extremes += [int(low.min()), int(high.max())]
-    return max(_signed_bits(value) for value in extremes)
+    return low, high
 
 
 def _signed_bits(value: int) -> int:

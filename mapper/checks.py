@@ -2,10 +2,10 @@
 
 from twofold.golden.catalog import log_points
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Section, Window, line_count
+from twofold.golden.isa import Drain, Section, Window, line_count
 from twofold.golden.network import Layer, Network, Tensor
 from twofold.golden.rounding import csd
-from twofold.mapper.bounds import accumulator_bits
+from twofold.mapper.bounds import acc_width
 from twofold.mapper.tiles import used_stride
 
 
@@ -39,12 +39,10 @@ def check_network(config: ArrayConfig, network: Network) -> None:
     _check_tensor(config, "Input", network.input)
     for layer in network.layers:
         where = f"Layer {layer.name!r}"
-        if layer.skip is not None:
-            raise FitError(f"{where}: residual must be a branch, not a skip of tensor {layer.skip.source!r}")
         _check_tensor(config, where, layer.output)
         _check_branches(config, network, layer, where)
         _check_requantisation(config, layer, where)
-        bits = accumulator_bits(config, network, layer)
+        bits = acc_width(config, network, layer)
         if bits > config.acc_width:
             raise FitError(f"{where}: acc_width must be at least {bits}, not {config.acc_width!r}")
 
@@ -111,6 +109,9 @@ def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: 
 
 
 def _check_requantisation(config: ArrayConfig, layer: Layer, where: str) -> None:
+    shift = Drain.record(config)["skip_shift"]
+    if layer.skip is not None and not shift.low <= layer.skip.shift <= shift.high:
+        raise FitError(f"{where}: shift of the skip must be {shift.low} to {shift.high}, not {layer.skip.shift!r}")
     if int(layer.right.max()) > config.scaled_bits:
         raise FitError(f"{where}: right shift must be at most {config.scaled_bits}, not {int(layer.right.max())!r}")
     for value in layer.multiplier.tolist():

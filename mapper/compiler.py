@@ -120,13 +120,17 @@ class _Memories:
                     weight.add(negative_block(config))
             channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
             self.mapped.append(_Mapped(layer, tiles, channels))
-        self.layout = Layout(config, allocate(config, network), weight.blocks, sets)
+        self.layout = Layout(config, allocate(config, network), weight.blocks, sets, _signed(network))
         self.weight, self.channel = tuple(weight.lines), tuple(channel.lines)
         self.used = {
             Section.FEATURE: feature_lines(config, network, self.layout.places),
             Section.WEIGHT: len(self.weight),
             Section.CHANNEL: len(self.channel),
         }
+
+
+def _signed(network: Network) -> frozenset[str]:
+    return frozenset(name for name, tensor in network.tensors.items() if tensor.signed)
 
 
 def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:

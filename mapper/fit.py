@@ -8,7 +8,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image
 from twofold.golden.isa import Section, Window, decode, line_bits, line_count
 from twofold.golden.network import Network
-from twofold.mapper.bounds import accumulator_bits
+from twofold.mapper.bounds import acc_width
 from twofold.mapper.compiler import compile_network
 
 #: The key of each memory whose depth is a build's choice.
@@ -98,7 +98,7 @@ def _toml(value: str | int | bool) -> str:
 
 def _deeper(network: Network, config: ArrayConfig) -> Image | None:
     """The network on the build with deeper memories; feature memory, which a folded input could fill, if it must."""
-    width = max([config.acc_width, *(accumulator_bits(config, network, layer) for layer in network.layers)])
+    width = max([config.acc_width, *(acc_width(config, network, layer) for layer in network.layers)])
     depths = dict.fromkeys(DEPTHS.values(), _DEEPEST)
     for feature in (config.feature_depth, _DEEPEST):
         deep = replace(config, acc_width=min(width, _WIDEST), **depths | {"feature_depth": feature})  # type: ignore[arg-type]

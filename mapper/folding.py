@@ -40,11 +40,12 @@ class Stored:
 def stored_ways(network: Network, rows: int) -> list[Stored]:
     """Ways to store the input, as it is first: those that all of its readers can read and that fill more of the rows.
 
-    Branches that are added read windows of one geometry; a maximum compares kernel positions pass by pass.
+    Branches that are added read windows of one geometry; a maximum compares kernel positions pass by pass; a skip is
+    read as it is.
     """
     readers = [(layer, branch) for layer in network.layers for branch in _inputs(layer)]
     found = [Stored(network)]
-    if any(layer.maximum for layer, _ in readers):
+    if any(layer.maximum for layer, _ in readers) or any(_skips_input(layer) for layer in network.layers):
         return found
     channels, height, width = network.input.shape
     for axes in AXES:
@@ -60,6 +61,10 @@ def stored_ways(network: Network, rows: int) -> list[Stored]:
 
 def _inputs(layer: Layer) -> Iterator[Branch]:
     return (branch for branch in layer.branches if branch.source == INPUT)
+
+
+def _skips_input(layer: Layer) -> bool:
+    return layer.skip is not None and layer.skip.source == INPUT
 
 
 def _layout(branch: Branch, source: Pair, output: tuple[int, ...], axes: tuple[bool, bool]) -> InputLayout:

@@ -40,12 +40,15 @@ class Layout:
         First weight line of every block.
     sets
         Number of every point set.
+    signed
+        Names of the tensors whose activations are two's complement.
     """
 
     config: ArrayConfig
     places: Mapping[str, int]
     blocks: Mapping[tuple[int, ...], int]
     sets: Mapping[str, int]
+    signed: frozenset[str] = frozenset()
 
     @cached_property
     def last_line(self) -> int:
@@ -264,11 +267,24 @@ class Scheduler:
                 channels=channel,
                 low=self.layer.low,
                 high=self.layer.high,
+                **self._skip(),
             )
         )
         planes = np.arange((tile.start % config.rows + tile.columns - 1) // config.rows + 1) * plane
         lines = address + np.arange(chunk.height)[:, None] * width + np.arange(chunk.width)
         self.state.writing = (planes[:, None] + lines.reshape(-1)).reshape(-1)
+
+    def _skip(self) -> dict[str, int]:
+        """What a drain says of its skip. It lies as what is written does, and nothing that may still be written."""
+        skip, places = self.layer.skip, self.layout.places
+        if skip is None:
+            return {}
+        return {
+            "skip": 1,
+            "skip_offset": self._line(places[skip.source] - places[self.layer.name]),
+            "skip_shift": skip.shift,
+            "skip_signed": int(skip.source in self.layout.signed),
+        }
 
 
 def _corner(chunk: Chunk, one: TilePass) -> tuple[int, int]:

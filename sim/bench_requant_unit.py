@@ -1,4 +1,4 @@
-"""The requantising unit: bias, digits, ties to even, clip; extremes before noise."""
+"""The requantising unit: bias, digits, skip, ties to even, clip; extremes before noise."""
 
 import random
 from fractions import Fraction
@@ -14,15 +14,17 @@ SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 CHANNEL = Channel.record(CONFIG)
-LATENCY = 4 + CONFIG.digits
+LATENCY = 3 + CONFIG.digits
 HALF = 1 << (CONFIG.acc_width - 1)
 
 
-def expected(acc: int, channel: dict[str, int], low: int, high: int) -> int:
+def expected(acc: int, channel: dict[str, int], skip: int, shift: int, low: int, high: int) -> int:
     """The activation, by exact fractions: Python rounds them to nearest, ties to even."""
     biased = (acc + channel["bias"] + HALF) % (2 * HALF) - HALF
-    scaled = round(Fraction(biased * multiplier(channel), 1 << channel["right"]))
-    return min(max(scaled, low), high) & ((1 << CONFIG.act_bits) - 1)
+    half = 1 << (CONFIG.scaled_bits - 1)
+    total = biased * multiplier(channel) + (skip << (channel["right"] + shift) % CONFIG.skip_reach)
+    total = (total + half) % (2 * half) - half
+    return min(max(round(Fraction(total, 1 << channel["right"])), low), high) & ((1 << CONFIG.act_bits) - 1)
 
 
 def draw(numbers: random.Random) -> tuple[int, dict[str, int]]:
@@ -62,16 +64,17 @@ def multiplier(channel: dict[str, int]) -> int:
 async def results_are_exact(dut):
     numbers = random.Random(SEED)
     unit = Driver(dut)
-    await unit.start("acc", "channel", "low", "high")
+    await unit.start("acc", "channel", "skip", "skip_shift", "low", "high")
     top = 1 << CONFIG.act_bits
-    for low, high in ((-top // 2, top // 2 - 1), (0, top - 1), (0, 3), (-2, 5)):
-        unit.set(low=low, high=high)
-        cases = [draw(numbers) for _ in range(600)]
+    bounds = ((-top // 2, top // 2 - 1), (0, top - 1), (0, 3), (-2, 5))
+    for (low, high), shift in zip(bounds, (0, -1, -8, 2), strict=True):
+        unit.set(low=low, high=high, skip_shift=shift)
+        cases = [(*draw(numbers), numbers.choice((0, -top // 2, top - 1, numbers.randrange(top)))) for _ in range(600)]
         got = []
-        for acc, channel in cases + cases[:LATENCY]:
-            unit.set(acc=acc, channel=struct(CHANNEL, **channel))
+        for number, (acc, channel, skip) in enumerate(cases + cases[: LATENCY - 1], start=1):
+            unit.set(acc=acc, channel=struct(CHANNEL, **channel), skip=skip)
             await unit.step()
-            got.append(unit.get("activation"))
-        wanted = [expected(*case, low, high) for case in cases]
-        given = got[LATENCY - 1 : LATENCY - 1 + len(cases)]
-        equal(given, wanted, f"Bounds {low} and {high}, activation", inputs=cases)
+            if number >= LATENCY:
+                got.append(unit.get("activation"))
+        wanted = [expected(*case, shift, low, high) for case in cases]
+        equal(got, wanted, f"Bounds {low} and {high}, activation", inputs=cases)

@@ -1,13 +1,12 @@
-"""The requantiser: reads a bank in order, writes each activation to its line and lane, in the specified time."""
+"""The requantiser: reads a bank in order, adds a skip, writes each line once and whole, in the specified time."""
 
 import random
+from fractions import Fraction
 
 import cocotb
-import numpy as np
 
 from twofold.golden.config import bits_for
 from twofold.golden.isa import Channel, Drain
-from twofold.golden.rounding import rne
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, join, split, struct
@@ -17,6 +16,7 @@ CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 CHANNEL, DRAIN = Channel.record(CONFIG), Drain.record(CONFIG)
 UNITS = CONFIG.requant_units
+LINES = 1 << DRAIN["address"].width
 
 
 def draw(numbers: random.Random) -> dict[str, int]:
@@ -35,22 +35,34 @@ def draw(numbers: random.Random) -> dict[str, int]:
         "channels": numbers.randrange(CONFIG.channel_depth - CONFIG.cols // UNITS + 1),
         "low": low,
         "high": low + (1 << CONFIG.act_bits) - 1,
+        "skip": numbers.getrandbits(1),
+        "skip_offset": numbers.choice((0, numbers.randrange(CONFIG.feature_depth))),
+        "skip_shift": numbers.randint(-8, 3),
+        "skip_signed": numbers.getrandbits(1),
     }
 
 
-def expected(drain: dict[str, int], banks, channels) -> list[tuple[int, int, int]]:
-    """(line, lane, activation) of every write, in any order within a position."""
-    writes = []
+def expected(drain: dict[str, int], banks, channels, memory) -> list[tuple[int, dict[int, int]]]:
+    """Line, and activation of each of its lanes that is written, of every write in order."""
+    writes: list[tuple[int, dict[int, int]]] = []
     for position in range(drain["width"] * drain["height"]):
         i, j = divmod(position, drain["width"])
         for column in range((drain["groups"] + 1) * UNITS):
             group, unit = divmod(column, UNITS)
             bias, shift, right = channels[drain["channels"] + group][unit]
-            value = np.array([banks[drain["bank"]][position][column] + bias]) << shift
-            result = int(np.clip(rne(value, right), drain["low"], drain["high"])[0]) % (1 << CONFIG.act_bits)
             plane, lane = divmod(drain["lane"] + column, CONFIG.rows)
             line = drain["address"] + plane * drain["plane"] + i * (drain["width"] - 1 + drain["row_step"]) + j
-            writes.append((line % (1 << DRAIN["address"].width), lane, result))
+            value = Fraction((banks[drain["bank"]][position][column] + bias) << shift, 1 << right)
+            if drain["skip"]:
+                raw = memory[(line + drain["skip_offset"]) % LINES][lane]
+                if drain["skip_signed"]:
+                    raw -= raw >> (CONFIG.act_bits - 1) << CONFIG.act_bits
+                value += raw * Fraction(2) ** drain["skip_shift"]
+            # Fraction rounds half to even.
+            result = min(max(round(value), drain["low"]), drain["high"]) % (1 << CONFIG.act_bits)
+            if column == 0 or lane == 0:
+                writes.append((line % LINES, {}))
+            writes[-1][1][lane] = result
     return writes
 
 
@@ -62,6 +74,7 @@ async def drains_write_what_and_when_specified(dut):
         *(f"drain__{name}" for name in ("start", "operands", "bank", "width", "height")),
         "accumulators__line",
         "channel__line",
+        "feature__line",
     )
     half = 1 << (CONFIG.acc_width - 2)
     banks = [
@@ -79,29 +92,39 @@ async def drains_write_what_and_when_specified(dut):
         )
         for channel in channels
     ]
-    for _ in range(12):
+    # The bench writes nothing back: what a drain reads is what was there before it.
+    memory = [[numbers.getrandbits(CONFIG.act_bits) for _ in range(CONFIG.rows)] for _ in range(LINES)]
+    for _ in range(16):
         drain = draw(numbers)
         assert unit.get("drain__idle")
         operands = {name: value for name, value in drain.items() if name in DRAIN.fields}
         unit.set(drain__start=1, drain__operands=struct(DRAIN, **operands))
         unit.set(**{f"drain__{name}": drain[name] for name in ("bank", "width", "height")})
-        writes, cycles = [], 0
+        writes, reads, cycles = [], 0, 0
         while True:
             await unit.settle()
             bank, position = unit.get("accumulators__bank"), unit.get("accumulators__position")
             channel = unit.get("channel__address")
+            enable, line = unit.get("feature__enable"), unit.get("feature__address") % LINES
+            if enable:
+                data = split(unit.get("feature__data"), CONFIG.act_bits, CONFIG.rows, signed=False)
+                writes.append((line, {n: data[n] for n in range(CONFIG.rows) if enable >> n & 1}))
+            read = unit.get("feature__read")
+            assert not (read and enable)
+            reads += read
             await unit.step()
             cycles += 1
             unit.set(
                 drain__start=0, accumulators__line=join(banks[bank][position % CONFIG.acc_depth], CONFIG.acc_width)
             )
             unit.set(channel__line=lines[channel % CONFIG.channel_depth])
-            enable = unit.get("write__enable")
-            data = split(unit.get("write__data"), CONFIG.act_bits, CONFIG.rows, signed=False)
-            writes += [(unit.get("write__address"), n, data[n]) for n in range(CONFIG.rows) if enable >> n & 1]
+            if read:
+                unit.set(feature__line=join(memory[line], CONFIG.act_bits))
             if unit.get("drain__idle"):
                 break
-        count = drain["width"] * drain["height"] * (drain["groups"] + 1)
+        count = drain["width"] * drain["height"] * Drain.zero(**operands).position_cycles(CONFIG)
         assert cycles == CONFIG.array_latency + count + CONFIG.requant_latency
-        equal(writes, expected(drain, banks, channels), f"Drain {drain}, write")
+        wanted = expected(drain, banks, channels, memory)
+        equal(writes, wanted, f"Drain {drain}, write")
+        assert reads == (len(wanted) if drain["skip"] else 0)
     assert bits_for(CONFIG.feature_depth) == DRAIN["address"].width

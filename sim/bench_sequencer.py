@@ -52,8 +52,9 @@ class Surroundings:
             self.busy = positions
         if driver.get("drain__start"):
             self.seen.append(("DRAIN", driver.get("drain__operands"), driver.get("drain__bank")))
-            groups = Drain.record(CONFIG).unpack(driver.get("drain__operands"))["groups"]
-            self.drain = CONFIG.array_latency + positions * (groups + 1) + CONFIG.requant_latency - 1
+            drain = Drain(**Drain.record(CONFIG).unpack(driver.get("drain__operands")))
+            work = positions * drain.position_cycles(CONFIG)
+            self.drain = CONFIG.array_latency + work + CONFIG.requant_latency - 1
         if driver.get("send__valid"):
             self.seen.append(("OUTPUT", driver.get("send__payload"), 0))
             self.sending = self.numbers.randint(2, 20)

@@ -15,6 +15,7 @@ from twofold.golden.layers import accumulate, requantise, worst_case
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
 from twofold.golden.rounding import csd, scale_multiplier
 from twofold.testing.random_branches import random_points, random_words
+from twofold.testing.random_skip import with_skip
 
 #: Draws of a layer before the build counts as too small; each is smaller than the one before.
 TRIES = 40
@@ -136,12 +137,14 @@ class _Draw:
             size = 1 - attempt / TRIES
             if 2 * attempt > TRIES:
                 self.live = self.live[-1:]
-            kinds = ("conv2d", "residual", "add", "maxpool", "avgpool", "linear")
-            weights = (0.35, 0.2, 0.12, 0.13, 0.1, 0.1) if n + 1 < count else (0.3, 0.1, 0.1, 0.1, 0.1, 0.3)
+            kinds = ("conv2d", "residual", "skip", "add", "maxpool", "avgpool", "linear")
+            weights = (0.25, 0.15, 0.2, 0.1, 0.1, 0.1, 0.1) if n + 1 < count else (0.2, 0.1, 0.15, 0.1, 0.1, 0.1, 0.25)
             kind = str(self.rng.choice(kinds, p=weights)) if attempt + 5 < TRIES else "maxpool"
             source = self.live[-1] if self.chance(0.8) else str(self.rng.choice(self.live))
             branches, shape = self.branches(kind, source, size)
-            layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape)
+            same = [name for name in self.live if self.tensor(name).shape == shape]
+            skip = str(self.rng.choice(same)) if kind in ("skip", "avgpool", "add") and same else None
+            layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape, skip)
             if layer is not None and self.book(layer, (n + 1) / count):
                 if len(self.live) > 2 and self.chance(0.6):
                     self.live.pop(0)
@@ -167,6 +170,12 @@ class _Draw:
             first = self.identity(source, (1, 1), self.upto(0, outputs - channels))
             second = self.identity(other, stride, self.upto(0, outputs - self.tensor(other).shape[0]))
             return (first, second), (outputs, height, width)
+        if kind == "skip":
+            alike = [name for name in self.live if self.tensor(name).shape[1:] == (height, width)]
+            outputs = self.tensor(str(self.rng.choice(alike))).shape[0]
+            taps = int(self.rng.choice([1, 3])) if max(height, width) + 2 <= self.config.max_side else 1
+            branch = self.dense(source, outputs, (taps, taps), padding=(taps // 2, taps // 2))
+            return (branch,), (outputs, height, width)
         branch = self.convolution(source, kind == "residual", size)
         outputs, positions = branch.out_channels, branch.output_size(height, width)
         if kind == "conv2d":
@@ -198,11 +207,11 @@ class _Draw:
         codes, shifts = digit_codes(values.reshape(-1, 1, 1, 1), self.point_sets[point_set])
         return Branch(source, point_set, codes, shifts, stride=stride, groups=channels, channel=channel)
 
-    def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1)) -> Branch:
+    def dense(self, source: str, outputs: int, kernel: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Branch:
         """A branch over all channels."""
         shape = (outputs, self.tensor(source).shape[0], *kernel)
         point_set, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
-        return Branch(source, point_set, codes, shifts, stride)
+        return Branch(source, point_set, codes, shifts, stride, padding)
 
     def convolution(self, source: str, same: bool, size: float) -> Branch:
         """A convolution; with `same` one that keeps the size but for its stride, and at least the channels."""
@@ -262,11 +271,13 @@ class _Draw:
         extent = dil * (taps - 1) + 1
         return self.upto(max(-1, extent - side - pad), max(pad, min(extent - 1, self.config.max_side - side - pad)))
 
-    def quantise(self, name: str, kind: str, branches: tuple[Branch, ...], shape: tuple[int, int, int]) -> Layer | None:
+    def quantise(
+        self, name: str, kind: str, branches: tuple[Branch, ...], shape: tuple[int, int, int], skip: str | None
+    ) -> Layer | None:
         """The layer with biases and multipliers for its sample values; None if it does not fit the accumulator."""
         tensor, channels = self.random_tensor(shape), shape[0]
         ones = np.ones(channels, dtype=np.int64)
-        kind = "conv2d" if kind == "residual" else kind
+        kind = "conv2d" if kind in ("residual", "skip") else kind
         maximum = kind == "maxpool"
         draft = Layer(name, kind, branches, tensor, 0 * ones, ones, 0 * ones, tensor.low, tensor.high, maximum)
         network = Network(self.name, self.input, (*self.layers, draft), self.point_sets)
@@ -288,8 +299,10 @@ class _Draw:
         high = tensor.high if self.chance(0.8) else self.upto(max(1, tensor.high // 2), tensor.high)
         low = int(self.rng.choice([tensor.low, -high, 0])) if tensor.signed else 0
         layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum)
+        if skip is not None:
+            layer = with_skip(self.rng, self.config, network, layer, skip)
         acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.point_sets), layer, self.samples)
-        y = requantise(layer, acc)
+        y = requantise(layer, acc, self.samples[layer.skip.source] if layer.skip else None)
         inside = np.mean((y > low) & (y < high)) if high - low > 1 else 1.0
         if inside < 0.05 or len(np.unique(y)) < 2:
             return None

@@ -130,18 +130,20 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
     extent = height * (width - 1 + row_step)
     plane = numbers.randint(0, max(0, (half - extent) // planes))
     low, high = sorted(numbers.randrange(-(1 << config.act_bits), 1 << config.act_bits) for _ in range(2))
-    lines.append(
-        Drain(
-            address=features.half(True).draw(numbers, extent + (planes - 1) * plane),
-            row_step=row_step,
-            plane=plane,
-            lane=numbers.randrange(0, config.rows, config.requant_units),
-            groups=groups - 1,
-            channels=spans[Section.CHANNEL].draw(numbers, groups),
-            low=low,
-            high=high,
-        ).encode(config)
+    length = extent + (planes - 1) * plane
+    address = features.half(True).draw(numbers, length)
+    drain = Drain(
+        address=address,
+        row_step=row_step,
+        plane=plane,
+        lane=numbers.randrange(0, config.rows, config.requant_units),
+        groups=groups - 1,
+        channels=spans[Section.CHANNEL].draw(numbers, groups),
+        low=low,
+        high=high,
+        **_skip(config, numbers, features.half(False).draw(numbers, length) - address, in_place=plane >= extent),
     )
+    lines.append(drain.encode(config))
     if numbers.random() < 0.7:
         count = numbers.randint(1, half)
         lines.append(Output(address=features.draw(numbers, count), count=count - 1).encode(config))
@@ -153,6 +155,17 @@ def _rectangle(config: ArrayConfig, numbers: random.Random, most: int) -> tuple[
     positions = numbers.choice((1, 2, 3, 5, numbers.randint(1, most), most))
     width = numbers.randint(1, min(positions, config.max_side))
     return width, max(1, min(positions // width, config.max_side))
+
+
+def _skip(config: ArrayConfig, numbers: random.Random, offset: int, *, in_place: bool) -> dict[str, int]:
+    """A drain's operands about its skip: none, lines this far away or, if that is possible, those that are written."""
+    record = Drain.record(config)
+    names = ("skip_offset", "skip_shift", "skip_signed")
+    values = {name: numbers.randint(record[name].low, record[name].high) for name in names}
+    if in_place and numbers.random() < 0.3:
+        offset = 0
+    skip = int(numbers.random() < 0.6)
+    return values | ({"skip": 1, "skip_offset": offset & record["skip_offset"].high} if skip else {"skip": 0})
 
 
 def _load(config: ArrayConfig, numbers: random.Random, weights: _Span, *, every: bool) -> dict[str, int]:

@@ -10,8 +10,8 @@ from twofold.formal.window import fits
 from twofold.golden.catalog import log_points
 from twofold.golden.formats import PointSet
 from twofold.golden.isa import Channel, Drain, Pass, Window
-from twofold.golden.machine import _wrap
 from twofold.golden.products import product_bases
+from twofold.golden.requantise import wrap
 from twofold.golden.rounding import rne
 from twofold.mapper import compile_network
 from twofold.testing.random_network import random_network
@@ -86,11 +86,11 @@ def test_the_requantisers_stages_together_are_the_golden_formula():
         acc, bias = (int(v) for v in rng.integers(-half, half, 2))
         channel = Channel.decode(config, record.pack(values | {"bias": bias}))
         low, high = sorted(int(v) for v in rng.integers(-128, 256, 2))
-        biased = int(_wrap(np.int64(acc + bias), config.acc_width))
+        biased = int(wrap(np.int64(acc + bias), config.acc_width))
         total = 0
         for n in range(config.digits):
             factor = (-1 if values[f"minus{n}"] else 1) * (1 << values[f"shift{n}"]) if values[f"on{n}"] else 0
-            total = int(_wrap(np.int64(total + biased * factor), config.scaled_bits))
+            total = int(wrap(np.int64(total + biased * factor), config.scaled_bits))
         y = total >> values["right"]
         distance = 2 * (total - (y << values["right"]))
         unit = 1 << values["right"]

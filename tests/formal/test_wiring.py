@@ -21,6 +21,7 @@ def test_inputs_that_have_no_output_of_their_name():
     assert STATED == {
         *("loader.i__payload", "loader.i__valid", "loader.enable"),
         *("sequencer.program__line", "requantiser.channel__line", "compute.feature__line", "sender.feature__line"),
+        "requantiser.feature__line",
         *("decoder.codes", "decoder.table__payload", "decoder.table__valid", "sender.o__ready"),
     }
     assert unstated(PARTS, {tuple(name.split(".")) for name in unstated(PARTS, set())}) == []

@@ -214,7 +214,7 @@ def test_bytes_that_are_no_text_are_refused(saved):
         lambda structure: structure["layers"][0].update(terms=3),
         lambda structure: structure["layers"].append(structure["layers"][0]),
         lambda structure: structure["input"].update(shape=[0, 1, 1]),
-        lambda structure: structure["layers"][0]["terms"][0].pop("groups"),
+        lambda structure: structure["layers"][0]["terms"][0].pop("padding"),
         lambda structure: structure["layers"][0]["terms"][0].update(extra=1),
         lambda structure: structure.update(points=[]),
         lambda structure: structure.update(layers={"a": 1}),

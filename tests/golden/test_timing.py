@@ -1,5 +1,7 @@
 """Times computed by hand from the table of docs/machine.md, with latencies pinned here."""
 
+from dataclasses import replace
+
 import pytest
 
 from twofold.golden.config import ArrayConfig
@@ -93,3 +95,23 @@ def test_a_pass_of_few_positions_holds_the_array_for_min_pass_cycles():
 def test_windows_do_not_wait_for_the_array():
     steps = timing(CONFIG, [window(16, 4), tile(4), window(2, 2), tile(1), END])
     assert [step.accepted for step in steps] == [2, 11, 14, 75, 79]
+
+
+@pytest.mark.parametrize(
+    ("units", "lane", "groups", "plain", "skip"),
+    [
+        (1, 0, 8, 8, 8),  # two lines of four groups
+        (1, 3, 2, 2, 4),  # two lines of one group
+        (1, 3, 6, 6, 8),  # one, four, one
+        (1, 2, 1, 1, 2),
+        (2, 0, 3, 3, 4),  # two and one
+        (4, 0, 2, 2, 4),
+    ],
+)
+def test_a_line_with_a_skip_takes_two_cycles_at_least(units, lane, groups, plain, skip):
+    config = ArrayConfig(name="t", pe="log", rows=4, cols=8, word_bits=3, requant_units=units)
+    given = Drain.zero(lane=lane, groups=groups - 1)
+    assert given.position_cycles(config) == plain
+    assert replace(given, skip=1).position_cycles(config) == skip
+    idle = {one: timing(config, [window(2, 2), replace(given, skip=one), END])[-1].accepted for one in (0, 1)}
+    assert idle[1] - idle[0] == 4 * (skip - plain)
