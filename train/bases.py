@@ -42,13 +42,13 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
 def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Tables of a file over those of its base.
 
-    A key at the top takes the place of the base's; the name is never taken over. Of ``[train]`` and ``[ptq]``, each
-    key does so for itself. The base's ``[[layer]]`` rules come first, then the file's own, but for those whose
-    ``match`` the base has already: their ``weight`` or ``activation`` takes the place of the base's, and the rule stays
-    where it is.
+    A key at the top takes the place of the base's; the name is never taken over. Of ``[train]``, ``[ptq]`` and
+    ``[residual]``, each key does so for itself. The base's ``[[layer]]`` rules come first, then the file's own, but for
+    those whose ``match`` the base has already: their ``weight`` or ``activation`` takes the place of the base's, and
+    the rule stays where it is.
     """
     table = {key: value for key, value in base.items() if key != "name"} | own
-    for key in ("train", "ptq"):
+    for key in ("train", "ptq", "residual"):
         if isinstance(base.get(key), dict) and isinstance(own.get(key), dict):
             table[key] = base[key] | own[key]
     if isinstance(base.get("layer"), list) and isinstance(own.get("layer"), list):

@@ -30,6 +30,7 @@ from twofold.train.run_files import METRICS, STATE, part, writing
 from twofold.train.runs import load_run, quantized_run, save_run
 from twofold.train.snap import snap
 from twofold.train.stored_recipe import store_recipe
+from twofold.train.streams import describe_ties
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -100,6 +101,8 @@ def _quantize(
         return
     facts = facts | {"accuracy": result.accuracy, "float_accuracy": result.float_accuracy}
     save_run(options.out, result.model, facts | {"build": config.name if config else None}, recipe)
+    for line in describe_ties(result.model):
+        print(line)
     print(
         f"{recipe.name}: accuracy {result.accuracy:.4f} (float {result.float_accuracy:.4f}), written to {options.out}"
     )

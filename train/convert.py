@@ -1,5 +1,6 @@
 """From a float model and a recipe to a quantized model."""
 
+import copy
 from fnmatch import fnmatchcase
 
 import torch
@@ -9,10 +10,12 @@ from torch.nn.utils import parametrize
 from twofold.golden.network import INPUT
 from twofold.train.compare import check_finite, check_same
 from twofold.train.data import InputFormat, check_images
-from twofold.train.layers import ConvLayer, QuantLayer, QuantModel
+from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
 from twofold.train.lower import Lowering
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
+from twofold.train.quantizers.activation import sample
 from twofold.train.recipe import Recipe
+from twofold.train.streams import choose_scales, tie_streams
 
 
 def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: bool = False) -> QuantModel:
@@ -62,6 +65,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
         recipe=recipe.name,
     )
     quantized.given_input = input
+    if recipe.residual.tie:
+        tie_streams(quantized)
     quantized.train(False)
     check_same(quantized, lowering.reference, lowering.places, kept=norms)
     return quantized
@@ -148,12 +153,30 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
     """
     check_images(images, model.input_format)
     model.input_quantizer.calibrate(images)
-    tensors = model.read(images)
+    _calibrate_weights(model.conv_layers, model)
+    if model.bases:
+        norms = {layer.name: copy.deepcopy(layer.norm.state_dict()) for layer in model.conv_layers if layer.norm}
+        choose_scales(model, {INPUT: images} | _calibrate_results(model, images, free=True))
+        for layer in model.conv_layers:
+            if layer.norm:
+                layer.norm.load_state_dict(norms[layer.name])
+        if model.input_quantizer.stream is not None:
+            _calibrate_weights([layer for layer in model.conv_layers if layer.source == INPUT], model)
+    _calibrate_results(model, images)
+    model.calibrated = True
+
+
+def _calibrate_weights(layers: list[ConvLayer], model: QuantModel) -> None:
+    for layer in layers:
+        if layer.source == INPUT:
+            layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
+        calibrate_weights(layer)
+
+
+def _calibrate_results(model: QuantModel, images: Tensor, *, free: bool = False) -> Tensors:
+    """Scales of the layers' results, of tied ones only where each is to have its own; samples of the tied results."""
+    tensors, seen = model.read(images), Tensors()
     for layer in model.quant_layers:
-        if isinstance(layer, ConvLayer):
-            if layer.source == INPUT:
-                layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
-            calibrate_weights(layer)
         norm = layer.norm if isinstance(layer, ConvLayer) else None
         if norm is not None:
             norm.train()  # statistics of the quantized network
@@ -161,7 +184,10 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
         if norm is not None:
             norm.eval()
         if layer.quantizer is not None:
-            layer.quantizer.calibrate(y)
+            if free or layer.quantizer.stream is None:
+                layer.quantizer.calibrate(y)
+            if layer.quantizer.stream is not None:
+                seen[layer.name] = sample(y)
             y = layer.quantizer(y)
         tensors[layer.name] = y
-    model.calibrated = True
+    return seen

@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from twofold.golden.network import INPUT, Pair
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, Skip
+from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.pool_layers import AverageLayer, MaxLayer
+from twofold.train.skip import Skip
 from twofold.train.windows import around
 
 

@@ -1,6 +1,7 @@
 """From a quantized model to the integers that the machine computes with."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +11,17 @@ from numpy.typing import NDArray
 from twofold.golden.catalog import digit_points
 from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
-from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.rounding import scale_multiplier
 from twofold.train.compare import check_finite
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel, Skip
+from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
 from twofold.train.residual import addend_branch, fraction_bits
+from twofold.train.skip import Skip
+from twofold.train.streams import plain_skip, tie_costs
 
 
 def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object] | None = None) -> Network:
@@ -26,7 +29,8 @@ def export(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, object]
 
     Scales become the nearest that requantisation can do; `train.snap` makes them so beforehand, and nothing is lost
     here. `Network.meta` says what was: ``layers`` has for each layer the largest relative error of the multipliers and
-    of the residuals' constants; ``weight_bits`` counts the bits of all words that some tile schedules; ``build`` is the
+    of the residuals' constants, and the shift of a residual that requantisation adds; ``ties`` is what tying scales has
+    cost (`train.streams`); ``weight_bits`` counts the bits of all words that some tile schedules; ``build`` is the
     build's name.
 
     Parameters
@@ -100,6 +104,8 @@ class _Exporter:
         meta["build"] = self.config.name
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
+        if self.model.bases:
+            meta["ties"] = tie_costs(self.model)
         return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)
 
     def _layers(self, layer: QuantLayer) -> list[Layer]:
@@ -134,13 +140,36 @@ class _Exporter:
     def _digits(self) -> str:
         return self._points(digit_points(self.config.fmt), "digits")
 
+    def _shifted(self, layer: ConvLayer | AddLayer, build: Callable[[tuple[Skip, ...]], Layer]) -> Layer:
+        """The layer with one addend in requantisation, where scales allow it, and the others as branches.
+
+        Parameters
+        ----------
+        build
+            The layer with branches for these addends.
+        """
+        skip = plain_skip(self.model, layer) if self.model.ties else None
+        if skip is not None:
+            fraction, exponent = math.frexp(self.formats[skip.source].scale / self.formats[layer.name].scale)
+            shift, rest = exponent - 1, list(layer.skips)
+            rest.remove(skip)
+            built = build(tuple(rest)) if fraction == 0.5 else None
+            if built is not None and 0 <= shift + int(built.right.min()) and shift + int(built.right.max()) <= 62:
+                self.report[layer.name]["residual_shift"] = shift
+                return replace(built, skip=SkipTensor(skip.source, shift))
+        return build(layer.skips)
+
     def _conv(self, layer: ConvLayer) -> Layer:
-        quantizer, config = layer.weight_quantizer, self.config
-        weight = layer.float_weight.detach()
-        coded = quantizer.encode(weight, config.fmt)
+        coded = layer.weight_quantizer.encode(layer.float_weight.detach(), self.config.fmt)
         self._count(layer, coded)
+        return self._shifted(layer, lambda skips: self._sums(layer, coded, skips))
+
+    def _sums(self, layer: ConvLayer, coded: CodedWeights, skips: tuple[Skip, ...]) -> Layer:
+        """A layer with weights, and branches for these addends."""
         unit = self._unit(layer, coded)
-        bits, branches = self._addends(layer, coded, unit) if layer.skips else (self._fine_bits(layer, coded, unit), [])
+        bits, branches = (
+            self._addends(layer, coded, unit, skips) if skips else (self._fine_bits(layer, coded, unit), [])
+        )
         unit = unit * 2.0**-bits
         branch = Branch(
             layer.source,
@@ -165,14 +194,19 @@ class _Exporter:
         wanted = int(np.ceil(np.log2((unit / self.formats[layer.name].scale).max())))
         if wanted <= 0:
             return 0
-        most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, []))
+        most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit))
         return max(0, min(wanted, most))
 
-    def _addends(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> tuple[int, list[Branch]]:
+    def _addends(
+        self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64], skips: tuple[Skip, ...]
+    ) -> tuple[int, list[Branch]]:
         """Fraction bits of the accumulator, and a branch for each skip."""
-        skips, config = layer.skips, self.config
+        config = self.config
         ratios = [(self.formats[s.source].scale / unit[self._span(s)], self.formats[s.source]) for s in skips]
-        most = min(config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit, ratios))
+        most = min(
+            config.max_pass_shift - max(coded.shifts),
+            self._spare_bits(layer, coded, unit, list(zip(skips, ratios, strict=True))),
+        )
         bits = fraction_bits(ratios, shift=config.fmt.digit_shift, most=most)
         return bits, self._branches(layer, skips, [ratio for ratio, _ in ratios], bits)
 
@@ -197,26 +231,32 @@ class _Exporter:
         layer: ConvLayer,
         coded: CodedWeights,
         unit: NDArray[np.float64],
-        ratios: list[tuple[NDArray[np.float64], Tensor]],
+        addends: Iterable[tuple[Skip, tuple[NDArray[np.float64], Tensor]]] = (),
     ) -> int:
         """Fraction bits for which the worst case still fits the accumulator."""
         source = self.formats[layer.source]
         worst = np.abs(coded.integers).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
         worst = worst + np.abs(layer.bias.detach().double().numpy() / unit)
-        for skip, (ratio, tensor) in zip(layer.skips, ratios, strict=True):
+        for skip, (ratio, tensor) in addends:
             worst[self._span(skip)] += ratio * max(-tensor.low, tensor.high)
         return int(np.floor(self.config.acc_width - 1 - np.log2(worst.max() * 1.01 + 2)))
 
     def _add(self, layer: AddLayer) -> Layer:
-        tensors = [self.formats[skip.source] for skip in layer.skips]
-        base = min(tensor.scale for tensor in tensors)
+        return self._shifted(layer, lambda skips: self._sum(layer, skips))
+
+    def _sum(self, layer: AddLayer, skips: tuple[Skip, ...]) -> Layer:
+        """Branches for these addends."""
+        tensors = [self.formats[skip.source] for skip in skips]
+        # A scale that is tied has not been moved to what a multiplier can do (`train.snap`).
+        tied = layer.quantizer is not None and layer.quantizer.stream is not None
+        base = self.formats[layer.name].scale if tied else min(tensor.scale for tensor in tensors)
         ratios = [np.full(tensor.shape[0], tensor.scale / base) for tensor in tensors]
         worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
         room = int(np.floor(self.config.acc_width - 1 - np.log2(worst * 1.01 + 2)))
         shift = self.config.fmt.digit_shift
         bits = fraction_bits(list(zip(ratios, tensors, strict=True)), shift=shift, most=room)
         unit = np.full(layer.shape[0], base * 2.0**-bits)
-        branches = self._branches(layer, layer.skips, ratios, bits)
+        branches = self._branches(layer, skips, ratios, bits)
         return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
 
     def _max(self, layer: MaxLayer) -> Layer:

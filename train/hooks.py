@@ -107,8 +107,10 @@ class Trained:
         quantizers = model.quantizers() if isinstance(model, QuantModel) else []
         decayed = [p for quantizer in quantizers if quantizer.decayed for p in quantizer.trained()]
         special = {id(p) for quantizer in quantizers for p in quantizer.parameters()}
+        special |= {id(p) for p in model.bases} if isinstance(model, QuantModel) else set()
         self.weights = [p for p in model.parameters() if id(p) not in special] + decayed
-        self.scales = [p for quantizer in quantizers if not quantizer.decayed for p in quantizer.trained()]
+        # Tied quantizers have one parameter in common.
+        self.scales = list(dict.fromkeys(p for q in quantizers if not q.decayed for p in q.trained()))
         self.aids = [p for quantizer in quantizers for p in quantizer.aids()]
 
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """The quantized model: layers of the exported network's form, on real numbers that sit on the integer grids."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,25 +11,11 @@ from twofold.golden.network import INPUT, Padding, Pair
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
+from twofold.train.quantizers.tying import read_octaves, tie_again
+from twofold.train.skip import Skip
 from twofold.train.windows import pad
 
 Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Skip:
-    """A tensor that is added: every `stride`-th position of its padded map, into the channels from `channel` on."""
-
-    source: str
-    stride: Pair = (1, 1)
-    channel: int = 0
-    padding: Padding = (0, 0)
-
-    def read(self, tensors: Mapping[str, Tensor], channels: int) -> Tensor:
-        """The addend, zeros where it has no channel."""
-        x = pad(tensors[self.source], self.padding)[:, :, :: self.stride[0], :: self.stride[1]]
-        after = channels - self.channel - x.shape[1]
-        return F.pad(x, (0, 0, 0, 0, self.channel, after)) if self.channel or after else x
 
 
 class QuantLayer(nn.Module):
@@ -253,6 +237,10 @@ class QuantModel(nn.Module):
         Its scales have been chosen, not only initialised.
     given_input
         What `convert` was told of the input; ``None`` of a model that is put together by hand.
+    ties
+        A residual may be a shift in requantisation, where scales allow it.
+    bases
+        The base of each residual stream (`train.streams`).
     """
 
     def __init__(
@@ -271,6 +259,8 @@ class QuantModel(nn.Module):
         self.input_quantizer, self.output_shape = input_quantizer, output_shape
         self.calibrated = False
         self.given_input: InputFormat | None = None
+        self.ties = False
+        self.bases = nn.ParameterList()
 
     @property
     def input_format(self) -> InputFormat:
@@ -282,6 +272,8 @@ class QuantModel(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As of every module; what has been written had been calibrated."""
         result = super().load_state_dict(*args, **kwargs)
+        for quantizers in self.tied():
+            read_octaves(list(quantizers.values()))
         self.calibrated = True
         return result
 
@@ -318,6 +310,15 @@ class QuantModel(nn.Module):
         """Every quantizer."""
         return [m for m in self.modules() if isinstance(m, (ActivationQuantizer, WeightQuantizer))]
 
+    def tied(self) -> list[dict[str, ActivationQuantizer]]:
+        """The tied quantizers of each residual stream, by the names of the tensors, in order."""
+        found: dict[int, dict[str, ActivationQuantizer]] = {id(base): {} for base in self.bases}
+        own = {INPUT: self.input_quantizer} | {layer.name: layer.quantizer for layer in self.quant_layers}
+        for name, quantizer in own.items():
+            if quantizer is not None and quantizer.stream is not None:
+                found[id(quantizer.stream.base)][name] = quantizer
+        return list(found.values())
+
     def enable(self, on: bool = True) -> None:
         """Quantize, or compute with real numbers."""
         for quantizer in self.quantizers():
@@ -339,6 +340,8 @@ class QuantModel(nn.Module):
         changed = [quantizer for quantizer in self.quantizers() if quantizer.set_bits(least)]
         if not any(isinstance(quantizer, WeightQuantizer) for quantizer in changed):
             raise ValueError("Stages must have a quantizer of weights that can change its bits, not none")
+        for quantizers in self.tied():
+            tie_again(list(quantizers.values()))
 
     def on_step(self, step: int, steps: int, epoch: int) -> None:
         """To be called before each training step, numbered from 0, of `steps` in all."""

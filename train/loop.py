@@ -15,6 +15,7 @@ from twofold.train.data import DataSet, Images, InputFormat, check_images
 from twofold.train.distributed import ALONE, World, shared_norms
 from twofold.train.hooks import Trained, require_gradients, settle
 from twofold.train.layers import QuantModel
+from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.recipe import TrainSettings
 from twofold.train.report import Report, json_lines
 from twofold.train.schedule import rate
@@ -250,7 +251,9 @@ def _statistics(model: QuantModel) -> list[Tensor]:
     tensors = []
     for quantizer in model.quantizers():
         tensors += [b for b in quantizer.buffers() if b.is_floating_point()]
-        tensors += [p.detach() for p in quantizer.parameters() if not p.requires_grad]
+        # A tied scale follows its base, which is the same in all processes.
+        if not (isinstance(quantizer, ActivationQuantizer) and quantizer.stream):
+            tensors += [p.detach() for p in quantizer.parameters() if not p.requires_grad]
     return tensors
 
 

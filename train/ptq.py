@@ -13,8 +13,10 @@ from twofold.train.convert import calibrate, calibrate_weights
 from twofold.train.data import check_images
 from twofold.train.data.augment import Augment
 from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
+from twofold.train.quantizers.activation import sample
 from twofold.train.recipe import PostSettings
 from twofold.train.reconstruct import learn_block
+from twofold.train.streams import choose_scales
 from twofold.train.windows import pad
 
 #: Pull of the fitted gain towards 1, as a part of the output's energy.
@@ -52,6 +54,21 @@ def float_means(model: QuantModel, images: Tensor) -> Tensors:
     return means
 
 
+@torch.no_grad()
+def float_results(model: QuantModel, images: Tensor) -> Tensors:
+    """Samples of the float results that tied quantizers will round; each of these is calibrated for them by itself."""
+    tensors: Tensors = {INPUT: images.reshape(len(images), *model.input_shape)}
+    seen, layers = Tensors(), model.quant_layers
+    for n, layer in enumerate(layers):
+        y = tensors[layer.name] = layer.activate(float_sums(layer, tensors))
+        if layer.quantizer is not None and layer.quantizer.stream is not None:
+            layer.quantizer.calibrate(y)
+            seen[layer.name] = sample(y)
+        needed = {source for later in layers[n + 1 :] for source in later.sources}
+        tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
+    return seen
+
+
 def float_sums(layer: QuantLayer, tensors: Tensors) -> Tensor:
     """A layer's sums with float weights."""
     if not isinstance(layer, ConvLayer):
@@ -84,6 +101,8 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostSettings) -> No
     augment = Augment(shift=settings.shift, flip=settings.flip)
     images = torch.cat([images] + [augment(images, generator) for _ in range(settings.copies - 1)])
     model.input_quantizer.calibrate(images)
+    if model.bases:
+        choose_scales(model, {INPUT: images} | float_results(model, images))
     floats: Tensors = {INPUT: images.reshape(len(images), *model.input_shape)}
     with torch.no_grad():
         tensors = model.read(images)
@@ -118,10 +137,10 @@ def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: Post
 
 @torch.no_grad()
 def _settle(layer: QuantLayer, tensors: Tensors, *, again: bool = True) -> None:
-    """Output of a layer; its scale is chosen for it, unless it has been trained."""
+    """Output of a layer; its scale is chosen for it, unless it has been trained or is tied."""
     y = layer.activate(layer.compute(tensors))
     if layer.quantizer is not None:
-        if again:
+        if again and layer.quantizer.stream is None:
             layer.quantizer.calibrate(y)
         y = layer.quantizer(y)
     tensors[layer.name] = y

@@ -218,6 +218,20 @@ class PostSettings:
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+@checked("residual.")
+@dataclass(frozen=True)
+class ResidualSettings:
+    """How residuals are added.
+
+    Parameters
+    ----------
+    tie
+        Scales along a residual stream differ by powers of two, where they can (`train.streams`).
+    """
+
+    tie: bool = True
+
+
 _KINDS: dict[Any, str] = {str: "a string", dict: "a table", list: "a list"}
 
 
@@ -241,6 +255,8 @@ class Recipe:
         In file order.
     train, ptq
         Settings of the method.
+    residual
+        Of both methods.
     """
 
     name: str
@@ -249,6 +265,7 @@ class Recipe:
     source: str = ""
     train: TrainSettings = TrainSettings()
     ptq: PostSettings = PostSettings()
+    residual: ResidualSettings = ResidualSettings()
 
     def __post_init__(self) -> None:
         for rule in self.rules:
@@ -285,7 +302,7 @@ def load_recipe(path: Path | str) -> Recipe:
 
 def parse_recipe(table: dict[str, Any]) -> Recipe:
     """Recipe from the tables of a TOML file that has no base, or is merged with it."""
-    _check(table, ("name", "source", "method", "layer", "train", "ptq"), ("name", "method", "layer"))
+    _check(table, ("name", "source", "method", "layer", "train", "ptq", "residual"), ("name", "method", "layer"))
     _check_type("layer", table["layer"], list)
     rules = []
     for layer in table["layer"]:
@@ -295,7 +312,7 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
         except ValueError as error:
             raise ValueError(f"layer {layer['match']!r}: {error}") from error
     settings: dict[str, Any] = {}
-    for key, kind in (("train", TrainSettings), ("ptq", PostSettings)):
+    for key, kind in (("train", TrainSettings), ("ptq", PostSettings), ("residual", ResidualSettings)):
         if key in table:
             _check_type(key, table[key], dict)
             settings[key] = kind(**table[key])

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twofold.train.layers import ConvLayer, QuantLayer, Tensors
-from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
+from twofold.train.quantizers import WeightQuantizer
 from twofold.train.quantizers.base import per_channel
 from twofold.train.recipe import PostSettings
 
@@ -201,7 +201,9 @@ def _learned_scales(layers: list[QuantLayer], settings: PostSettings) -> list[nn
         return []
     found = []
     for layer in layers:
-        if isinstance(layer.quantizer, ActivationQuantizer) and not layer.quantizer.fixed and layer.quantizer.learn:
-            layer.quantizer.scale.requires_grad_(True)
-            found.append(layer.quantizer.scale)
+        quantizer = layer.quantizer
+        # A tied scale is that of tensors outside the block, too.
+        if quantizer is not None and quantizer.learn and not quantizer.fixed and quantizer.stream is None:
+            quantizer.scale.requires_grad_(True)
+            found.append(quantizer.scale)
     return found

@@ -7,7 +7,7 @@ from twofold.golden.catalog import digit_points
 from twofold.golden.config import ArrayConfig
 from twofold.golden.digit_words import digit_codes
 from twofold.golden.network import Branch, Tensor
-from twofold.train.layers import Skip
+from twofold.train.skip import Skip
 
 #: An addend's constant may be off by this part of an LSB of the addend at its full scale.
 TOLERANCE = 0.25

@@ -82,7 +82,7 @@ def load_model(file: Path | str, float_model: nn.Module) -> QuantModel:
         raise ValueError(f"{file}: {error}") from error
     try:
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ValueError(f"{file}: tensors must be those of the given model, not these: {text}") from error
     return model.eval()

@@ -3,7 +3,8 @@
 A requantisation multiplier has few digits, so it is off by up to 2 % for an arbitrary ratio of scales. But the scales
 are free within a few percent: here each weight scale (or output scale, where there are no weights) moves to the nearest
 value whose ratio the multiplier hits. Then the quantized model and the exported network have the same scales, and only
-biases and residual constants are still rounded.
+biases and residual constants are still rounded. The output of an addition whose scale is tied (`train.streams`) stays:
+its addends' constants are made for it.
 
 The weights are then rounded anew or keep their integers, whichever changes the layer's quantized weights less. Fine
 levels make good the change of scale by rounding anew; with few levels, training leaves many weights just beside a
@@ -40,7 +41,7 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 factor = np.ones_like(scale)
                 factor[busy] = np.array([m * 2.0**-r for m, r in pairs]) / scale[busy]
                 _rescale(layer, torch.tensor(factor))
-            elif isinstance(layer, AddLayer) and layer.quantizer is not None:
+            elif isinstance(layer, AddLayer) and layer.quantizer is not None and layer.quantizer.stream is None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)
                 layer.quantizer.scale.fill_(base / (m * 2.0**-r))

@@ -1,4 +1,7 @@
-"""Recipes as JSON can hold them: in runs, and in saved models. All files of a recipe are merged by then."""
+"""Recipes as JSON can hold them: in runs, and in saved models. All files of a recipe are merged by then.
+
+What was stored before recipes had ``[residual]`` has scales that are not tied.
+"""
 
 from dataclasses import asdict
 from typing import Any
@@ -38,4 +41,5 @@ def _toml(table: dict[str, Any]) -> dict[str, Any]:
             activation = {key: value for key, value in activation.items() if value is not None}
         found = {"match": rule["match"], "weight": weight, "activation": activation}
         rules.append({key: value for key, value in found.items() if value is not None})
-    return {key: value for key, value in table.items() if key != "rules"} | {"layer": rules}
+    kept = {key: value for key, value in table.items() if key != "rules"}
+    return {"residual": {"tie": False}} | kept | {"layer": rules}

@@ -93,7 +93,10 @@ def test_later_rules_override_what_they_state():
     ("change", "message"),
     [
         ({"method": "none"}, "method must be one of ('qat', 'ptq'), not 'none'"),
-        ({"speed": 1}, "key must be one of ('name', 'source', 'method', 'layer', 'train', 'ptq'), not 'speed'"),
+        (
+            {"speed": 1},
+            "key must be one of ('name', 'source', 'method', 'layer', 'train', 'ptq', 'residual'), not 'speed'",
+        ),
         ({"layer": [{}]}, "key 'layer.match' must be given, not left out"),
         (
             {"layer": [{"match": "@middle"}]},

@@ -1,5 +1,6 @@
 """Linear activations of a few bits, one scale a tensor."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,25 @@ def _places(count: int) -> Tensor:
 ACTIVATIONS: dict[str, type["ActivationQuantizer"]] = {}
 
 
+@dataclass(eq=False)
+class Stream:
+    """What the scales of the tensors along a residual stream have in common: each is a power of two times the base.
+
+    Parameters
+    ----------
+    base : shape (1,)
+        The one parameter that is trained for all of them.
+    learn
+        Train it.
+    count
+        Tensors.
+    """
+
+    base: nn.Parameter
+    learn: bool
+    count: int
+
+
 class ActivationQuantizer(nn.Module):
     """``clip(rint(x / scale), low, high) * scale``, with the gradients of LSQ where the scale is trained.
 
@@ -48,14 +68,29 @@ class ActivationQuantizer(nn.Module):
     scale
         Fixed real value of one LSB; ``None`` calibrates.
 
+    Attributes
+    ----------
+    stream
+        What the scale is tied to, if it is: then it is ``base * 2**octave``.
+    octave
+        Power of two between base and scale.
+    tie_cost : shape (4,), where the scale is tied
+        Scale and mean squared error as they would be untied, and as they are, when calibrated.
+
     Source: [LSQ].
     """
 
     #: Whether weight decay acts on what is trained.
     decayed = False
+    #: Whether the scale may be tied to others'; a subclass must say so itself, as it may have its scale from elsewhere.
+    can_tie = True
+    stream: Stream | None = None
+    octave = 0
+    tie_cost: Tensor
 
     def __init_subclass__(cls, name: str = "", **options: Any):
         super().__init_subclass__(**options)
+        cls.can_tie = cls.__dict__.get("can_tie", False)
         register(ACTIVATIONS, name, cls)
 
     def __init__(
@@ -96,7 +131,12 @@ class ActivationQuantizer(nn.Module):
         if not self.enabled:
             return x
         high = self.high
-        return round_clipped(x, self.scale, self.low, high, share=self.share(x, high))
+        share = self.share(x, high)
+        if self.stream is None or not self.stream.base.requires_grad:
+            return round_clipped(x, self.scale, self.low, high, share=share)
+        # As many numbers share the base as all tensors have together.
+        share /= float(np.sqrt(self.stream.count))
+        return round_clipped(x, self.stream.base * 2.0**self.octave, self.low, high, share=share)
 
     @staticmethod
     def share(x: Tensor, high: int) -> float:
@@ -141,7 +181,9 @@ class ActivationQuantizer(nn.Module):
         return True
 
     def trained(self) -> list[nn.Parameter]:
-        """Parameters that training moves."""
+        """Parameters that training moves; tied quantizers share theirs."""
+        if self.stream is not None:
+            return [self.stream.base] if self.stream.learn else []
         return [self.scale] if self.learn and not self.fixed else []
 
     def aids(self) -> list[nn.Parameter]:
@@ -161,8 +203,25 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Keep a trained scale positive."""
-        self.scale.clamp_(min=1e-8)
+        """Keep a trained scale positive, and tied ones together."""
+        if self.stream is None:
+            self.scale.clamp_(min=1e-8)
+        else:
+            self.stream.base.clamp_(min=1e-8)
+            self.follow()
+
+    @torch.no_grad()
+    def tie(self, stream: Stream) -> None:
+        """Let the scale be a power of two times the stream's base."""
+        self.stream, self.octave = stream, 0
+        self.register_buffer("tie_cost", torch.zeros(4))
+        self.follow()
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take a tied scale from the base."""
+        if self.stream is not None and not self.fixed:
+            self.scale.copy_(self.stream.base * 2.0**self.octave)
 
     def begin(self) -> None:
         """To be called when training begins."""

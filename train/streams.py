@@ -1,0 +1,104 @@
+"""Residual streams: which tensors of a converted model have scales that differ by powers of two.
+
+A residual whose scale is a power of two times that of the layer's result is a shift in requantisation
+(`golden.network.SkipTensor`): it takes no pass and no rounding of its own. So the scales of the two are tied, and with
+them those of all tensors that residuals chain.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from twofold.golden.network import INPUT
+from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
+from twofold.train.pool_layers import AverageLayer
+from twofold.train.quantizers import ActivationQuantizer
+from twofold.train.quantizers.activation import Stream
+from twofold.train.quantizers.tying import Member, tie
+from twofold.train.skip import Skip
+
+
+def plain_skip(model: QuantModel, layer: QuantLayer) -> Skip | None:
+    """The first addend of a layer that has the shape of its result, unmoved, and is not all that the layer adds."""
+    if not isinstance(layer, ConvLayer | AddLayer) or layer.quantizer is None:
+        return None
+    if isinstance(layer, AddLayer) and len(layer.skips) < 2:
+        return None
+    shapes = {INPUT: model.input_shape} | {other.name: other.shape for other in model.quant_layers}
+    for skip in layer.skips:
+        if skip == Skip(skip.source) and shapes[skip.source] == layer.shape:
+            return skip
+    return None
+
+
+def tie_streams(model: QuantModel) -> None:
+    """Give the quantizers of each residual stream a common base; to be called once, before calibration."""
+    owners = _owners(model)
+    averages = [layer.quantizer for layer in model.quant_layers if isinstance(layer, AverageLayer)]
+    groups: list[list[ActivationQuantizer]] = []
+    for layer in model.quant_layers:
+        skip = plain_skip(model, layer)
+        if skip is None:
+            continue
+        pair = [owners[skip.source], owners[layer.name]]
+        # The scale of an average is what requantisation can do with its divisor (`train.snap`).
+        if not all(one.can_tie and one not in averages for one in pair):
+            continue
+        joined = [group for group in groups if any(one in group for one in pair)]
+        members = [one for group in joined for one in group]
+        groups = [group for group in groups if group not in joined]
+        groups.append(members + [one for one in pair if one not in members])
+    order = list(owners.values())
+    model.ties = True
+    for group in sorted((sorted(group, key=order.index) for group in groups), key=lambda group: order.index(group[0])):
+        fixed = next((one.scale for one in group if one.fixed), torch.ones(1))
+        base = nn.Parameter(fixed.detach().clone(), requires_grad=False)
+        stream = Stream(base, all(one.learn and not one.fixed for one in group), len(group))
+        model.bases.append(base)
+        for one in group:
+            one.tie(stream)
+
+
+@torch.no_grad()
+def choose_scales(model: QuantModel, seen: Mapping[str, Tensor]) -> None:
+    """Tie every stream.
+
+    Parameters
+    ----------
+    seen
+        Values of each tied tensor by name, before its quantization; its quantizer has been calibrated for them by
+        itself.
+    """
+    for quantizers in model.tied():
+        tie([Member.of(quantizer, seen[name]) for name, quantizer in quantizers.items()])
+
+
+def tie_costs(model: QuantModel) -> dict[str, dict[str, float]]:
+    """What tying has cost when the model was calibrated, by tensor: scale and mean squared error, before and after."""
+    keys = ("scale_before", "error_before", "scale", "error")
+    return {
+        name: dict(zip(keys, quantizer.tie_cost.tolist(), strict=True))
+        for quantizers in model.tied()
+        for name, quantizer in quantizers.items()
+    }
+
+
+def describe_ties(model: QuantModel) -> list[str]:
+    """The same in words, a line a stream and a tensor; none where nothing is tied."""
+    lines = []
+    for number, quantizers in enumerate(model.tied(), 1):
+        costs = {name: quantizer.tie_cost.tolist() for name, quantizer in quantizers.items()}
+        before, after = (sum(cost[place] for cost in costs.values()) for place in (1, 3))
+        lines.append(f"residual stream {number}: {len(costs)} scales tied, squared error {before:.3g} -> {after:.3g}")
+        for name, (own, error, scale, tied) in costs.items():
+            lines.append(f"  {name}: scale {own:.5g} -> {scale:.5g}, squared error {error:.3g} -> {tied:.3g}")
+    return lines
+
+
+def _owners(model: QuantModel) -> dict[str, ActivationQuantizer]:
+    """The quantizer that gives each tensor its format, by the tensor's name."""
+    owners = {INPUT: model.input_quantizer}
+    for layer in model.quant_layers:
+        owners[layer.name] = owners[layer.sources[0]] if layer.quantizer is None else layer.quantizer
+    return owners
