@@ -51,7 +51,7 @@ class Clock:
         self.free = 0
         self.idle = 0
         self.accepted = 0
-        self.positions = 0
+        self.window: Window | None = None
 
     def step(self, instruction: Instruction) -> Step:
         """Time of the next instruction."""
@@ -77,13 +77,14 @@ class Clock:
             requantiser=accepted - loaded,
         )
         if isinstance(instruction, Window):
-            self.positions = instruction.width * instruction.height
+            self.window = instruction
         elif isinstance(instruction, Pass):
-            self.free = accepted + max(self.positions, config.min_pass)
+            streamed = self.window.streamed(instruction.chain) if self.window else 0
+            self.free = accepted + max(streamed, config.min_pass)
         else:
             self.free = accepted + 1
         if isinstance(instruction, Drain):
-            work = self.positions * (instruction.groups + 1)
+            work = self.window.positions * (instruction.groups + 1) if self.window else 0
             self.idle = accepted + config.array_latency + work + config.requant_latency
         self.accepted = accepted
         self.fetched = accepted + 1
