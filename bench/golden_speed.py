@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -174,46 +175,55 @@ def measure(runner: Runner, network: Network, x: NDArray[np.int64], *, repeats: 
     return len(x) / min(seconds), result
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measures, prints a table, writes the report. Fails if the plain integers differ."""
-    Parser(prog="twofold bench golden_speed", description=str(__doc__).split("\n", 1)[0]).parse_args(arguments)
-    network = resnet20()
-    x = np.random.default_rng(1).integers(-128, 128, (256, 3, 32, 32))
-    few = 4
+def compare(network: Network, *, images: int = 256, few: int = 4, repeats: int = 3) -> dict[str, dict[str, Any]]:
+    """Speed of golden and its peers, by name; plain NumPy does only `few` of the images."""
+    x = np.random.default_rng(1).integers(-128, 128, (images, 3, 32, 32))
     peers: dict[str, tuple[Runner, int]] = {"golden": (run_golden, len(x)), "NumPy int64": (run_plain, few)}
     if importlib.util.find_spec("torch") is not None:
         peers["torch float32"] = (torch_runner(network), len(x))
     speeds, mismatches = {}, {}
     expected: dict[str, NDArray[np.int64]] = {}
     for name, (runner, count) in peers.items():
-        speeds[name], result = measure(runner, network, x[:count], repeats=3)
+        speeds[name], result = measure(runner, network, x[:count], repeats=repeats)
         expected = expected or result
         mismatches[name] = sum(int((result[key] != expected[key][:count]).sum()) for key in expected)
+    return {
+        name: {
+            "images": peers[name][1],
+            "images_per_second": round(speed, 2),
+            "golden_is_faster_by": round(speeds["golden"] / speed, 2),
+            "mismatching_integers": mismatches[name],
+        }
+        for name, speed in speeds.items()
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures, prints a table, writes the report. Fails if the plain integers differ."""
+    Parser(prog="twofold bench golden_speed", description=str(__doc__).split("\n", 1)[0]).parse_args(arguments)
+    network = resnet20()
+    found = compare(network)
     report = {
         "network": network.name,
         "macs": macs(network),
         "cores": os.cpu_count(),
-        "rows": [
-            {
-                "name": name,
-                "images": peers[name][1],
-                "images_per_second": round(speed, 2),
-                "golden_is_faster_by": round(speeds["golden"] / speed, 2),
-                "mismatching_integers": mismatches[name],
-            }
-            for name, speed in speeds.items()
-        ],
+        "rows": [{"name": name, **row} for name, row in found.items()],
     }
     show_table(
         f"{network.name}, {macs(network) / 1e6:.1f} M MACs an image, {report['cores']} cores",
         ("", "images/s", "golden is faster by", "mismatches"),
         [
-            (name, f"{speed:.1f}", f"{speeds['golden'] / speed:.2f}", str(mismatches[name]))
-            for name, speed in speeds.items()
+            (
+                name,
+                f"{row['images_per_second']:.1f}",
+                f"{row['golden_is_faster_by']:.2f}",
+                str(row["mismatching_integers"]),
+            )
+            for name, row in found.items()
         ],
     )
     write_text(REPORT, json.dumps(report, indent=2) + "\n")
-    return 1 if mismatches["NumPy int64"] else 0
+    return 1 if found["NumPy int64"]["mismatching_integers"] else 0
 
 
 if __name__ == "__main__":

@@ -1,25 +1,26 @@
 """How busy the array is: multiply-accumulates of a network beside what its cycles could hold.
 
-ResNet-20 for CIFAR, and the demo's network, with random weights, quantized for each build. The dense ideal does one
-multiply-accumulate a cycle in each of the rows x columns elements. What keeps the array from it: tiles that a layer
-does not fill (a first layer has 3 channels for 16 rows), further words of 8-bit weights, residuals and pooling, which
-are multiplications by constants here, and cycles in which no pass runs. Cycles are predicted, and exact: the machine's
-own counter agrees. A build that is too small for a network gets deeper memories; its array stays as it is.
+ResNet-20 for CIFAR, the four networks of MLPerf Tiny and the demo's network, with random weights, quantized for each
+build; those of MLPerf Tiny on the builds that are made for them. The dense ideal does one multiply-accumulate a cycle
+in each of the rows x columns elements. What keeps the array from it is said cycle by cycle (`golden.causes`). Cycles
+are predicted, and exact: the machine's own counter agrees. A build that is too small for a network gets deeper
+memories; its array stays as it is.
 """
 
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from twofold.bench.tools.console import run_benchmark, show_table
+from twofold.golden.causes import LOST
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
-from twofold.golden.timing import SPENT
 from twofold.mapper.compiler import compile_network
+from twofold.mapper.tiles import weight_branches
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
 from twofold.support.output import build_folder
@@ -31,7 +32,6 @@ from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
 REPORT = build_folder("bench", "utilisation.json")
-BUILDS = tuple(Path(f"{kind}_{size}") for kind in ("log", "subset") for size in ("8x8", "16x16"))
 #: Least depths of the memories (lines).
 DEEP = {
     "feature_depth": 1 << 14,
@@ -40,15 +40,32 @@ DEEP = {
     "program_depth": 1 << 14,
     "point_sets": 32,
 }
-#: Network of `train.models`, and (channels, height, width) of its input.
-NETWORKS = {"resnet20": (3, 32, 32), "demo": (1, 8, 8)}
+
+
+class Case(NamedTuple):
+    """A network of `train.models`: shape of its input, outputs, and the builds that it is measured on."""
+
+    shape: tuple[int, ...]
+    builds: tuple[str, ...]
+    classes: int = 10
+
+
+SQUARE = ("log_8x8", "log_16x16", "subset_8x8", "subset_16x16")
+NETWORKS = {
+    "resnet20": Case((3, 32, 32), SQUARE),
+    "resnet8": Case((3, 32, 32), ("log_16x16", "subset_16x16")),
+    "mobilenet_v1_vww": Case((3, 96, 96), ("mobilenet_16x16",), 2),
+    "ds_cnn": Case((1, 49, 10), ("mobilenet_16x16",), 12),
+    "autoencoder": Case((640,), ("linear_16x16",), 640),
+    "demo": Case((1, 8, 8), SQUARE),
+}
 
 
 def quantized(name: str, config: ArrayConfig) -> Network:
     """A network with random weights of one word each, 8-bit first and last layers, 4-bit activations."""
     torch.manual_seed(0)
-    model = build_model(name).eval()
-    shape = NETWORKS[name]
+    shape = NETWORKS[name].shape
+    model = build_model(name, classes=NETWORKS[name].classes).eval()
     one = {"quantizer": "stlq", "bits": 3} if config.pe == "log" else {"quantizer": "subset", "bits": 4}
     eight = {"quantizer": "uniform", "bits": 8}
     recipe = parse_recipe(
@@ -70,51 +87,53 @@ def quantized(name: str, config: ArrayConfig) -> Network:
 
 
 def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
-    """The report's row of a network on a build; `layers` has the utilisation of each layer with weights."""
+    """What the report says of a network on a build.
+
+    `busy` is the part of the array's multiply-accumulates that are the network's, `word_busy` with each word of a
+    weight counted; `lost` has the cycles by `golden.causes.LOST`, `layers` what is busy in each layer with weights.
+    """
     config = replace(config, **{key: max(depth, getattr(config, key)) for key, depth in DEEP.items()})
     network = quantized(name, config)
     image = compile_network(network, config)
-    cycles = {layer.name: layer.cycles for layer in image.layers}
-    macs, words, layers = 0, 0, {}
-    for layer in network.layers:
-        if layer.kind not in ("conv2d", "linear"):
-            continue
-        branch = layer.branches[0]
-        own = branch.codes[0].size * layer.output.shape[1] * layer.output.shape[2]
-        macs, words = macs + own, words + own * len(branch.codes)
-        layers[layer.name] = round(own / (cycles[layer.name] * config.rows * config.cols), 4)
+    words = sum(
+        branch.codes.size * layer.output.shape[1] * layer.output.shape[2]
+        for layer in network.layers
+        for branch in weight_branches(layer)
+    )
     elements = config.rows * config.cols
     return {
-        "network": name,
-        "build": config.name,
-        "macs": macs,
-        "word_macs": words,
         "cycles": image.cycles,
-        "ideal_cycles": -(-macs // elements),
-        "utilisation": round(macs / (image.cycles * elements), 4),
-        "word_utilisation": round(words / (image.cycles * elements), 4),
-        "spent": {kind: sum(layer.spent[kind] for layer in image.layers) for kind in SPENT},
-        "layers": layers,
+        "ideal_cycles": -(-image.macs // elements),
+        "macs": image.macs,
+        "word_macs": words,
+        "busy": round(image.utilisation(), 4),
+        "word_busy": round(words / (image.cycles * elements), 4),
+        "lost": image.lost,
+        "layers": {layer.name: round(image.utilisation(layer), 4) for layer in image.layers if layer.macs},
     }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
     parser = Parser(prog="twofold bench utilisation", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, nargs="+", default=list(BUILDS), help="builds")
+    parser.add_argument("--config", type=Path, nargs="+", help="builds (default: those made for the network)")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
     options = parser.parse_args(arguments)
-    rows, lines = [], []
+    report: dict[str, dict[str, dict[str, Any]]] = {}
+    lines, causes = [], []
     for name in options.network:
-        for path in options.config:
-            row = measure(name, load_config(path))
-            rows.append(row)
+        for path in options.config or NETWORKS[name].builds:
+            config = load_config(path)
+            row = report.setdefault(name, {})[config.name] = measure(name, config)
             counts = (f"{row[key]:,}" for key in ("macs", "cycles", "ideal_cycles"))
-            shares = (f"{100 * row[key]:.1f} %" for key in ("utilisation", "word_utilisation"))
-            lines.append((name, row["build"], *counts, *shares))
-    heads = ("network", "build", "MACs", "cycles", "ideal", "utilisation", "with words")
+            shares = (f"{100 * row[key]:.1f} %" for key in ("busy", "word_busy"))
+            lost = (f"{100 * count / row['cycles']:.1f}" for count in row["lost"].values())
+            lines.append((name, config.name, *counts, *shares))
+            causes.append((name, config.name, *lost))
+    heads = ("network", "build", "MACs", "cycles", "ideal", "busy", "with words")
     show_table("Multiply-accumulates of the network over those of the array", heads, lines)
-    write_text(REPORT, json.dumps({"utilisation": rows}, indent=2) + "\n")
+    show_table("Cycles by what they went to (%)", ("network", "build", *LOST), causes)
+    write_text(REPORT, json.dumps({"utilisation": report}, indent=2) + "\n")
     return 0
 
 

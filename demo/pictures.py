@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from twofold.demo.variants import Outcome
-from twofold.golden.timing import SPENT
+from twofold.mapper.timeline import timeline
 from twofold.train.data import DataSet
 
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1")
@@ -135,20 +135,6 @@ def _bars(
     return figure
 
 
-def cycles(outcomes: Sequence[Outcome]) -> Figure:
-    """Where the cycles of an image went: layer by layer, what each waited for."""
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)
-    for axis, outcome in zip(axes[0], outcomes, strict=True):
-        names = [layer.name for layer in outcome.image.layers]
-        bottom = np.zeros(len(names))
-        for n, what in enumerate(SPENT):
-            spent = np.array([layer.spent[what] for layer in outcome.image.layers])
-            axis.bar(range(len(names)), spent, bottom=bottom, color=COLOURS[n], label=what)
-            bottom += spent
-        axis.set_title(f"{outcome.variant.name}: {outcome.image.cycles:,} cycles", fontsize=9)
-        axis.tick_params(labelsize=7, axis="both")
-        axis.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-    axes[0][0].set_ylabel("cycles an image", fontsize=8)
-    _legend(figure)
-    return figure
+def timelines(outcomes: Sequence[Outcome]) -> Figure:
+    """Where the cycles of an image went, layer after layer."""
+    return timeline({outcome.variant.name: outcome.image for outcome in outcomes})

@@ -1,5 +1,7 @@
 """The accumulators' read-modify-write: what a position holds after any sequence of updates."""
 
+from typing import Any, ClassVar
+
 from amaranth import Cat, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import data
 
@@ -23,7 +25,7 @@ class AccumulatorUpdates(Checker):
     short = ("log_4x4",)
     cut_memories = True
     fault_depth = 12
-    fault_build = SMALL
+    fault_build: ClassVar[dict[str, Any]] = SMALL | {"rows": 2, "cols": 2, "acc_width": 20}
     faults = (
         Fault("accumulators", "self.sums[col] << self.tag.shift", "self.sums[col] << tags[1].shift", "shifted"),
         Fault("accumulators", "(self.tag.bank == bank) & ~self.tag.first)", "~self.tag.first)", "old"),

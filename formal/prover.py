@@ -1,15 +1,13 @@
 """What is proven: a component, faulty if there is a fault, and a checker around it, as text."""
 
 import re
-from unittest import mock
-
-from amaranth.back import rtlil
 
 from twofold.formal.checker import Checker, Emitted
 from twofold.formal.faults import Fault, seeded
 from twofold.formal.solver import Task
 from twofold.golden.config import ArrayConfig
-from twofold.hdl import emit
+from twofold.hdl.emit import emit_verilog
+from twofold.hdl.rtlil import convert
 
 
 def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = None, *, emitted: bool = True) -> Task:
@@ -22,9 +20,8 @@ def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = N
         made = checker.make(config)
         check = checker(config, Emitted(made, module))
         if not emitted:
-            return Task(rtlil.convert(made, emit_src=False), check.rtlil(), (), {})
-        with mock.patch.dict(emit.COMPONENTS, {checker.component: lambda _: made}):
-            text = emit.emit_component(checker.component, config)
+            return Task(convert(made, module), check.rtlil(), (), {})
+        text = emit_verilog(made, module)
     checks = check.rtlil()
     peeks = tuple(
         (signal.name, _found(inner, len(signal), module, text) if "$" in inner else inner)

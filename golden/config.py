@@ -21,8 +21,8 @@ SELECTS = ("mux", "and_or")
 MACHINE_VERSION = 3
 #: Neighbouring kernel positions that a chain pass computes at once.
 CHAIN = 3
-#: Most PEs of a build file, and most bits of each memory; more would take minutes and gigabytes to emit.
-MOST_PES, MOST_BITS = 1024, 1 << 26
+#: Most bits of each memory of a build file; more would take minutes and gigabytes to emit.
+MOST_BITS = 1 << 26
 
 
 def bits_for(count: int) -> int:
@@ -283,7 +283,7 @@ _RANGES = (
     ("weight_depth", 4, 1 << 24),
     ("channel_depth", 4, 1 << 24),
     ("program_depth", 4, 1 << 24),
-    ("point_sets", 1, 64),
+    ("point_sets", 1, 256),
     ("max_side", 2, 4096),
     ("digits", 1, 8),
     ("digit_span", 0, 31),
@@ -324,8 +324,6 @@ def load_config(path: Path | str) -> ArrayConfig:
 
 
 def _check_size(config: ArrayConfig) -> None:
-    if config.rows * config.cols > MOST_PES:
-        raise ValueError(f"rows and cols must give at most {MOST_PES} PEs, not {config.rows} x {config.cols}")
     widths = {
         "acc_depth": 2 * config.cols * config.acc_width,
         "feature_depth": config.feature_bits,

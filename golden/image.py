@@ -4,16 +4,19 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold.golden.causes import causes, lost, share_out, summed, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame, join, parse
+from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Instruction, Section, decode, line_beats
 from twofold.golden.network import Tensor
+from twofold.golden.timing import timing
 
 __all__ = [
     "FrameError",
@@ -39,15 +42,27 @@ class PlacedTensor:
         Shape and number format.
     address
         Its first line.
+    layout
+        How an input is folded; None where the tensor lies as it is.
     """
 
     tensor: Tensor
     address: int
+    layout: InputLayout | None = None
+
+    @property
+    def stored(self) -> Tensor:
+        """What lies in the lines: the tensor, folded if there is a layout."""
+        return self.tensor if self.layout is None else replace(self.tensor, shape=self._shape)
 
     def lines(self, config: ArrayConfig) -> int:
         """Lines that the tensor takes."""
-        channels, height, width = self.tensor.shape
+        channels, height, width = self._shape
         return -(-channels // config.rows) * height * width
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.tensor.shape if self.layout is None else self.layout.shape(self.tensor.shape)
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,9 @@ class ImageLayer:
     passes, cycles
         Predicted.
     spent
-        `cycles` by what they went on (`golden.timing.SPENT`).
+        `cycles` by cause (`golden.causes.CAUSES`).
+    work
+        Those of the array by what they were for (`golden.causes.WORK`).
     macs
         Multiply-accumulates of the original network.
     acc_bits
@@ -79,9 +96,15 @@ class ImageLayer:
     passes: int
     cycles: int
     spent: Mapping[str, int]
+    work: Mapping[str, int]
     macs: int
     acc_bits: int
     output: PlacedTensor
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """`cycles` by `golden.causes.LOST`."""
+        return lost(self.spent, self.work)
 
 
 @dataclass(frozen=True)
@@ -149,6 +172,14 @@ class Image:
     def macs(self) -> int:
         """Multiply-accumulates of the original network."""
         return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def lost(self) -> dict[str, int]:
+        """Cycles of an inference by `golden.causes.LOST`; they add up to `cycles`."""
+        spent = totals(causes(self.config, self.instructions, timing(self.config, self.instructions)))
+        work = summed([layer.work for layer in self.layers])
+        # What the array still does after the last layer is nobody's.
+        return lost(spent, share_out(spent["array"], work, work["useful"]))
 
     def used_lines(self, kind: Section) -> int:
         """Lines of a memory that the image, or in feature memory any of its tensors, takes."""
@@ -219,7 +250,7 @@ def raw_tensor(config: ArrayConfig, values: NDArray[np.int64], tensor: Tensor) -
 
 
 def input_frame(image: Image, x: NDArray[np.integer]) -> list[int]:
-    """The frame that writes an input.
+    """The frame that writes an input, folded if the image says so.
 
     Parameters
     ----------
@@ -241,7 +272,8 @@ def input_frame(image: Image, x: NDArray[np.integer]) -> list[int]:
     for value in (int(x.min()), int(x.max())):
         if not tensor.low <= value <= tensor.high:
             raise ValueError(f"Input must be {tensor.low} to {tensor.high}, not {value!r}")
-    return frame(image.config, [(Section.FEATURE, image.input.address, pack_tensor(image.config, x))])
+    stored = x if image.input.layout is None else image.input.layout.fold(x)
+    return frame(image.config, [(Section.FEATURE, image.input.address, pack_tensor(image.config, stored))])
 
 
 def read_output(image: Image, beats: Sequence[int]) -> NDArray[np.int64]:

@@ -2,13 +2,15 @@
 
 import json
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from twofold.golden.causes import CAUSES, WORK
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.frame import FrameError, parse
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
+from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Section, line_bits, line_count
 from twofold.golden.network import Tensor
 from twofold.support.digests import digest, file_digest, json_digest
@@ -106,7 +108,7 @@ def _manifest(image: Image) -> dict[str, object]:
             kind.name.lower(): {"used": image.used_lines(kind), "lines": line_count(image.config, kind)}
             for kind in used
         },
-        "input": _placed(image.input),
+        "input": _placed(image.input) | _folded(image.input.layout),
         "output": _placed(image.output),
         "cycles": image.cycles,
         "passes": image.passes,
@@ -122,6 +124,7 @@ def _manifest(image: Image) -> dict[str, object]:
                 "passes": layer.passes,
                 "cycles": layer.cycles,
                 "spent": dict(layer.spent),
+                "work": dict(layer.work),
                 "macs": layer.macs,
                 "utilisation": round(image.utilisation(layer), 6),
                 "acc_bits": layer.acc_bits,
@@ -134,6 +137,10 @@ def _manifest(image: Image) -> dict[str, object]:
 
 def _placed(placed: PlacedTensor) -> dict[str, object]:
     return {"address": placed.address, **asdict(placed.tensor)}
+
+
+def _folded(layout: InputLayout | None) -> dict[str, object]:
+    return {} if layout is None else {"layout": asdict(layout)}
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -171,7 +178,7 @@ def _table(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "network": _of_type(manifest["network"], "network", str),
         "layers": tuple(map(_read_layer, layers)),
-        "input": _read_placed(manifest["input"]),
+        "input": _read_input(manifest["input"]),
         "output": _read_placed(manifest["output"]),
         "cycles": _count(manifest["cycles"], "cycles", 1),
     }
@@ -183,14 +190,27 @@ def _read_layer(row: dict[str, Any]) -> ImageLayer:
         _of_type(values[key], key, str)
     for key in ("first", "last", "passes", "cycles", "macs", "acc_bits"):
         _count(values[key], key, int(key == "cycles"))
-    for key, cycles in _of_type(values["spent"], "spent", dict).items():
-        _count(cycles, f"spent.{key}")
+    for table, names in (("spent", CAUSES), ("work", WORK)):
+        found = _of_type(values[table], table, dict)
+        if tuple(found) != names:
+            raise ValueError(f"{table} must be of {names}, not {tuple(found)}")
+        for key, cycles in found.items():
+            _count(cycles, f"{table}.{key}")
     return ImageLayer(**values | {"output": _read_placed(row["output"])})
 
 
 def _read_placed(values: dict[str, Any]) -> PlacedTensor:
     fields = {key: value for key, value in values.items() if key != "address"}
     return PlacedTensor(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
+
+
+def _read_input(values: dict[str, Any]) -> PlacedTensor:
+    """The input, with its layout if it has one."""
+    placed = _read_placed({key: value for key, value in values.items() if key != "layout"})
+    if "layout" not in values:
+        return placed
+    pairs = _of_type(values["layout"], "layout", dict)
+    return replace(placed, layout=InputLayout(**{key: tuple(_of_type(pairs[key], key, list)) for key in pairs}))
 
 
 def _of_type(value: Any, key: str, kind: type[Kind]) -> Kind:

@@ -172,9 +172,9 @@ class Machine:
         raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self._program)} lines")
 
     def read(self, placed: PlacedTensor) -> Array:
-        """The tensor that feature memory holds now where a tensor is placed: int64, shape (C, H, W)."""
+        """What feature memory holds now where a tensor is placed, a folded input as it is stored: int64, (C, H, W)."""
         lanes = self.feature[placed.address : placed.address + placed.lines(self.config)].copy()
-        return raw_tensor(self.config, lanes, placed.tensor)
+        return raw_tensor(self.config, lanes, placed.stored)
 
     def _stop(self, code: Error, message: str) -> StoppedError:
         self.error = code

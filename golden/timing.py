@@ -1,4 +1,4 @@
-"""When the machine accepts each instruction: the table "Exact timing" of `docs/machine.md`, and where the cycles went.
+"""When the machine accepts each instruction: the table "Exact timing" of `docs/machine.md`.
 
 A pure function of the instructions; no data decides how long anything takes.
 """
@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import Drain, End, Instruction, Output, Pass, Window
-
-#: Where a cycle can go: the array occupied; an instruction being fetched; a tile being loaded; the requantiser busy.
-SPENT = ("array", "fetch", "load", "requantiser")
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,3 @@ def timing(config: ArrayConfig, program: Iterable[Instruction]) -> tuple[Step, .
 def cycles(steps: Iterable[Step]) -> int:
     """Cycles of some instructions."""
     return sum(step.cycles for step in steps)
-
-
-def spent(steps: Iterable[Step]) -> dict[str, int]:
-    """Cycles of some instructions by what they went on, in the order of `SPENT`."""
-    totals = dict.fromkeys(SPENT, 0)
-    for step in steps:
-        for name in SPENT:
-            totals[name] += getattr(step, name)
-    return totals

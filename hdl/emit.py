@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
-from amaranth.back import rtlil
 from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.lib import wiring
 
@@ -18,6 +18,7 @@ from twofold.hdl.loader import Loader
 from twofold.hdl.operands import Operands
 from twofold.hdl.pe import ProcessingElement
 from twofold.hdl.requantiser import Requantiser, RequantUnit
+from twofold.hdl.rtlil import convert
 from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
 from twofold.hdl.top import Twofold
@@ -47,6 +48,7 @@ def top_name(config: ArrayConfig) -> str:
     return f"twofold_{config.name}"
 
 
+@lru_cache(maxsize=4)
 def emit(config: ArrayConfig) -> str:
     """Verilog of the whole machine; the same text for the same build.
 
@@ -77,11 +79,8 @@ def emit_component(name: str, config: ArrayConfig) -> str:
 
 def emit_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of any component; the top module gets the name, other modules begin with it."""
-    text = share_modules(rtlil.convert(component, name=name, emit_src=False), name)
+    text = share_modules(convert(component, name), name)
     verilog = _convert_rtlil_text(text, strip_internal_attrs=True)
-    # Memories begin with whatever they hold: the host loads them, and Yosys takes a minute to read their zeros.
-    zeros = r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'[hd]0+;\n)+  end\n"
-    verilog = re.sub(zeros, "", verilog, flags=re.MULTILINE)
     # Yosys wakes its `always @*` blocks with registers declared "= 0". In SystemVerilog that is no event: Icarus would
     # leave their outputs X until an input changes.
     return re.sub(

@@ -93,7 +93,7 @@ def chain_block(
     taps
         Kernel columns, the leftmost first; those of them that hold anything.
     """
-    block = np.full_like(codes[0], filler)
+    block: NDArray[np.uint8] = np.full_like(codes[0], filler)
     for kx in taps:
         late = CHAIN - 1 - (kx - taps[0])
         np.copyto(block, np.roll(codes[kx], late, axis=0), where=np.roll(valid, late, axis=0))

@@ -10,7 +10,19 @@ from twofold.mapper.tiles import used_stride
 
 
 class FitError(ValueError):
-    """The network needs more than the build has."""
+    """The network needs more than the build has.
+
+    Parameters
+    ----------
+    message
+        What is too small, for a reader.
+    short
+        Lines that the memories lack; 0 where it is something else.
+    """
+
+    def __init__(self, message: str, short: int = 0) -> None:
+        super().__init__(message)
+        self.short = short
 
 
 def check_network(config: ArrayConfig, network: Network) -> None:
@@ -48,13 +60,14 @@ def check_memory(config: ArrayConfig, network: Network, used: dict[Section, int]
     FitError
         Naming every memory that is too small and by how much.
     """
-    short = []
+    short, total = [], 0
     for kind, lines in used.items():
         depth = line_count(config, kind)
         if lines > depth:
             short.append(f"{kind.name.lower()} memory must have {lines} lines, not {depth} ({lines - depth} short)")
+            total += lines - depth
     if short:
-        raise FitError(f"Network {network.name!r} does not fit build {config.name!r}: {'; '.join(short)}")
+        raise FitError(f"Network {network.name!r} does not fit build {config.name!r}: {'; '.join(short)}", total)
 
 
 def _check_points(config: ArrayConfig, network: Network) -> None:

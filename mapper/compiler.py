@@ -1,19 +1,21 @@
 """From a quantized network to the memory image of one build."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
 from twofold.golden.isa import Channel, Digit, End, Instruction, Output, Pass, Section, encode_channels, point_record
 from twofold.golden.network import INPUT, Layer, Network
 from twofold.golden.rounding import csd
-from twofold.golden.timing import Clock, cycles, spent
+from twofold.golden.timing import Clock, cycles
 from twofold.mapper.bounds import accumulator_bits
-from twofold.mapper.checks import check_memory, check_network, used_points
+from twofold.mapper.checks import FitError, check_memory, check_network, used_points
 from twofold.mapper.chunks import choices, smallest
+from twofold.mapper.folding import Stored, stored_ways
 from twofold.mapper.memory import allocate, feature_lines
 from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
-from twofold.mapper.tiles import OutputTile, output_tiles
+from twofold.mapper.tiles import OutputTile, output_tiles, weight_branches
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
     """Map a network to a build.
 
     Each layer's chunks, and whether they or the output tiles are the outer loop, are chosen by their exact time among a
-    few ways to cut it; if that program is too long, all layers take the fewest chunks and instructions.
+    few ways to cut it; if that program is too long, all layers take the fewest chunks and instructions. Of the ways to
+    store the input (`mapper.folding`) it is the one whose readers are done earliest, among those that fit.
 
     Parameters
     ----------
@@ -61,29 +64,69 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
         If its words are made for another weight format.
     """
     check_network(config, network)
-    sets, points = _points(config, network)
-    weight, channel = _Store(), _Store()
-    mapped = []
-    for layer in network.layers:
-        tiles = tuple(output_tiles(config, network, layer))
-        for tile in tiles:
-            for one in tile.passes:
-                weight.add(one.block)
-            if needs_clear(tile):
-                weight.add(negative_block(config))
-        channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
-        mapped.append(_Mapped(layer, tiles, channels))
-    layout = Layout(config, allocate(config, network), weight.blocks, sets)
-    used = {
-        Section.FEATURE: feature_lines(config, network, layout.places),
-        Section.WEIGHT: len(weight.lines),
-        Section.CHANNEL: len(channel.lines),
-    }
-    plan = _schedule(layout, mapped, fewest=False)
+    ways = stored_ways(network, config.rows)
+    if len(ways) > 1:
+        ways.sort(key=lambda way: _time(config, way))
+    errors = []
+    for way in ways:
+        try:
+            return _compile(config, network, way)
+        except FitError as error:
+            errors.append(error)
+    raise min(errors, key=lambda error: error.short)
+
+
+def _time(config: ArrayConfig, way: Stored) -> tuple[int, int]:
+    """When the layers are done that read the input, and those before them; for equals, their feature lines."""
+    first = replace(way.network, layers=way.network.layers[: way.readers])
+    memories = _Memories(config, first)
+    plan = _schedule(memories.layout, memories.mapped, fewest=False)
+    return plan[-1].state.clock.idle, memories.used[Section.FEATURE]
+
+
+def _compile(config: ArrayConfig, network: Network, way: Stored) -> Image:
+    """The image of a network on one way to store its input."""
+    memories = _Memories(config, way.network)
+    plan = _schedule(memories.layout, memories.mapped, fewest=False)
     if _length(plan) > config.program_depth:
-        plan = _schedule(layout, mapped, fewest=True)
-    check_memory(config, network, used | {Section.PROGRAM: _length(plan)})
-    return _image(network, layout, plan, tuple(weight.lines), tuple(channel.lines), points)
+        plan = _schedule(memories.layout, memories.mapped, fewest=True)
+    check_memory(config, network, memories.used | {Section.PROGRAM: _length(plan)})
+    return _image(network, way, memories, plan)
+
+
+class _Memories:
+    """What the memories hold, programs aside.
+
+    Attributes
+    ----------
+    layout
+        Where it lies.
+    mapped
+        Every layer with its tiles.
+    weight, channel, points
+        Lines.
+    """
+
+    def __init__(self, config: ArrayConfig, network: Network) -> None:
+        sets, self.points = _points(config, network)
+        weight, channel = _Store(), _Store()
+        self.mapped = []
+        for layer in network.layers:
+            tiles = tuple(output_tiles(config, network, layer))
+            for tile in tiles:
+                for one in tile.passes:
+                    weight.add(one.block)
+                if needs_clear(tile):
+                    weight.add(negative_block(config))
+            channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
+            self.mapped.append(_Mapped(layer, tiles, channels))
+        self.layout = Layout(config, allocate(config, network), weight.blocks, sets)
+        self.weight, self.channel = tuple(weight.lines), tuple(channel.lines)
+        self.used = {
+            Section.FEATURE: feature_lines(config, network, self.layout.places),
+            Section.WEIGHT: len(self.weight),
+            Section.CHANNEL: len(self.channel),
+        }
 
 
 def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
@@ -137,35 +180,33 @@ def _length(plan: list[Scheduler]) -> int:
     return sum(len(part.program) for part in plan) + 2
 
 
-def _image(
-    network: Network,
-    layout: Layout,
-    plan: list[Scheduler],
-    weight: tuple[int, ...],
-    channel: tuple[int, ...],
-    points: tuple[int, ...],
-) -> Image:
+def _image(network: Network, way: Stored, memories: _Memories, plan: list[Scheduler]) -> Image:
+    layout = memories.layout
     config = layout.config
     tensors = {name: PlacedTensor(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
-    program: list[Instruction] = []
+    program = [instruction for part in plan for instruction in part.program]
+    table = causes(config, program, [step for part in plan for step in part.steps])
     layers = []
-    for part in plan:
-        first = len(program)
-        program += part.program
+    first = 0
+    for part, layer in zip(plan, network.layers, strict=True):
+        last = first + len(part.program) - 1
+        spent, macs = totals(table[first : last + 1]), useful_macs(layer)
         layers.append(
             ImageLayer(
-                name=part.layer.name,
-                kind=part.layer.kind,
+                name=layer.name,
+                kind=layer.kind,
                 first=first,
-                last=len(program) - 1,
+                last=last,
                 passes=sum(isinstance(one, Pass) for one in part.program),
                 cycles=cycles(part.steps),
-                spent=spent(part.steps),
-                macs=useful_macs(part.layer),
-                acc_bits=accumulator_bits(config, network, part.layer),
-                output=tensors[part.layer.name],
+                spent=spent,
+                work=share_out(spent["array"], part.occupied, -(-macs // (config.rows * config.cols))),
+                macs=macs,
+                acc_bits=accumulator_bits(config, network, layer),
+                output=tensors[layer.name],
             )
         )
+        first = last + 1
     output = tensors[network.output.name]
     clock = plan[-1].state.clock
     tail: list[Instruction] = [Output(address=output.address, count=output.lines(config) - 1), End()]
@@ -173,11 +214,11 @@ def _image(
         config=config,
         network=network.name,
         program=tuple(instruction.encode(config) for instruction in program + tail),
-        weight=weight,
-        channel=channel,
-        points=points,
+        weight=memories.weight,
+        channel=memories.channel,
+        points=memories.points,
         layers=tuple(layers),
-        input=tensors[INPUT],
+        input=replace(tensors[INPUT], layout=way.layout),
         output=output,
         cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(one) for one in tail]),
     )
@@ -189,12 +230,5 @@ def useful_macs(layer: Layer) -> int:
     Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 branch channel by channel);
     a weight of several words counts once.
     """
-    if layer.kind not in ("conv2d", "linear"):
-        return 0
     _, height, width = layer.output.shape
-    total = 0
-    for number, branch in enumerate(layer.branches):
-        channelwise = branch.groups == branch.in_channels == branch.out_channels and branch.kernel == (1, 1)
-        if number == 0 or not channelwise:
-            total += branch.codes[0].size * height * width
-    return total
+    return sum(branch.codes[0].size * height * width for branch in weight_branches(layer))

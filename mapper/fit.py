@@ -56,11 +56,10 @@ def try_build(network: Network, config: ArrayConfig) -> Fit:
     try:
         image, reason = compile_network(network, config), ""
     except ValueError as error:
-        reason = str(error)
-        try:
-            image = compile_network(network, _deepest(network, config))
-        except ValueError:
+        reason, deeper = str(error), _deeper(network, config)
+        if deeper is None:
             return Fit(config, reason, None, None)
+        image = deeper
     return Fit(config, reason, image, _smallest(network, config, image))
 
 
@@ -97,9 +96,17 @@ def _toml(value: str | int | bool) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _deepest(network: Network, config: ArrayConfig) -> ArrayConfig:
+def _deeper(network: Network, config: ArrayConfig) -> Image | None:
+    """The network on the build with deeper memories; feature memory, which a folded input could fill, if it must."""
     width = max([config.acc_width, *(accumulator_bits(config, network, layer) for layer in network.layers)])
-    return replace(config, acc_width=min(width, _WIDEST), **dict.fromkeys(DEPTHS.values(), _DEEPEST))  # type: ignore[arg-type]
+    depths = dict.fromkeys(DEPTHS.values(), _DEEPEST)
+    for feature in (config.feature_depth, _DEEPEST):
+        deep = replace(config, acc_width=min(width, _WIDEST), **depths | {"feature_depth": feature})  # type: ignore[arg-type]
+        try:
+            return compile_network(network, deep)
+        except ValueError:
+            continue
+    return None
 
 
 def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfig | None:

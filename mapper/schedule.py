@@ -5,6 +5,7 @@ tile that the chunk before ended with, which is not loaded again. Inside an outp
 positions, so that what the previous layer wrote last is read last, and passes with one tile of words follow each other.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -96,6 +97,13 @@ class Scheduler:
         Its output tiles, and the first channel line of each.
     state
         Where the program stands; carried on.
+
+    Attributes
+    ----------
+    occupied
+        Cycles for which the passes hold the array, by their purpose.
+    program, steps
+        The instructions and their times.
     """
 
     layout: Layout
@@ -103,6 +111,7 @@ class Scheduler:
     tiles: Sequence[OutputTile]
     channels: Sequence[int]
     state: State
+    occupied: Counter[str] = field(default_factory=Counter)
     program: list[Instruction] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
@@ -204,6 +213,7 @@ class Scheduler:
                 col_mask=col_mask,
             )
         )
+        self.occupied[one.purpose] += max(chunk.height * chunk.width, self.layout.config.min_pass)
         if wait:
             self.state.writing = None
 

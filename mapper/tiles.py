@@ -64,6 +64,8 @@ class TilePass:
         Lanes that supply activations, columns whose accumulators change.
     signed, maximum, chain
         As in PASS.
+    purpose
+        ``weights``, ``words`` (further ones of the same weights) or ``constants`` (residuals and pooling).
     """
 
     geometry: Geometry
@@ -77,6 +79,7 @@ class TilePass:
     signed: bool
     maximum: bool
     chain: bool
+    purpose: str
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,27 @@ def _branch_passes(
                     source.signed,
                     layer.maximum,
                     chain,
+                    _purpose(layer, branch, word),
                 )
                 yield tile, constants
+
+
+def weight_branches(layer: Layer) -> list[Branch]:
+    """The branches that hold weights of the network: not poolings, additions and what a convolution takes in channel by
+    channel (a residual)."""
+    if layer.kind not in ("conv2d", "linear"):
+        return []
+    return [branch for number, branch in enumerate(layer.branches) if number == 0 or not _channelwise(branch)]
+
+
+def _channelwise(branch: Branch) -> bool:
+    return branch.groups == branch.in_channels == branch.out_channels and branch.kernel == (1, 1)
+
+
+def _purpose(layer: Layer, branch: Branch, word: int) -> str:
+    if not any(branch is one for one in weight_branches(layer)):
+        return "constants"
+    return "words" if word else "weights"
 
 
 def used_stride(branch: Branch, size: tuple[int, ...]) -> Pair:

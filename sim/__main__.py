@@ -9,6 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
 
 from twofold.golden import container
 from twofold.golden.config import ArrayConfig, load_config
@@ -16,7 +20,9 @@ from twofold.golden.image import Image
 from twofold.golden.network import Network
 from twofold.hdl.emit import emit, emit_component, top_name
 from twofold.mapper.builds import describe
+from twofold.mapper.layer_table import layer_table
 from twofold.sim import gates, network, runner, settings, tools
+from twofold.sim.images import ImagesRun, run_all
 from twofold.sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
@@ -27,6 +33,7 @@ EXAMPLES = (
     "twofold sim requantiser --sim icarus --waves         one, with waveforms",
     "twofold sim --random 200 --seed 7                    random networks and programs",
     "twofold sim --network NETWORK --config subset_8x8    your network on random inputs",
+    "twofold sim --network NETWORK --images 100 --data PATH --jobs 8    on a data set's held-out images",
 )
 DEFAULT_CONFIGS = (Path("log_4x4"), Path("subset_4x4"))
 #: Benches of the whole machine; every other `bench_<component>` is of that component alone.
@@ -101,17 +108,37 @@ def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterato
 
 def _network_results(images: list[Image], mine: Network, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
     for image in images:
-        command = _command(image.config, options, options.seed, "--network", str(options.network))
+        given = {"--images": options.images, "--data": options.data, "--data-set": options.data_set}
+        more = [text for key, value in given.items() if value for text in (key, str(value))]
+        command = _command(image.config, options, options.seed, "--network", str(options.network), *more)
         for result in _one_network(image, mine, options):
             yield _repeatable(result, options.seed, command)
+        if not _under_cocotb(options):
+            yield _repeatable(_run_all(image, mine, options).result(), options.seed, command)
+
+
+def _under_cocotb(options: argparse.Namespace) -> bool:
+    return bool(options.waves) or options.sim != "verilator"
 
 
 def _one_network(image: Image, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
-    if options.waves or options.sim != "verilator":
+    if _under_cocotb(options):
         return run_network(image, mine, options)
     reference = _function(options.reference) if options.reference else None
     program = _gates(image.config, options)
     return [check_network(image.config, mine, options.seed, image=image, reference=reference, program=program)]
+
+
+def _run_all(image: Image, mine: Network, options: argparse.Namespace) -> ImagesRun:
+    """The network's inputs through the machine, with progress on a terminal."""
+    program = _gates(image.config, options)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"{image.config.name}: images", total=len(options.inputs))
+        run = run_all(
+            image, mine, options.inputs, jobs=options.jobs, program=program, done=lambda n: progress.advance(task, n)
+        )
+    options.facts.append(run.facts(options.labels))
+    return run
 
 
 def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
@@ -133,7 +160,16 @@ def _prepare(options: argparse.Namespace) -> tuple[list[ArrayConfig], Iterator[r
         return configs, _results(options, configs)
     mine = container.load(options.network)
     images = network.mapped(mine, configs)
+    options.inputs, options.labels = network.inputs(
+        mine, options.images, options.seed, data=options.data, name=options.data_set
+    )
+    if options.picture:
+        from twofold.mapper.timeline import save_timeline
+
+        save_timeline(images, options.picture)
     print(describe(mine), flush=True)
+    for image in images:
+        print(f"{mine.name} on {image.config.name}\n{layer_table(image)}", flush=True)
     return [image.config for image in images], _network_results(images, mine, options)
 
 
@@ -160,6 +196,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
     parser.add_argument("--network", type=Path, help="a quantized network's folder, to be run on random inputs")
+    parser.add_argument("--picture", metavar="FILE", type=Path, help="SVG file of where its cycles go by layer")
+    parser.add_argument("--images", type=int, metavar="N", help="inputs of the network (default: 3)")
+    parser.add_argument(
+        "--data", metavar="PATH", help="their source, a data set's path, or its name if it has none (default: random)"
+    )
+    parser.add_argument("--data-set", metavar="NAME", help="name of the data set (default: the network's own)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", default=os.cpu_count() or 1, help="simulators at a time (%(default)s)"
+    )
     parser.add_argument(
         "--gates", choices=tuple(gates.STYLES), help="run networks and programs on the synthesised machine"
     )
@@ -173,6 +218,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
+    if options.picture and not options.network:
+        parser.error("--picture must be given with --network")
+    if (options.images is not None or options.data) and (not options.network or _under_cocotb(options)):
+        parser.error("--images and --data must be given with --network and without --waves and --sim icarus")
+    for name in ("images", "jobs"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
+    options.facts = []
     if options.network and (options.benches or options.random):
         parser.error("--network must be given without benches and --random")
     if (options.random or options.gates) and (options.benches or options.waves or options.sim != "verilator"):
@@ -180,6 +234,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
             "--random and --gates must be given without benches, --waves and --sim icarus: a C++ host runs them"
         )
     return options
+
+
+def _network_facts(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a network on one build, in the report itself; of several builds, a list there."""
+    for run in runs:
+        print(
+            f"{run['network']} on {run['build']}: {run['images']} images, {run['mismatches']} integers differ, "
+            f"{run['cycles_predicted']} cycles predicted, {run['cycles_simulated']} simulated, "
+            f"{run['wall_seconds_per_image']:.3g} s an image"
+            + (f", accuracy {run['accuracy']:.4f}" if "accuracy" in run else "")
+        )
+    return {"networks": runs} if len(runs) > 1 else {key: value for run in runs for key, value in run.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         return failed(error)
     facts = {"simulator": tool.version, "configs": [config.name for config in configs], "seed": options.seed}
-    runner.report(results, **facts)
+    runner.report(results, **facts, **_network_facts(options.facts))
     for path in sorted({result.waves for result in results if result.waves}):
         print(f"waves: {path}")
     wrong = sum(not result.passed for result in results)

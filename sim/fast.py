@@ -25,6 +25,8 @@ from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 
 _SEND, _RUN, _RESET = 1, 2, 3
+#: Most cycles of a frame or an inference of which nothing else is known.
+LIMIT = 10_000_000
 
 
 class SimulationError(RuntimeError):
@@ -63,7 +65,7 @@ def run(
     *,
     pause: int = 0,
     seed: int = 1,
-    limit: int = 10_000_000,
+    limit: int = LIMIT,
     plusargs: Sequence[str] = (),
 ) -> list[Error | Inference]:
     """Runs a script of the host.
@@ -155,6 +157,7 @@ def run_images(
     pause: int = 0,
     seed: int = 1,
     workers: int = 2,
+    program: Path | None = None,
 ) -> Batch:
     """Runs a batch through the whole machine, back to back and without reset, loading the image once a worker.
 
@@ -170,6 +173,8 @@ def run_images(
         As in `run`.
     workers
         Simulators side by side, each with its share of the batch.
+    program
+        The machine behind its host (`sim.host.build`), if not the emitted one.
 
     Raises
     ------
@@ -180,7 +185,7 @@ def run_images(
     """
     if not len(inputs):
         raise ValueError("Batch must have at least one input, not 0")
-    program = build_machine(image.config)
+    program = program or build_machine(image.config)
     results = _share(program, image, inputs, pause, seed, workers)
     layers: dict[str, list[NDArray[np.int64]]] = {}
     if every_layer:
@@ -196,10 +201,15 @@ def run_images(
     )
 
 
+def patience(image: Image) -> int:
+    """Cycles after which an inference must have hung, however often its streams pause."""
+    return LIMIT + 4 * image.cycles
+
+
 @cache
-def build_machine(config: ArrayConfig) -> Path:
-    """Emits a build's Verilog and builds it with its C++ host: what `run` takes."""
-    return build(emit(config), f"twofold_{config.name}")
+def build_machine(config: ArrayConfig, *, threads: int = 1) -> Path:
+    """Emits a build's Verilog and builds it with its C++ host, in so many threads: what `run` takes."""
+    return build(emit(config), f"twofold_{config.name}", threads=threads)
 
 
 def _share(
@@ -211,7 +221,7 @@ def _share(
         script = HostScript().send(image.beats)
         for x in part:
             script.send(input_frame(image, x)).run()
-        records = run(program, script, pause=pause, seed=seed + number)
+        records = run(program, script, pause=pause, seed=seed + number, limit=patience(image))
         for record in records:
             error = record.error if isinstance(record, Inference) else record
             if error is not Error.NONE:

@@ -14,7 +14,7 @@ from twofold.golden.machine import Machine, Run, infer
 from twofold.golden.network import Network
 from twofold.mapper.compiler import compile_network
 from twofold.sim.compare import equal, same_tensor
-from twofold.sim.fast import HostScript, SimulationError, build_machine, run
+from twofold.sim.fast import HostScript, SimulationError, build_machine, patience, run
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.runner import BenchResult
@@ -95,7 +95,8 @@ def _check(image: Image, program: Path, network: Network, seed: int, reference: 
         script.send(variant.beats)
         for x in inputs:
             script.send(input_frame(variant, x)).run()
-    results = [r for r in run(program, script, pause=seed % 3 * 60, seed=seed) if isinstance(r, Inference)]
+    records = run(program, script, pause=seed % 3 * 60, seed=seed, limit=patience(probe))
+    results = [record for record in records if isinstance(record, Inference)]
     machine.write(image.beats)
     for n, (x, plain, full) in enumerate(zip(inputs, results[:INPUTS], results[INPUTS:], strict=True)):
         wanted = {name: tensor[n] for name, tensor in expected.items()}

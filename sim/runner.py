@@ -18,18 +18,14 @@ from twofold.support.once import build_once, key_of
 OUTPUT = tools.BUILD / "sim"
 #: Clock period of every bench (ns); a bench's cycles are its simulated time divided by it.
 PERIOD_NS = 10
-#: Amaranth's Verilog is checked by `make lint`; here its widths and unused signals are left alone.
+#: Amaranth's Verilog is checked by `make lint`; here its widths and unused signals are left alone. One piece of C++
+#: is compiled quicker than several with their headers.
 VERILATOR_ARGS = (
-    "-Wno-lint",
-    "-Wno-style",
-    "--no-timing",
-    "--x-assign",
-    "fast",
-    "--x-initial",
-    "fast",
-    "-CFLAGS",
-    "-O1",
+    *("-Wno-lint", "-Wno-style", "--no-timing", "--no-public-flat-rw", "--output-split", "0"),
+    *("--x-assign", "fast", "--x-initial", "fast", "-CFLAGS", "-O1"),
 )
+#: cocotb asks for every signal inside, benches use the top's: a machine is built in an eighth of the time.
+_PUBLIC = '`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n'
 
 
 @dataclass(frozen=True)
@@ -115,6 +111,8 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
 def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool) -> None:
     source = folder.resolve() / f"{top}.v"
     write_text(source, verilog)
+    public = folder.resolve() / "public.vlt"
+    write_text(public, _PUBLIC.format(top=top))
     log = folder / "build.log"
     try:
         with _runner(simulator) as runner:
@@ -122,7 +120,7 @@ def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: st
                 sources=[source],
                 hdl_toplevel=top,
                 build_dir=folder,
-                build_args=VERILATOR_ARGS if simulator == "verilator" else (),
+                build_args=(*VERILATOR_ARGS, str(public)) if simulator == "verilator" else (),
                 timescale=("1ns", "1ns"),
                 waves=waves,
                 always=True,

@@ -52,6 +52,7 @@ def test_a_legend_beyond_the_edge_is_found():
 
 DRAWING = (
     "twofold.demo.pictures",
+    "twofold.mapper.timeline",
     "twofold.train.plots",
     "twofold.synth.report",
     "twofold.bench.frozen",

@@ -93,3 +93,9 @@ def test_every_variable_with_a_path_is_tried():
     pairs = [word.split("=") for word in text[text.index("Variables:") :].split()[1:]]
     paths = {name for name, value in pairs if value in ("folder", "file", "configs/x.toml", "python3")}
     assert paths == {"CONFIG", "NETWORK", "DATA", "LIBERTY", "WEIGHTS", "PYTHON"}
+
+
+def test_a_networks_images():
+    found = words("sim", "NETWORK=my net", "IMAGES=30", "DATA=my data", "JOBS=2")
+    given = {name: found[found.index(f"--{name}") + 1] for name in ("network", "images", "data", "jobs")}
+    assert given == {"network": "my net", "images": "30", "data": "my data", "jobs": "2"}

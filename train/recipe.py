@@ -1,27 +1,39 @@
 """Recipes: which quantizer each layer gets, and how it is trained. TOML files in `recipes/`."""
 
-import sys
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from twofold.golden.network import KINDS
 from twofold.support import resources
 from twofold.train.bases import read_recipe
+from twofold.train.checked import LISTED, among, checked, must
 from twofold.train.options import check_activation, check_weight
 from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS
-from twofold.train.quantizers.activation import CALIBRATIONS
 
-METHODS = ("qat", "ptq")
-OPTIMIZERS, SCHEDULES = ("adam", "sgd"), ("cosine", "step", "constant")
-NORMS = ("fold", "keep")
-#: What learned rounding looks at as one, and its ways.
-UNITS, ROUNDINGS = ("layer", "block"), ("straight", "choose")
 #: What a pattern may be besides a path: the first and last layer with weights, and the kinds of layers.
 ROLES = ("@first", "@last", *(f"@{kind}" for kind in KINDS))
 
 
+Bits = Annotated[int, Field(ge=2, le=8)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, must("0 to 2**63 - 1", lambda seed: 0 <= seed < 1 << 63)]
+
+
+def _parts(values: tuple[float, ...]) -> bool:
+    return all(0 < value < 1 for value in values)
+
+
+def _falling(bits: tuple[int, ...]) -> bool:
+    return all(2 <= b <= 8 for b in bits) and list(bits) == sorted(set(bits), reverse=True)
+
+
+@checked("activation.")
 @dataclass(frozen=True)
 class ActivationRule:
     """Format of a layer's output.
@@ -42,28 +54,19 @@ class ActivationRule:
         The quantizer's own arguments.
     """
 
-    bits: int = 8
+    bits: Bits = 8
     signed: bool | None = None
-    calibration: str = "mse"
+    calibration: Literal["mse", "max"] = "mse"
     learn: bool = True
-    quantizer: str = "lsq"
+    quantizer: Annotated[str, among(ACTIVATIONS)] = "lsq"
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_type("activation.quantizer", self.quantizer, str)
-        if self.quantizer not in ACTIVATIONS:
-            raise ValueError(f"activation.quantizer must be one of {tuple(ACTIVATIONS)}, not {self.quantizer!r}")
-        if type(self.bits) is not int or not 2 <= self.bits <= 8:
-            raise ValueError(f"activation.bits must be 2 to 8, not {self.bits!r}")
-        if self.calibration not in CALIBRATIONS:
-            raise ValueError(f"activation.calibration must be one of {CALIBRATIONS}, not {self.calibration!r}")
-        for key in ("signed", "learn"):
-            if type(getattr(self, key)) is not bool and not (key == "signed" and self.signed is None):
-                raise ValueError(f"activation.{key} must be true or false, not {getattr(self, key)!r}")
         common = {"bits": self.bits, "signed": bool(self.signed), "calibration": self.calibration}
         check_activation(self.quantizer, self.options, common)
 
 
+@checked("weight.")
 @dataclass(frozen=True)
 class WeightRule:
     """Quantizer of a layer's weights.
@@ -78,19 +81,15 @@ class WeightRule:
         The quantizer's own arguments.
     """
 
-    quantizer: str
+    quantizer: Annotated[str, among(QUANTIZERS)]
     learn: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_type("weight.quantizer", self.quantizer, str)
-        if self.quantizer not in QUANTIZERS:
-            raise ValueError(f"weight.quantizer must be one of {tuple(QUANTIZERS)}, not {self.quantizer!r}")
-        if type(self.learn) is not bool:
-            raise ValueError(f"weight.learn must be true or false, not {self.learn!r}")
         check_weight(self.quantizer, self.options)
 
 
+@checked("layer.")
 @dataclass(frozen=True)
 class Rule:
     """What the layers that a pattern matches get; a later rule overrides what it states.
@@ -107,10 +106,8 @@ class Rule:
     weight: WeightRule | None = None
     activation: ActivationRule | None = None
 
-    def __post_init__(self) -> None:
-        _check_type("layer.match", self.match, str)
 
-
+@checked("train.")
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of quantization-aware training.
@@ -150,52 +147,29 @@ class TrainSettings:
         weights are quantized before it (`train.norm`).
     """
 
-    epochs: int = 30
-    batch: int = 64
-    steps: int = 0
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    schedule: str = "cosine"
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    decay: float = 0.1
-    warmup: float = 0.0
+    epochs: Count = 30
+    batch: Count = 64
+    steps: Natural = 0
+    lr: Rate = 1e-3
+    weight_decay: Rate = 0.0
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: Rate = 0.9
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: Annotated[tuple[float, ...], LISTED, must("numbers between 0 and 1", _parts)] = (0.5, 0.75)
+    decay: Rate = 0.1
+    warmup: Rate = 0.0
     augment: bool = True
-    seed: int = 0
-    penalty: float = 0.0
-    v_lr: float = 0.0
-    distill: float = 0.0
-    settle: float = 0.2
-    stages: tuple[int, ...] = ()
+    seed: Seed = 0
+    penalty: Rate = 0.0
+    v_lr: Rate = 0.0
+    distill: Annotated[float, Field(ge=0, le=1)] = 0.0
+    settle: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    stages: Annotated[tuple[int, ...], LISTED, must("falling numbers of 2 to 8 bits", _falling)] = ()
     again: bool = False
-    batch_norm: str = "fold"
-
-    def __post_init__(self) -> None:
-        for key in ("milestones", "stages"):
-            if isinstance(getattr(self, key), list):
-                object.__setattr__(self, key, tuple(getattr(self, key)))
-        _check_types(self, "train")
-        if any(type(part) not in (int, float) or not 0 < part < 1 for part in self.milestones):
-            raise ValueError(f"train.milestones must be numbers between 0 and 1, not {self.milestones!r}")
-        bits = self.stages
-        if any(type(b) is not int or not 2 <= b <= 8 for b in bits) or list(bits) != sorted(set(bits), reverse=True):
-            raise ValueError(f"train.stages must be falling numbers of 2 to 8 bits, not {self.stages!r}")
-        for key in ("epochs", "batch"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"train.{key} must be at least 1, not {getattr(self, key)!r}")
-        for key in ("lr", "weight_decay", "penalty", "v_lr", "momentum", "decay", "warmup", "steps"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"train.{key} must be at least 0, not {getattr(self, key)!r}")
-        if not 0 <= self.distill <= 1:
-            raise ValueError(f"train.distill must be 0 to 1, not {self.distill!r}")
-        if not 0 <= self.settle < 1:
-            raise ValueError(f"train.settle must be 0 to below 1, not {self.settle!r}")
-        for key, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batch_norm", NORMS)):
-            if getattr(self, key) not in names:
-                raise ValueError(f"train.{key} must be one of {names}, not {getattr(self, key)!r}")
+    batch_norm: Literal["fold", "keep"] = "fold"
 
 
+@checked("ptq.")
 @dataclass(frozen=True)
 class PostSettings:
     """Settings of post-training quantization.
@@ -226,57 +200,25 @@ class PostSettings:
         Part of the activations, at random, that are left unquantized while rounding is learned [QDrop].
     """
 
-    images: int = 512
-    copies: int = 1
-    shift: int = 0
+    images: Count = 512
+    copies: Count = 1
+    shift: Natural = 0
     flip: bool = False
     weighted: bool = False
     reconstruct: bool = True
-    steps: int = 0
-    batch: int = 128
-    seed: int = 0
-    unit: str = "layer"
-    rounding: str = "straight"
-    lr: float = 0.01
-    scale_lr: float = 0.01
-    act_lr: float = 0.0
-    decide: float = 0.01
-    drop: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_types(self, "ptq")
-        least = {"images": 1, "copies": 1, "batch": 1, "shift": 0, "steps": 0}
-        for key, value in (least | dict.fromkeys(("lr", "scale_lr", "act_lr", "decide"), 0)).items():
-            if getattr(self, key) < value:
-                raise ValueError(f"ptq.{key} must be at least {value}, not {getattr(self, key)!r}")
-        if not 0 <= self.drop < 1:
-            raise ValueError(f"ptq.drop must be 0 to below 1, not {self.drop!r}")
-        for key, names in (("unit", UNITS), ("rounding", ROUNDINGS)):
-            if getattr(self, key) not in names:
-                raise ValueError(f"ptq.{key} must be one of {names}, not {getattr(self, key)!r}")
+    steps: Natural = 0
+    batch: Count = 128
+    seed: Seed = 0
+    unit: Literal["layer", "block"] = "layer"
+    rounding: Literal["straight", "choose"] = "straight"
+    lr: Rate = 0.01
+    scale_lr: Rate = 0.01
+    act_lr: Rate = 0.0
+    decide: Rate = 0.01
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-_KINDS: dict[Any, str] = {
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    bool: "true or false",
-    tuple: "a list of numbers",
-    dict: "a table",
-    list: "a list",
-}
-
-
-def _check_types(rule: Any, prefix: str) -> None:
-    for spec in fields(rule):
-        value = getattr(rule, spec.name)
-        kind: Any = get_origin(spec.type) or spec.type
-        if type(value) not in ((int, float) if kind is float else (kind,)):
-            raise ValueError(f"{prefix}.{spec.name} must be {_KINDS[kind]}, not {value!r}")
-        if kind is float and not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{prefix}.{spec.name} must be finite, not {value!r}")
-    if not 0 <= rule.seed < 1 << 63:
-        raise ValueError(f"{prefix}.seed must be 0 to 2**63 - 1, not {rule.seed!r}")
+_KINDS: dict[Any, str] = {str: "a string", dict: "a table", list: "a list"}
 
 
 def _check_type(key: str, value: Any, kind: type) -> None:
@@ -284,6 +226,7 @@ def _check_type(key: str, value: Any, kind: type) -> None:
         raise ValueError(f"{key} must be {_KINDS[kind]}, not {value!r}")
 
 
+@checked("")
 @dataclass(frozen=True)
 class Recipe:
     """A method's settings.
@@ -301,17 +244,13 @@ class Recipe:
     """
 
     name: str
-    method: str
+    method: Literal["qat", "ptq"]
     rules: tuple[Rule, ...]
     source: str = ""
     train: TrainSettings = TrainSettings()
     ptq: PostSettings = PostSettings()
 
     def __post_init__(self) -> None:
-        for key in ("name", "source"):
-            _check_type(key, getattr(self, key), str)
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, not {self.method!r}")
         for rule in self.rules:
             if rule.match.startswith("@") and rule.match not in ROLES:
                 raise ValueError(f"match must be a path or one of {ROLES}, not {rule.match!r}")
@@ -358,7 +297,7 @@ def parse_recipe(table: dict[str, Any]) -> Recipe:
     settings: dict[str, Any] = {}
     for key, kind in (("train", TrainSettings), ("ptq", PostSettings)):
         if key in table:
-            _check(table[key], tuple(spec.name for spec in fields(kind)), (), f"{key}.")
+            _check_type(key, table[key], dict)
             settings[key] = kind(**table[key])
     return Recipe(table["name"], table["method"], tuple(rules), table.get("source", ""), **settings)
 

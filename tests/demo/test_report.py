@@ -75,7 +75,7 @@ def page(outcomes, data, tmp_path_factory):
 
 def test_nothing_in_the_pictures_is_cut_or_covered(outcomes, data):
     errors = pictures.layer_errors(outcomes, data)
-    drawn = [pictures.accuracies(outcomes), pictures.errors_by_layer(outcomes, errors), pictures.cycles(outcomes)]
+    drawn = [pictures.accuracies(outcomes), pictures.errors_by_layer(outcomes, errors), pictures.timelines(outcomes)]
     drawn += [pictures.weight_histograms(one) for one in outcomes]
     assert [faults(figure) for figure in drawn] == [[]] * (3 + len(CHOSEN))
     assert all(figure.get_figwidth() * pictures.DPI <= WINDOW for figure in drawn)

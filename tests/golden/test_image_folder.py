@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from tests.golden.test_image import CONFIG, image
+from tests.golden.test_image import CONFIG, LAYOUT, image
 from twofold.golden import image_folder
 from twofold.golden.frame import frame
 from twofold.golden.isa import Section
@@ -48,6 +48,56 @@ def test_load_is_the_reverse_of_save(folder):
     assert image_folder.load(folder) == image()
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["image"]
+
+
+def test_a_folded_input_is_kept(folder):
+    image_folder.save(image(LAYOUT), folder)
+    assert image_folder.load(folder) == image(LAYOUT)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    pairs = {"kernel": [1, 2], "stride": [1, 1], "padding": [0, 1], "dilation": [1, 1], "size": [1, 2]}
+    assert manifest["input"]["layout"] == pairs
+    assert manifest["memories"]["feature"]["used"] == 12
+    assert "layout" not in manifest["output"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel": [1, 0]}, "Input layout: kernel must be 1 to 2**31 - 1, not (1, 0)"),
+        ({"kernel": [1, 2, 3]}, "Input layout: kernel must be a pair of integers, not (1, 2, 3)"),
+        ({"size": [1.0, 2]}, "Input layout: size must be a pair of integers, not (1.0, 2)"),
+        ({"padding": 1}, "padding must be a list, not 1"),
+        ({"other": [1, 1]}, "InputLayout.__init__() got an unexpected keyword argument 'other'"),
+    ],
+)
+def test_a_bad_layout_is_refused(folder, change, message):
+    image_folder.save(image(LAYOUT), folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    edit(folder, input=manifest["input"] | {"layout": manifest["input"]["layout"] | change})
+    assert refused(folder) == f"{folder / 'manifest.json'}: file must describe an image, not this: {message}"
+
+
+def test_a_layout_is_a_whole_table(folder):
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text())["input"]
+    for layout in ([1, 1], None, "folded"):
+        edit(folder, input=values | {"layout": layout})
+        assert (
+            refused(folder) == f"{path}: file must describe an image, not this: layout must be a table, not {layout!r}"
+        )
+    edit(folder, input=values | {"layout": {"kernel": [1, 1]}})
+    assert "missing 4 required positional arguments: 'stride', 'padding', 'dilation', and 'size'" in refused(folder)
+
+
+def test_a_layout_must_fit_in_feature_memory_and_is_the_inputs_alone(folder):
+    image_folder.save(image(LAYOUT), folder)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    layout = manifest["input"]["layout"]
+    edit(folder, input=manifest["input"] | {"layout": layout | {"size": [1 << 30, 1 << 30]}})
+    assert refused(folder) == f"{path}: tensor must end within 1024 lines, not at {6 + (3 << 60)}"
+    edit(folder, input=manifest["input"], output=manifest["output"] | {"layout": layout})
+    assert refused(folder).endswith("unexpected keyword argument 'layout'")
 
 
 def test_files_are_what_a_host_and_readmemh_read(folder):

@@ -4,7 +4,7 @@ import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import Drain, End, Output, Pass, Window
-from twofold.golden.timing import SPENT, Step, cycles, spent, timing
+from twofold.golden.timing import Step, cycles, timing
 
 
 class Pinned(ArrayConfig):
@@ -51,8 +51,6 @@ def test_every_instruction_by_hand():
         Step(121, 123, 4, 1, 3, 0, 0),
     )
     assert cycles(steps) == 124
-    assert spent(steps) == {"array": 27, "fetch": 12, "load": 13, "requantiser": 72}
-    assert sum(spent(steps).values()) == 124
 
 
 def test_passes_without_wait_run_beside_the_requantiser():
@@ -108,4 +106,3 @@ def test_a_chain_pass_streams_every_position_of_its_rows(width, height, step, ga
 def test_windows_do_not_wait_for_the_array():
     steps = timing(CONFIG, [window(16, 4), tile(4), window(2, 2), tile(1), END])
     assert [step.accepted for step in steps] == [2, 11, 14, 75, 79]
-    assert SPENT == ("array", "fetch", "load", "requantiser")

@@ -7,10 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.__main__ import main
-from twofold.hdl.emit import COMPONENTS, emit, emit_component, share_modules
+from twofold.hdl.emit import COMPONENTS, emit, emit_component, emit_verilog, share_modules
 from twofold.sim.tools import find
 
 LOG = ArrayConfig(name="small_log", pe="log", rows=4, cols=4, word_bits=3)
@@ -121,3 +125,19 @@ def test_impossible_build_ends_with_one_line_and_nothing_written(text, message, 
     error = capsys.readouterr().err
     assert error.startswith(f"error: {path}: {message}") and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_memory_that_is_no_zeros_keeps_what_it_begins_with():
+    class Table(wiring.Component):
+        address: In(2)
+        line: Out(8)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.memory = memory = Memory(shape=8, depth=4, init=[0, 7, 0, 9])
+            read = memory.read_port()
+            m.d.comb += [read.addr.eq(self.address), self.line.eq(read.data)]
+            return m
+
+    verilog = emit_verilog(Table(), "table")
+    assert re.findall(r"memory\[(\d)\] = 8'h0*(\w+);", verilog) == [("0", "0"), ("1", "7"), ("2", "0"), ("3", "9")]

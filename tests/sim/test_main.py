@@ -4,15 +4,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from twofold.golden import container, image_folder
+import twofold.train.reference
+from twofold.golden import container, image_folder, layers
 from twofold.golden.config import load_config
 from twofold.mapper import builds
+from twofold.mapper.compiler import compile_network
+from twofold.mapper.layer_table import layer_table
 from twofold.sim import __main__ as command
-from twofold.sim import random_check, runner, tools
+from twofold.sim import fast, images, random_check, runner, tools
 from twofold.sim.__main__ import bench_names, main
-from twofold.testing.random_network import random_network
+from twofold.sim.fast import Batch
+from twofold.sim.probe import probed
+from twofold.testing.random_network import random_inputs, random_network
 
 
 @pytest.fixture
@@ -38,11 +44,80 @@ def test_random_networks_leave_a_report(report, capsys):
     assert "4 of 4 passed" in capsys.readouterr().out
 
 
-def test_a_network_of_the_users_runs(report, tmp_path):
+def test_a_network_of_the_users_runs(report, tmp_path, capsys):
     config = load_config("configs/log_4x4.toml")
     container.save(random_network(3, config, layers=2, name="mine"), tmp_path / "network")
     assert main(["--config", "configs/log_4x4.toml", "--network", str(tmp_path / "network")]) == 0
-    assert json.loads(report.read_text())["benches"][0]["test"] == "log_4x4 mine"
+    table = json.loads(report.read_text())
+    assert [bench["test"] for bench in table["benches"]] == ["log_4x4 mine"] * 2
+    image = compile_network(container.load(tmp_path / "network"), config)
+    assert (table["network"], table["build"], table["images"], table["mismatches"]) == ("mine", "log_4x4", 3, 0)
+    assert table["cycles_predicted"] == table["cycles_simulated"] == image.cycles
+    assert table["utilisation"] == image.utilisation() and table["lost"] == image.lost
+    assert table["wall_seconds_per_image"] > 0 and "accuracy" not in table
+    assert [(layer["name"], layer["cycles"], layer["lost"]) for layer in table["layers"]] == [
+        (layer.name, layer.cycles, layer.lost) for layer in image.layers
+    ]
+    assert layer_table(image) in capsys.readouterr().out
+
+
+def test_a_networks_images_come_from_a_data_set(report, tmp_path, monkeypatch, capsys):
+    arguments, asked = [*save(tmp_path, "configs/log_4x4.toml"), "--config", "log_4x4"], []
+    network = container.load(tmp_path / "net")
+    inputs = random_inputs(5, network, 7)
+    right = layers.run(network, inputs)[network.output.name].reshape(7, -1).argmax(axis=1)
+
+    def held_out(network, *given):
+        asked.append((network.name, *given))
+        return inputs, np.where(np.arange(7) < 2, -1, right)
+
+    monkeypatch.setattr(twofold.train.reference, "held_out", held_out)
+    monkeypatch.setattr(command, "check_network", lambda *a, **k: runner.BenchResult("networks", "x", True, 1, 0.1))
+    assert main([*arguments, "--images", "7", "--data", "some/where", "--jobs", "2"]) == 0
+    assert asked == [("mine", "some/where", 7, None)]
+    table = json.loads(report.read_text())
+    assert (table["images"], table["mismatches"], table["accuracy"]) == (7, 0, 5 / 7)
+    assert "mine on log_4x4: 7 images, 0 integers differ" in capsys.readouterr().out
+    monkeypatch.setattr(images.layers, "run", lambda network, part: {network.output.name: 0 * part})
+    monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part * 0 + 1))
+    assert main([*arguments, "--data", "some/where"]) == 1
+    assert json.loads(report.read_text())["mismatches"] == inputs.size
+    out = capsys.readouterr().out
+    assert f"Output must be golden's, but {inputs.size} of {inputs.size} integers differ" in out
+    assert "--network" in out and "--data some/where --config log_4x4 --seed 1" in out
+
+
+def fake_batch(image, inputs, outputs, late=0):
+    counts = np.full(len(inputs), image.cycles) + np.eye(1, len(inputs), dtype=int)[0] * late
+    return Batch(outputs, {}, counts, 0 * counts)
+
+
+def test_long_inferences_have_the_time_that_they_need(monkeypatch):
+    config, limits = load_config("log_4x4"), []
+    network = random_network(3, config, layers=2)
+    image = replace(compile_network(network, config), cycles=50_000_000)
+    for module in (fast, random_check):
+        monkeypatch.setattr(module, "run", lambda *a, limit, **k: limits.append(limit) or [])
+    with pytest.raises(ValueError):  # without hardware there is no output
+        fast.run_images(image, random_inputs(5, network, 1), workers=1, program=Path("none"))
+    assert not random_check.check_network(config, network, 1, image=image, program=Path("none")).passed
+    probe = probed(image)
+    assert limits[0] > image.cycles and limits[1] > probe.cycles and len(limits) == 2
+
+
+def test_images_are_shared_among_simulators_in_order(monkeypatch):
+    image = compile_network(random_network(3, load_config("log_4x4"), layers=2), load_config("log_4x4"))
+    network = random_network(3, load_config("log_4x4"), layers=2)
+    inputs, counts = np.arange(130).reshape(-1, 1, 1, 1), []
+    monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part + 1))
+    monkeypatch.setattr(images.layers, "run", lambda network, part: {network.output.name: part + 1})
+    run = images.run_all(image, network, inputs, jobs=2, program=Path("none"), done=counts.append)
+    assert run.outputs.tolist() == (inputs + 1).tolist() and run.wrong == ""
+    assert sorted(counts) == [32, 32, 33, 33]
+    monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part + 1, late=3))
+    run = images.run_all(image, network, inputs[:4], jobs=1, program=Path("none"))
+    assert run.wrong == f"Cycles must be {image.cycles}, not {[image.cycles, image.cycles + 3]}"
+    assert run.facts(None)["cycles_simulated"] == image.cycles + 3 and not run.result().passed
 
 
 def test_a_failure_is_exit_code_1(report, monkeypatch):
@@ -58,6 +133,10 @@ def test_a_failure_is_exit_code_1(report, monkeypatch):
         (["nothing"], f"Bench must be one of {tuple(bench_names())}, not 'nothing'"),
         (["--random", "1", "--sim", "icarus"], "must be given without benches, --waves and --sim icarus"),
         (["--network", "x", "--random", "1"], "--network must be given without benches and --random"),
+        (["--picture", "x.svg"], "--picture must be given with --network"),
+        (["--images", "2"], "--images and --data must be given with --network and without --waves and --sim icarus"),
+        (["--network", "x", "--images", "0"], "--images must be at least 1, not 0"),
+        (["--network", "x", "--jobs", "-2"], "--jobs must be at least 1, not -2"),
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments, message, capsys):
@@ -86,6 +165,15 @@ def no_simulator(monkeypatch):
     monkeypatch.setattr(tools, "find", looked_for)
 
 
+@pytest.fixture
+def no_images(monkeypatch):
+    def run(image, network, inputs, **rest):
+        outputs = layers.run(network, inputs)[network.output.name]
+        return images.ImagesRun(image, outputs, 0, np.full(len(inputs), image.cycles), 0.1)
+
+    monkeypatch.setattr(command, "run_all", run)
+
+
 def save(tmp_path, config, **changes):
     container.save(random_network(3, load_config(config), layers=2, name="mine", **changes), tmp_path / "net")
     return ["--network", str(tmp_path / "net")]
@@ -109,11 +197,12 @@ def test_a_network_that_does_not_fit_is_exit_code_2(no_simulator, tmp_path, caps
     assert "weight memory must have" in capsys.readouterr().err
 
 
-def test_without_a_build_the_networks_own_is_taken(report, tmp_path, capsys, monkeypatch):
+def test_without_a_build_the_networks_own_is_taken(report, no_images, tmp_path, capsys, monkeypatch):
     seen = []
     done = runner.BenchResult("networks", "x", True, 1, 0.1)
     monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
-    assert main(save(tmp_path, "configs/subset_4x4.toml")) == 0
+    assert main([*save(tmp_path, "configs/subset_4x4.toml"), "--picture", str(tmp_path / "timeline.svg")]) == 0
+    assert (tmp_path / "timeline.svg").read_text().startswith("<?xml")
     assert seen == ["subset_4x4"]
     assert "was made for" in capsys.readouterr().out
 
@@ -135,7 +224,7 @@ def test_a_network_of_the_users_runs_in_icarus_with_waves(report, tmp_path):
     assert Path(bench["waves"]).stat().st_size > 1000
 
 
-def test_a_network_is_mapped_once(report, tmp_path, monkeypatch):
+def test_a_network_is_mapped_once(report, no_images, tmp_path, monkeypatch):
     calls = []
     real = builds.compile_network
     monkeypatch.setattr(builds, "compile_network", lambda *a: calls.append(a) or real(*a))
@@ -159,7 +248,7 @@ def test_a_bench_takes_the_image_that_was_mapped(report, tmp_path, monkeypatch):
     assert (image.network, image.config.name) == ("mine", "log_4x4")
 
 
-def test_the_build_that_a_network_names_is_taken_first(report, tmp_path, capsys, monkeypatch):
+def test_the_build_that_a_network_names_is_taken_first(report, no_images, tmp_path, capsys, monkeypatch):
     seen = []
     done = runner.BenchResult("networks", "x", True, 1, 0.1)
     monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)

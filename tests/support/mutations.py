@@ -9,9 +9,30 @@ from pathlib import Path
 from typing import Any
 
 VALUES: tuple[Any, ...] = (
-    None, True, 0, 1, -1, 3, 1 << 40, 10**400, 0.5, -1.5, 1e300, "", "x", "0", [], [1], [[1]], ["a"], [None], [10**30],
-    {}, {"a": 1}, {"layers": 3},
-)  # fmt: skip
+    None,
+    True,
+    0,
+    1,
+    -1,
+    3,
+    1 << 40,
+    10**400,
+    0.5,
+    -1.5,
+    1e300,
+    "",
+    "x",
+    "0",
+    [],
+    [1],
+    [[1]],
+    ["a"],
+    [None],
+    [10**30],
+    {},
+    {"a": 1},
+    {"layers": 3},
+)
 #: Values that JSON has no word for; Python's reader takes them.
 SPECIAL = (math.nan, math.inf)
 

@@ -89,13 +89,25 @@ def python2_batch(images, labels, *, key=b"labels"):
     """The bytes of an official batch, opcode by opcode as Python 2 wrote them."""
     numbers = b"".join(b"K" + bytes([n]) for n in labels)
     shape = b"M" + struct.pack("<H", len(images)) + b"M" + struct.pack("<H", 3072) + b"\x86q\x0b"
-    return b"".join([
-        b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x05namedq\x03",
-        b"U", bytes([len(key)]), key, b"q\x04]q\x05(", numbers, b"e",
-        b"U\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09",
-        b"(K\x01", shape, b"cnumpy\ndtype\nq\x0cU\x02u1K\x00K\x01\x87Rq\x0d(K\x03U\x01|NNN",
-        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T", struct.pack("<i", images.size), images.tobytes(), b"tbu.",
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x05namedq\x03",
+            b"U",
+            bytes([len(key)]),
+            key,
+            b"q\x04]q\x05(",
+            numbers,
+            b"e",
+            b"U\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09",
+            b"(K\x01",
+            shape,
+            b"cnumpy\ndtype\nq\x0cU\x02u1K\x00K\x01\x87Rq\x0d(K\x03U\x01|NNN",
+            b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T",
+            struct.pack("<i", images.size),
+            images.tobytes(),
+            b"tbu.",
+        ]
+    )
 
 
 def test_python_batches(tmp_path):

@@ -1,0 +1,138 @@
+"""Many inputs through the whole machine: simulators side by side, every output compared with golden."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold.golden import layers
+from twofold.golden.image import Image
+from twofold.golden.network import Network
+from twofold.sim.fast import SimulationError, build_machine, run_images
+from twofold.sim.runner import BenchResult
+
+#: Most images that a simulator takes at once, between two reports of progress.
+MOST = 50
+
+
+@dataclass(frozen=True, eq=False)
+class ImagesRun:
+    """What a machine made of some images.
+
+    Parameters
+    ----------
+    image
+        The network on the build.
+    outputs : int64, shape (B, C, H, W)
+        What it sent.
+    mismatches
+        Integers of the outputs that differ from golden's.
+    cycles : int64, shape (B,)
+        Its CYCLES register.
+    seconds
+        Wall-clock time of simulation and comparison; building the simulator is left out.
+    """
+
+    image: Image
+    outputs: NDArray[np.int64]
+    mismatches: int
+    cycles: NDArray[np.int64]
+    seconds: float
+
+    @property
+    def wrong(self) -> str:
+        """What is not as it must be, or nothing."""
+        if self.mismatches:
+            return f"Output must be golden's, but {self.mismatches} of {self.outputs.size} integers differ"
+        found = sorted(set(self.cycles.tolist()))
+        return "" if found == [self.image.cycles] else f"Cycles must be {self.image.cycles}, not {found}"
+
+    def result(self) -> BenchResult:
+        """As a line of the simulation's report."""
+        name = f"{self.image.config.name} {self.image.network}"
+        return BenchResult("images", name, not self.wrong, int(self.cycles.sum()), round(self.seconds, 3), self.wrong)
+
+    def facts(self, labels: NDArray[np.int64] | None) -> dict[str, Any]:
+        """What the report says; `labels`, shape (B,): of the images, which give an accuracy."""
+        image, count = self.image, len(self.outputs)
+        guesses = self.outputs.reshape(count, -1).argmax(axis=1)
+        return {
+            "network": image.network,
+            "build": image.config.name,
+            "images": count,
+            "mismatches": self.mismatches,
+            **({} if labels is None else {"accuracy": float((guesses == labels).mean())}),
+            "cycles_predicted": image.cycles,
+            "cycles_simulated": max(self.cycles.tolist(), key=lambda cycles: abs(cycles - image.cycles)),
+            "utilisation": image.utilisation(),
+            "lost": image.lost,
+            "wall_seconds_per_image": self.seconds / count,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "passes": layer.passes,
+                    "cycles": layer.cycles,
+                    "utilisation": image.utilisation(layer),
+                    "lost": layer.lost,
+                }
+                for layer in image.layers
+            ],
+        }
+
+
+def run_all(
+    image: Image,
+    network: Network,
+    inputs: NDArray[np.int64],
+    *,
+    jobs: int = 1,
+    program: Path | None = None,
+    done: Callable[[int], object] = lambda count: None,
+) -> ImagesRun:
+    """Run inputs through simulators of the machine, each a process.
+
+    Parameters
+    ----------
+    image, network
+        The network on the build, and itself.
+    inputs : int64, shape (B, C, H, W)
+        Input activations.
+    jobs
+        Simulators side by side.
+    program
+        The machine behind its host (`sim.host.build`), if not the emitted one.
+    done
+        Called with a number of images that have just been run and compared.
+
+    Raises
+    ------
+    SimulationError
+        If the machine reports an error or hangs.
+    ValueError
+        If there is no input, or one that the image does not take.
+    """
+    if not len(inputs):
+        raise ValueError("Images must be at least one, not 0")
+    program = program or build_machine(image.config)
+
+    def work(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        batch = run_images(image, part, workers=1, program=program)
+        expected = layers.run(network, part)[network.output.name]
+        if batch.outputs.shape != expected.shape:
+            raise SimulationError(f"Outputs must be of shape {expected.shape}, not {batch.outputs.shape}")
+        done(len(part))
+        return batch.outputs, batch.cycles, int((batch.outputs != expected).sum())
+
+    started = time.monotonic()
+    parts = np.array_split(inputs, min(len(inputs), jobs * -(-len(inputs) // (jobs * MOST))))
+    with ThreadPoolExecutor(jobs) as pool:
+        found = list(pool.map(work, parts))
+    seconds = time.monotonic() - started
+    outputs, cycles, wrong = zip(*found, strict=True)
+    return ImagesRun(image, np.concatenate(outputs), sum(wrong), np.concatenate(cycles), seconds)

@@ -1,0 +1,129 @@
+"""What the machine has nothing for is refused with its place in the user's model."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from twofold.train.convert import convert
+from twofold.train.data import InputFormat
+from twofold.train.recipe import parse_recipe
+
+RULE = {"match": "*", "weight": {"quantizer": "subset", "bits": 4}, "activation": {"bits": 8}}
+RECIPE = parse_recipe({"name": "test", "method": "ptq", "layer": [RULE]})
+
+
+def lower(model, shape=(3, 8, 8)):
+    return convert(model, RECIPE, InputFormat(shape))
+
+
+class Holder(nn.Module):
+    def __init__(self, **modules):
+        super().__init__()
+        self.body = nn.Sequential()
+        for name, module in modules.items():
+            self.body.add_module(name, module)
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Calls(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 4, 1), function
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+MODULE_NAMES = (
+    "('Conv1d', 'Conv2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'MaxPool1d', 'MaxPool2d', "
+    "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
+    "'ConstantPad2d', 'Flatten', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
+)
+OPERATION_NAMES = (
+    "('add', 'relu', 'relu6', 'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
+    "'adaptive_avg_pool2d', 'mean over height and width', 'flatten', 'view or reshape to (batch, -1)', 'dropout', "
+    "'slice with steps', 'pad with zeros')"
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Holder(act=nn.GELU()), f"Layer 'body.act' must be one of {MODULE_NAMES}, not 'GELU'"),
+        (Holder(inner=Calls(torch.sin)), f"Operation in 'body.inner' must be one of {OPERATION_NAMES}, not 'sin'"),
+        (Calls(lambda x: x * 2), f"Operation in 'the model itself' must be one of {OPERATION_NAMES}, not 'mul'"),
+        (Calls(lambda x: x + 2), "Operation in 'the model itself' must take a tensor as argument 2, not 2"),
+        (
+            Holder(conv=nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
+            "Layer 'body.conv': padding_mode must be 'zeros', not 'reflect'",
+        ),
+        (
+            Holder(bn=nn.BatchNorm2d(3)),
+            "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once",
+        ),
+        (
+            Holder(conv=nn.Conv2d(3, 4, 1), flat=nn.Flatten(), bn=nn.BatchNorm1d(256)),
+            "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once",
+        ),
+        (
+            Calls(lambda x: F.pad(x, (1, 1), value=2.0)),
+            "Operation in 'the model itself': pad must be with zeros, or minus infinity before a maximum, "
+            "not 'constant' with 2.0",
+        ),
+        (
+            Calls(lambda x: F.pad(x, (1, 1, 1, 1), "circular")),
+            "Operation in 'the model itself': pad must be with zeros, or minus infinity before a maximum, "
+            "not 'circular' with 0.0",
+        ),
+        (
+            Calls(lambda x: F.pad(x, (0, 0, 0, 0, -1, 0))),
+            "Operation in 'the model itself': pad must be around maps or add channels of zeros, "
+            "not (0, 0, 0, 0, -1, 0)",
+        ),
+        (
+            Calls(lambda x: F.relu(F.pad(x, (1, 1), value=-torch.inf))),
+            "Operation in 'the model itself' must not take a tensor padded with -inf: only a maximum may",
+        ),
+        (
+            Holder(linear=nn.Linear(8, 4)),
+            "Layer 'body.linear' must take a flattened tensor, not one of shape (3, 8, 8)",
+        ),
+        (Calls(lambda x: x.mean(1)), "Operation in 'the model itself': mean must be over height and width, not over 1"),
+        (
+            Calls(lambda x: x[:, :, 1:]),
+            "Operation in 'the model itself': slice must be [:, :, ::step, ::step], not "
+            "(slice(None, None, None), slice(None, None, None), slice(1, None, None))",
+        ),
+        (Calls(lambda x: (x, x)), "Model must return one tensor, not tuple"),
+        (nn.Identity(), "Model must end with a layer, not with its input or a slice"),
+    ],
+)
+def test_unsupported_models(model, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        lower(model)
+
+
+def test_batch_size_written_into_the_model():
+    with pytest.raises(
+        ValueError, match=r"^Operation in 'the model itself': view must be to \(batch, -1\), not to \(1, 512\)$"
+    ):
+        lower(Calls(lambda x: x.view(1, -1)))
+
+
+def test_input_of_the_wrong_shape():
+    with pytest.raises(ValueError, match=r"^Model must take inputs of shape \(2, 8, 8\), not fail with: "):
+        lower(nn.Conv2d(3, 4, 1), (2, 8, 8))
+
+
+def test_untraceable_model():
+    class Branch(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ValueError, match=r"^Model must be traceable by torch\.fx, not fail with TraceError"):
+        lower(Branch())
