@@ -14,10 +14,10 @@ class ComputeTags(Checker):
     """Any position of any pass, from its issue to the accumulators, through all that other positions do meanwhile.
 
     One that completes no output position has a tag, too, which says so. Its feature line is the one that stands a cycle
-    after its address; a cycle later the array has its operands, and the tile's words have become active before its
-    pass's first position is there. `tree_stages` later, when the array gives its sums, the accumulators get the tag
-    with its number, and with bank, shift and columns of its own pass. What window generator, operands, array and
-    accumulators do with that is proven of each.
+    after its address; a cycle later the array has its operands, and the tile's words have become active before the
+    first position of its pass is there, and in no other cycle: a pass that keeps the tile leaves it. `tree_stages`
+    later, when the array gives its sums, the accumulators get the tag with its number, and with bank, shift and columns
+    of its own pass. What window generator, operands, array and accumulators do with that is proven of each.
     """
 
     name = "compute path: the tag that comes with a sum is its position's"
@@ -35,7 +35,7 @@ class ComputeTags(Checker):
         ),
         Fault("compute", "live.eq(Mux(window.outside, 0, current.row_mask))", "live.eq(current.row_mask)", "operands"),
         Fault("compute", "is_signed.eq(current.signed)", "is_signed.eq(taken.signed)", "operands"),
-        Fault("compute", "swap.eq(window.first)", "swap.eq(window.valid)", "swap"),
+        Fault("compute", "swap.eq(window.first & ~current.kept)", "swap.eq(window.first)", "swap"),
         Fault("compute", "chain.eq(current.chain)", "chain.eq(taken.chain)", "operands"),
         Fault("compute", "issued.bank.eq(bank)", "issued.bank.eq(self.start.payload.bank)", "stage0"),
         Fault("compute", "window.start.payload.y.eq(taken.y)", "window.start.payload.y.eq(taken.x)", "connected"),
@@ -71,12 +71,13 @@ class ComputeTags(Checker):
             m.d.sync += [
                 age.eq(1),
                 issued.eq(issue),
-                first.eq(window["first"]),
+                first.eq(window["first"] & ~taken.kept),
                 row_mask.eq(taken.row_mask),
                 is_signed.eq(taken.signed),
                 chain.eq(taken.chain),
             ]
 
+        begins = window["first"] & ~taken.kept
         tags = {0: issue.as_value()}
         for n in range(1, last + 1):
             tags[n] = self.peek(f"tag{n}", layout.size)
@@ -94,8 +95,8 @@ class ComputeTags(Checker):
             tag=(age != last) | (arrived == issued.as_value()),
             operands=(age != 1) | (inputs == Cat(live, is_signed, chain)),
             swap=(age != 1) | (self.peek("array.swap") == first),
-            # Words change for no other reason than a first position.
-            kept=~self.running | (self.peeks["array.swap"] == self.past(m, window["first"], "first")),
+            # Words change for no other reason than the first position of a pass that loads.
+            kept=~self.running | (self.peeks["array.swap"] == self.past(m, begins, "first")),
         )
         # After a reset nothing is under way.
         valid = Cat(data.View(layout, tags[n]).valid for n in range(1, last + 1))

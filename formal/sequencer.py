@@ -1,8 +1,8 @@
-"""The sequencer returns to idle after any program; it loads a tile's columns once, in order, or keeps the tile."""
+"""The sequencer returns to idle after any program; it loads a tile's columns once, in order, ahead of its pass."""
 
 from typing import Any, ClassVar
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Module, Mux, Signal, Value
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
@@ -11,27 +11,47 @@ from twofold.golden.isa import OPCODE_BITS, Opcode, Pass, Section, line_bits
 from twofold.hdl.layouts import record_layout
 
 #: The sequencer's states, by Amaranth's numbers.
-IDLE, FETCH, DECODE, OFFER, SETTLE, SEND, OVERRUN = range(7)
+IDLE, RUN, SEND = range(3)
 
 
-class _Program(Checker):
+class Program(Checker):
+    """What the properties of the sequencer share: its registers, how they go together, what its neighbours keep to."""
+
     component = "sequencer"
     short = ("log_4x4",)
 
     def program(self, m: Module) -> None:
-        """What the sequencer says of itself, and what its neighbours keep to."""
+        """Peeks at the registers, assumes, requires."""
         config, dut = self.config, self.dut
-        self.state = self.peek("fsm_state", 3)
+        self.layout = record_layout(Pass.record(config))
+        self.state = self.peek("fsm_state", 2)
         self.line = self.peek("line", line_bits(config, Section.PROGRAM))
         self.opcode = self.line[:OPCODE_BITS]
+        self.operands = self._pass(self.line)
         self.gap = self.peek("gap", bits_for(config.min_pass))
-        self.settle = self.peek("settle", bits_for(config.load_latency))
-        self.loaded = self.peek("loaded")
+        for name in ("held", "stands", "seen", "over", "ended", "pending", "loaded"):
+            setattr(self, name, self.peek(name))
         self.column = self.peek("column", bits_for(config.cols))
-        layout = record_layout(Pass.record(config))
-        self.operands = layout(self.line[OPCODE_BITS : OPCODE_BITS + layout.size])
-        self.loading = (self.state == OFFER) & (self.opcode == Opcode.PASS) & ~self.loaded & ~self.operands.kept
-        self.depth = config.program_depth
+        self.columns = self.peek("columns", len(self.operands.columns))
+        self.loads = self.held & (self.opcode == Opcode.PASS) & ~self.operands.kept
+        #: The line that stands: its opcode, and whether it was looked at and has a tile.
+        self.next_opcode = dut.program.line[:OPCODE_BITS] & ~self.over.replicate(OPCODE_BITS)
+        self.ahead = self._pass(dut.program.line)
+        self.ahead_loads = self.stands & self.seen & (self.next_opcode == Opcode.PASS) & ~self.ahead.kept
+        self._neighbours(m)
+        self._registers()
+
+    def _pass(self, line: Value) -> Any:
+        return self.layout(line[OPCODE_BITS : OPCODE_BITS + self.layout.size])
+
+    def _neighbours(self, m: Module) -> None:
+        dut = self.dut
+        # While a program runs its memory changes no line: asked for one again, it gives the same.
+        address, line = dut.program.address, Value.cast(dut.program.line)
+        asked = self.past(m, address, "asked")
+        again = self.past(m, (address == asked) & dut.inference.busy, "again") & self.running
+        self.assume(~again | (line == self.past(m, line, "program_line")))
+        self.require(asks=~(self.running & self.stands) | (address == asked), starts=self.running | ~self.stands)
         # A unit that is ready stays ready until it is given work.
         for name, ready, given in (
             ("drain", dut.drain.idle, dut.drain.start),
@@ -40,149 +60,177 @@ class _Program(Checker):
         ):
             stays = self.past(m, ready & ~given, f"{name}_ready") & self.running
             self.assume(~stays | ready)
+
+    def _registers(self) -> None:
+        """Tiles are read in the order of their passes: that of the held line, then that of the line that stands."""
+        depth, address = self.config.program_depth, self.dut.program.address
+        goes_on = Cat(self.opcode == code for code in (Opcode.WINDOW, Opcode.PASS, Opcode.DRAIN, Opcode.OUTPUT)).any()
+        busy = self.state != IDLE
+        held_next = self.loads & ~self.loaded
         self.require(
-            states=self.state <= OVERRUN,
-            busy=dut.inference.busy == (self.state != IDLE),
-            gaps=self.gap < config.min_pass,
-            settles=~(self.state == SETTLE)
-            | ((self.settle < config.load_latency) & (self.opcode == Opcode.PASS) & self.loaded & ~self.operands.kept),
-            keeps=~((self.state == OFFER) & (self.opcode == Opcode.PASS) & self.operands.kept) | ~self.loaded,
-            sends=~(self.state == SEND) | (self.opcode == Opcode.OUTPUT),
-            columns=~self.loading | (self.column <= self.operands.columns),
+            states=self.state <= SEND,
+            busy_states=self.dut.inference.busy == busy,
+            gaps=self.gap < self.config.min_pass,
+            nothing=busy | ~(self.held | self.stands | self.pending | self.loaded),
+            seen=~self.seen | (self.stands & self.held),
+            last=~self.held | (self.ended == ~goes_on),
+            ended=~(busy & self.ended) | (self.held & ~self.stands),
+            below=self.over | self.ended | ~busy | (address < depth),
+            held_tile=~held_next | (self.pending & ~self.seen),
+            next_tile=~(self.loads & self.loaded) | (self.pending == self.ahead_loads),
+            first_tile=self.loads | ((self.pending | self.loaded) == self.ahead_loads),
+            one_tile=~(self.pending & self.loaded) | (self.loads & (self.column == 0)),
+            columns=~self.pending | (self.columns == Mux(held_next, self.operands.columns, self.ahead.columns)),
+            column=~self.pending | (self.column <= self.columns),
         )
 
 
-class SequencerEnds(_Program):
+class SequencerEnds(Program):
     """Whatever the program memory holds, the machine is idle again once it has been started.
 
     Between two instructions lie at most a constant number of cycles in which the units are ready, and what is left
     gets less in each of them, whenever they come; an instruction's line is the one after the last, never the first
-    again; behind the last line is the error. END completes; an illegal opcode and a program without END fail.
+    again; behind the last line is an illegal one. END completes; an illegal opcode and a program without END fail.
     """
 
     name = "sequencer always returns to idle"
     fault_depth = 18
     fault_build: ClassVar[dict[str, Any]] = {"program_depth": 4}
     faults = (
-        Fault("sequencer", 'm.next = "OVERRUN"', "pass", "onwards"),
-        Fault("sequencer", "settle.eq(at.settle - 1)", "settle.eq(at.settle)", "less"),
-        Fault("sequencer", "with m.If(at.column == at.taken.columns):", "with m.If(0):", "columns"),
-        Fault(
-            "sequencer", "m.d.comb += self.inference.complete.eq(1)", "m.d.comb += self.inference.failed.eq(1)", "fails"
-        ),
-        Fault("sequencer", "self.program.address.eq(0), inference.cycles.eq(0)", "inference.cycles.eq(0)", "begins"),
+        Fault("sequencer", "at.over.eq(self.program.address ==", "at.over.eq(0 & self.program.address ==", "onwards"),
+        Fault("sequencer", "at.ended.eq(~Cat", "at.ended.eq(0 & Cat", "nothing"),
+        Fault("sequencer", "last.eq(at.reading & ", "last.eq(0 & ", "less"),
+        Fault("sequencer", "[self.inference.complete.eq(1)", "[self.inference.failed.eq(1)", "fails"),
+        Fault("sequencer", "[self.program.address.eq(0), ", "[", "begins"),
     )
 
     def specify(self, m: Module) -> None:
         self.program(m)
         config, dut, state = self.config, self.dut, self.state
-        waits = config.min_pass + 2
         left = Signal(16)
-        with m.Switch(state):
-            with m.Case(FETCH):
-                m.d.comb += left.eq(waits + config.load_latency + config.cols + 3)
-            with m.Case(DECODE):
-                m.d.comb += left.eq(waits + config.load_latency + config.cols + 2)
-            with m.Case(SETTLE):
-                m.d.comb += left.eq(waits + self.settle + 1)
-            with m.Case(SEND):
-                m.d.comb += left.eq(1)
-            with m.Default():
-                m.d.comb += left.eq(self.gap + 2)
-                with m.If(self.loading):
-                    m.d.comb += left.eq(waits + config.load_latency + config.cols - self.column)
+        m.d.comb += left.eq(
+            self.held * (config.min_pass + 2)
+            + Mux(self.loads & ~self.loaded, self.columns - self.column + 1, 0)
+            + self.gap
+            + (state == SEND)
+            + ~(self.stands | self.ended)
+        )
         ready = dut.start.ready & dut.drain.idle & dut.send.ready & dut.sent
         address = dut.program.address
-        before = self.past(m, address, "program_address")
-        was = self.past(m, state, "state")
-        was_left = self.past(m, left, "left")
-        was_ready = self.past(m, ready, "ready")
-        goes_on = self.running & (was != IDLE) & (state != IDLE) & (state != OVERRUN)
-        moved = (state == FETCH) & (was != FETCH)
-        overrun = self.running & (state == OVERRUN) & (was != OVERRUN)
+        before = self.past(m, address, "address")
+        was, was_left, was_ready, was_over, was_ended = (
+            self.past(m, value, name)
+            for name, value in (
+                ("state", state),
+                ("left", left),
+                ("ready", ready),
+                ("over", self.over),
+                ("ended", self.ended),
+            )
+        )
+        goes_on = self.running & (was != IDLE) & (state != IDLE)
+        moved = address != before
+        bits = len(address)
         stopped = self.past(m, dut.inference.complete | dut.inference.failed, "stopped")
-        ending = dut.inference.complete | dut.inference.failed
         legal = Cat(self.opcode == code for code in Opcode if code is not Opcode.ILLEGAL).any()
         self.require(
-            less=~(goes_on & ~moved) | (left < was_left) | (~was_ready & (left <= was_left)),
-            overrun_less=~(self.running & (was == OVERRUN) & (state == OVERRUN)) | ~was_ready | (left < was_left),
-            onwards=~goes_on
-            | (moved & (before != self.depth - 1) & (address == before + 1))
-            | (~moved & (address == before)),
-            only_back=~goes_on | ~moved | (was == OFFER) | (was == SEND),
-            overrun=~overrun | (before == self.depth - 1),
-            no_way_back=~(self.running & (was == OVERRUN)) | (state == OVERRUN) | (state == IDLE),
-            begins=~(self.running & (was == IDLE) & (state != IDLE)) | ((state == FETCH) & (address == 0)),
+            less=~goes_on | moved | (left < was_left) | (~was_ready & (left <= was_left)),
+            onwards=~(goes_on & moved)
+            | (
+                (address == (before + 1)[:bits])
+                & ~was_ended
+                & Mux(was_over, self.ended, self.ended | (self.over == (before == config.program_depth - 1)))
+            ),
+            begins=~(self.running & (was == IDLE) & (state != IDLE))
+            | ((state == RUN) & (address == 0) & ~(self.held | self.stands | self.over | self.ended)),
             ends=~(self.running & (was != IDLE)) | ((state == IDLE) == stopped),
-            completes=~dut.inference.complete | ((state == OFFER) & (self.opcode == Opcode.END)),
-            fails=~dut.inference.failed | (state == OVERRUN) | ((state == OFFER) & ~legal),
+            completes=~dut.inference.complete | (self.held & (self.opcode == Opcode.END)),
+            fails=~dut.inference.failed | (self.held & ~legal),
             one=~(dut.inference.complete & dut.inference.failed),
-            idle=~ending | dut.inference.busy,
+            idle=~(dut.inference.complete | dut.inference.failed) | dut.inference.busy,
         )
 
 
-class TileLoad(_Program):
-    """A pass starts when each of its columns was loaded once, in order, each from the line two cycles before.
+class TileLoad(Program):
+    """Two cycles after a pass that loads began, when its tile becomes the active one, that tile stands.
 
-    A pass that keeps the tile starts when no column was loaded since the pass before. No column of the next tile comes
-    before the tile has become the active one, two cycles after the start.
+    Each of its columns was loaded once, in order, from its line, which was read two cycles before, and with its point
+    set; nothing else was loaded since the tile before became active.
     """
 
-    name = "tile load: nothing lost, doubled or reordered; a kept tile: nothing loaded"
+    name = "tile load: nothing lost, doubled, reordered or too early"
     fault_depth = 14
     faults = (
-        Fault(
-            "sequencer",
-            "self.weight_address.eq(at.taken.weights + at.column)",
-            "self.weight_address.eq(at.taken.weights)",
-            "line",
-        ),
-        Fault(
-            "sequencer", "m.d.sync += at.column.eq(at.column + 1)", "m.d.sync += at.column.eq(at.column + 2)", "order"
-        ),
-        Fault("sequencer", "settle.eq(config.load_latency - 1)", "settle.eq(0)", "all"),
-        Fault("sequencer", "with m.If(~at.loaded & ~at.taken.kept):", "with m.If(~at.loaded):", "kept"),
+        Fault("sequencer", "self.weight_address + 1", "self.weight_address", "line"),
+        Fault("sequencer", "at.column.eq(at.column + 1)", "at.column.eq(at.column + 2)", "order"),
+        Fault("sequencer", "room.eq(~at.loaded | taken)", "room.eq(1)", "all"),
+        Fault("sequencer", "(at.loaded | at.taken.kept) & at.free", "at.free", "all"),
+        Fault("sequencer", "m.d.sync += self.set.eq(at.tile_set)", "m.d.comb += self.set.eq(at.tile_set)", "set"),
+        Fault("sequencer", "(at.opcode == Opcode.PASS) & ~ahead.kept", "at.opcode == Opcode.PASS", "first_line"),
     )
 
     def specify(self, m: Module) -> None:
         self.program(m)
-        config, dut = self.config, self.dut
-        count = Signal(bits_for(config.cols + 1))
-        since = Signal(3, init=7)
-        with m.If(dut.load != 0):
-            m.d.sync += count.eq(count + 1)
-        started = dut.start.valid & dut.start.ready
-        m.d.sync += since.eq(Mux(since == 7, 7, since + 1))
-        with m.If(started):
-            m.d.sync += [count.eq(0), since.eq(1)]
+        dut, size = self.dut, len(self.dut.weight_address)
+        #: Columns loaded for the next tile; the line and set of the first; cycles since a pass that loads began.
+        count = Signal(bits_for(self.config.cols + 1))
+        base, base_set = Signal(size), Signal.like(dut.set)
+        since = Signal(2, init=3)
+        #: The tile of that pass.
+        begun = Signal(self.layout, name="begun")
         address = self.past(m, dut.weight_address, "address1")
         address2 = self.past(m, address, "address2")
-        first = self.peek("column_bit0", config.cols)
-        weights = self.operands.weights
-        size = (1 << len(dut.weight_address)) - 1
-        wanted = Mux(self.operands.kept, 0, self.operands.columns + 1)
-        coming = count + (dut.load != 0) + (first != 0)
-        current = (self.state == OFFER) & (self.opcode == Opcode.PASS) | (self.state == SETTLE)
+        used_set = self.past(m, dut.set, "set1")
+        swap = since == 2
+        number = Mux(swap, 0, count)
+        loading = dut.load != 0
+        m.d.sync += [count.eq(number + loading), since.eq(Mux(since == 3, 3, since + 1))]
+        with m.If(loading & (number == 0)):
+            m.d.sync += [base.eq(address2), base_set.eq(used_set)]
+        with m.If(dut.start.valid & ~dut.start.payload["pass"].kept):
+            m.d.sync += [since.eq(1), begun.eq(dut.start.payload["pass"])]
+
+        first = self.peek("column_bit0", self.config.cols)
+        chosen = self.peek("tile_set", len(dut.set))
+        coming = first != 0
+        #: Columns read of the tile that loads or has loaded and whose pass has not begun, and that tile.
+        fresh = Array((coming, coming, coming + loading, count + coming + loading))[since]
+        tile = self.layout(Mux(self.loads, self.operands.as_value(), self.ahead.as_value()))
+        reading = Mux(self.loads & self.loaded, self.ahead.as_value(), tile.as_value())
+        place = (self.layout(reading).weights + self.column)[:size]
+        read = Mux(self.loaded, tile.columns + 1, Mux(self.pending, self.column, 0))
+        behind = fresh - 1 - coming
+        right = self._in_turn(dut.load, address2, used_set, begun, begun.columns)
+        fresh_right = self._in_turn(dut.load, address2, used_set, tile, behind)
         self.require(
-            pending=~self.loading | (self.column == coming),
-            done=~(current & self.loaded) | (coming == wanted),
-            nothing=~(current & self.operands.kept) | (coming == 0),
-            none=current | (self.state == IDLE) | ((count == 0) & (first == 0) & (dut.load == 0)),
-            idle=~(self.state == IDLE) | ((count == 0) & (first == 0) & (dut.load == 0)),
-            settled=~((self.state == SETTLE) & (self.settle == 0)) | (first == 0),
-            offered=~((self.state == OFFER) & self.loaded & current) | ((first == 0) & (dut.load == 0)),
-            next_line=(first == 0) | (current & (address == ((weights + count + (dut.load != 0)) & size))),
-            next_order=(first == 0) | (first == 1 << (count + (dut.load != 0))),
-            line=(dut.load == 0) | (current & (address2 == ((weights + count) & size))),
-            order=(dut.load == 0) | (dut.load == 1 << count),
-            all=~dut.start.valid | ((count == wanted) & (dut.load == 0)),
-            kept=~(dut.start.valid & dut.start.payload["pass"].kept) | ((count == 0) & (coming == 0)),
-            later=(dut.load == 0) | (since > 2),
-            full=~self.loading | (self.settle == config.load_latency - 1),
-            early=(since > 2)
-            | ((since == 2) & ((self.state <= DECODE) | (self.state == OVERRUN)) & (self.state != FETCH))
-            | ((since == 1) & ((self.state == FETCH) | (self.state == OVERRUN))),
-            first=(first == 0) | (since > 3),
+            count=since != 0,
+            apart=(since == 3) | (self.gap == self.config.min_pass - since),
+            place=~self.pending | ((dut.weight_address == place) & (chosen == self.layout(reading).set)),
+            read=fresh == read,
+            coming=~coming | self._in_turn(first, address, dut.set, tile, fresh - 1),
+            loading=~loading | Mux(since == 1, right, fresh_right),
+            counted=(since == 3) | (count + Mux(since == 1, loading, 0) == begun.columns + 1),
+            based=(count == 0)
+            | Mux(
+                since == 3,
+                (base == tile.weights) & (base_set == tile.set),
+                (base == begun.weights) & (base_set == begun.set),
+            ),
+        )
+        self.require(
+            order=~loading | (dut.load == (1 << number[: bits_for(self.config.cols)])[: len(dut.load)]),
+            line=~loading | (number == 0) | (address2 == (base + number)[:size]),
+            set=~loading | (number == 0) | (used_set == base_set),
+            all=~swap | (count == begun.columns + 1),
+            first_line=~swap | (base == begun.weights),
+            first_set=~swap | (base_set == begun.set),
+        )
+
+    def _in_turn(self, bits: Value, address: Value, used: Value, tile: Any, number: Value) -> Value:
+        """Whether a column's bit, line and set are those of that number in the tile."""
+        place = (tile.weights + number)[: len(address)]
+        return (
+            (bits == (1 << number[: bits_for(self.config.cols)])[: len(bits)]) & (address == place) & (used == tile.set)
         )
 
 

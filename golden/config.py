@@ -247,7 +247,7 @@ class ArrayConfig:
 
     @property
     def fetch_cycles(self) -> int:
-        """Cycles from the fetch of an instruction until it is offered to the array; PASS adds its columns."""
+        """Fewest cycles from the fetch of an instruction until it is offered to its unit."""
         return 2
 
     @property

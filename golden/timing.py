@@ -45,6 +45,7 @@ class Clock:
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
         self.fetched = 0
+        self.taken = 0
         self.free = 0
         self.idle = 0
         self.accepted = 0
@@ -53,12 +54,15 @@ class Clock:
     def step(self, instruction: Instruction) -> Step:
         """Time of the next instruction."""
         config = self.config
-        ready = self.fetched + config.fetch_cycles
-        loaded = ready
+        decoded = self.fetched + config.fetch_cycles
+        ready = loaded = offered = max(decoded, self.accepted + 1)
         wait = isinstance(instruction, Drain | Output | End)
         free = 0 if isinstance(instruction, Window) else self.free
+        loads = isinstance(instruction, Pass) and not instruction.kept
         if isinstance(instruction, Pass):
-            loaded += 0 if instruction.kept else instruction.columns + 1 + config.load_latency
+            if loads:
+                # The tile's columns are read from the cycle on in which the tile before is taken.
+                loaded = max(ready, max(decoded, self.taken) + instruction.columns + 1)
             wait = bool(instruction.wait)
         accepted = max(loaded, free, self.idle if wait else 0)
         busy = min(max(self.free, self.accepted), accepted)
@@ -83,8 +87,10 @@ class Clock:
         if isinstance(instruction, Drain):
             work = self.window.positions * (instruction.groups + 1) if self.window else 0
             self.idle = accepted + config.array_latency + work + config.requant_latency
+        if loads:
+            self.taken = accepted
         self.accepted = accepted
-        self.fetched = accepted + 1
+        self.fetched = offered
         return step
 
 

@@ -13,7 +13,7 @@ class Column(wiring.Component):
 
     The sum stands `tree_stages` cycles after its operands. Words are loaded into a shadow
     and become the active ones in the cycle after `swap`, so that the next tile loads meanwhile. The shadow keeps
-    them: a swap with nothing loaded since the one before changes nothing.
+    them.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Compute(wiring.Component):
     Members
     -------
     start : In(stream of {window, pass, bank})
-        A pass whose tile is loaded or kept: geometry, operands, accumulator bank.
+        A pass whose tile stands when its first position does, or is kept: geometry, operands, accumulator bank.
     load : In(cols), words : In(array of word_layout)
         Words for the shadow of the columns whose bit is set.
     feature : Out(`read_port`)
@@ -100,7 +100,7 @@ class Compute(wiring.Component):
             live.eq(Mux(window.outside, 0, current.row_mask)),
             is_signed.eq(current.signed),
             chain.eq(current.chain),
-            swap.eq(window.first),
+            swap.eq(window.first & ~current.kept),
         ]
         m.d.comb += [
             operands.line.eq(self.feature.line),

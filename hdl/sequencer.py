@@ -1,6 +1,6 @@
-"""The sequencer: fetches the pass program, loads tiles, and hands passes and drains to the units that do them."""
+"""The sequencer: fetches the program and loads tiles ahead, and hands passes and drains to the units that do them."""
 
-from amaranth import Module, Signal, Value
+from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,9 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import INSTRUCTIONS, OPCODE_BITS, Opcode, Pass, Section, line_bits
 from twofold.hdl.interfaces import INFERENCE, draining, read_port
 from twofold.hdl.layouts import field_shape, record_layout
+
+#: Instructions behind which the program goes on.
+GOES_ON = (Opcode.WINDOW, Opcode.PASS, Opcode.DRAIN, Opcode.OUTPUT)
 
 
 class Sequencer(wiring.Component):
@@ -29,9 +32,9 @@ class Sequencer(wiring.Component):
     load : Out(cols)
         Column that the line read two cycles before is for.
     set : Out
-        Point set to decode it with.
+        Point set to decode the column with that was read one cycle before.
     start : Out(stream of {window, pass, bank})
-        A pass whose tile is loaded, or kept from the pass before.
+        A pass whose tile's columns are all read, or that keeps the tile of the pass before.
     drain : Out(`draining`)
         Drains for the requantiser.
     send : Out(stream of `isa.Output`), sent : In(1)
@@ -66,18 +69,10 @@ class Sequencer(wiring.Component):
         layout = self.layouts[opcode]
         return data.View(layout, line[OPCODE_BITS : OPCODE_BITS + layout.size])
 
-    def _go_on(self, m: Module, next_line: Value) -> None:
-        with m.If(next_line):
-            m.d.sync += self.program.address.eq(self.program.address + 1)
-            m.next = "FETCH"
-            with m.If(self.program.address == self.config.program_depth - 1):
-                m.next = "OVERRUN"
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, inference = self.config, self.inference
+        inference = self.inference
         at = _Place(self)
-        next_line = Signal()
         self._outputs(m, at)
         with m.If(at.gap != 0):
             m.d.sync += at.gap.eq(at.gap - 1)
@@ -85,34 +80,21 @@ class Sequencer(wiring.Component):
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(inference.run):
-                    m.d.sync += [self.program.address.eq(0), inference.cycles.eq(0)]
-                    m.d.sync += [inference.passes.eq(0), at.bank.eq(0)]
-                    m.next = "FETCH"
-            with m.State("FETCH"):
-                m.next = "DECODE"
-            with m.State("DECODE"):
-                # Only the line is taken here: block RAMs are slow, and what it says is looked at in the next cycle.
-                m.d.sync += [at.line.eq(self.program.line), at.column.eq(0), at.loaded.eq(0)]
-                m.d.sync += at.settle.eq(config.load_latency - 1)
-                m.next = "OFFER"
-            with m.State("SETTLE"):
-                m.d.sync += at.settle.eq(at.settle - 1)
-                with m.If(at.settle == 0):
-                    m.next = "OFFER"
-            with m.State("OFFER"):
-                self._offer(m, at, next_line)
-                self._go_on(m, next_line)
+                    m.d.sync += [self.program.address.eq(0), at.over.eq(0), at.ended.eq(0), at.bank.eq(0)]
+                    m.d.sync += [inference.cycles.eq(0), inference.passes.eq(0)]
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += at.running.eq(1)
+                m.d.sync += inference.cycles.eq(inference.cycles + 1)
+                with m.If(at.held):
+                    self._offer(m, at)
             with m.State("SEND"):
-                m.d.comb += next_line.eq(self.sent)
-                self._go_on(m, next_line)
-            with m.State("OVERRUN"):
-                with m.If(at.free & self.drain.idle):
-                    m.d.comb += inference.failed.eq(1)
-                    m.next = "IDLE"
+                with m.If(self.sent):
+                    m.next = "RUN"
 
         m.d.comb += inference.busy.eq(~fsm.ongoing("IDLE"))
-        with m.If(inference.busy & ~fsm.ongoing("SEND")):
-            m.d.sync += inference.cycles.eq(inference.cycles + 1)
+        self._load(m, at)
+        self._fetch(m, at)
         self._load_bits(m, at)
         return m
 
@@ -123,8 +105,6 @@ class Sequencer(wiring.Component):
             self.start.payload.window.eq(at.window),
             self.start.payload["pass"].eq(at.taken),
             self.start.payload.bank.eq(at.bank),
-            self.set.eq(at.taken.set),
-            self.weight_address.eq(at.taken.weights + at.column),
             self.drain.operands.eq(self._operands(Opcode.DRAIN, at.line)),
             self.drain.bank.eq(at.bank),
             self.drain.width.eq(at.window.width),
@@ -132,49 +112,99 @@ class Sequencer(wiring.Component):
             self.send.payload.eq(self._operands(Opcode.OUTPUT, at.line)),
         ]
 
-    def _offer(self, m: Module, at: "_Place", next_line: Value) -> None:
-        """The instruction's own unit takes it when it can."""
+    def _offer(self, m: Module, at: "_Place") -> None:
+        """The held instruction's own unit takes it when it can."""
         done = at.free & self.drain.idle
         with m.Switch(at.line[:OPCODE_BITS]):
             with m.Case(Opcode.WINDOW):
                 m.d.sync += at.window.eq(self._operands(Opcode.WINDOW, at.line))
-                m.d.comb += next_line.eq(1)
+                m.d.comb += at.accept.eq(1)
             with m.Case(Opcode.PASS):
-                with m.If(~at.loaded & ~at.taken.kept):
-                    m.d.comb += at.load.eq(1)
-                    m.d.sync += at.column.eq(at.column + 1)
-                    with m.If(at.column == at.taken.columns):
-                        m.d.sync += at.loaded.eq(1)
-                        m.next = "SETTLE"
-                with m.Elif(at.free & (self.drain.idle | ~at.taken.wait)):
-                    m.d.comb += [self.start.valid.eq(1), next_line.eq(1)]
+                with m.If((at.loaded | at.taken.kept) & at.free & (self.drain.idle | ~at.taken.wait)):
+                    m.d.comb += [self.start.valid.eq(1), at.accept.eq(1)]
                     m.d.sync += [
                         at.gap.eq(self.config.min_pass - 1),
                         self.inference.passes.eq(self.inference.passes + 1),
                     ]
             with m.Case(Opcode.DRAIN):
                 with m.If(done):
-                    m.d.comb += [self.drain.start.eq(1), next_line.eq(1)]
+                    m.d.comb += [self.drain.start.eq(1), at.accept.eq(1)]
                     m.d.sync += at.bank.eq(~at.bank)
             with m.Case(Opcode.OUTPUT):
                 with m.If(done):
-                    m.d.comb += self.send.valid.eq(1)
+                    m.d.comb += [self.send.valid.eq(1), at.accept.eq(self.send.ready)]
                     with m.If(self.send.ready):
                         m.next = "SEND"
             with m.Case(Opcode.END):
                 with m.If(done):
-                    m.d.comb += self.inference.complete.eq(1)
+                    m.d.comb += [self.inference.complete.eq(1), at.accept.eq(1)]
                     m.next = "IDLE"
             with m.Default():
                 with m.If(done):
-                    m.d.comb += self.inference.failed.eq(1)
+                    m.d.comb += [self.inference.failed.eq(1), at.accept.eq(1)]
                     m.next = "IDLE"
 
+    def _fetch(self, m: Module, at: "_Place") -> None:
+        """One line is held; the next one stands in the memory's output until it is held. Behind the last one stands 0.
+
+        Only `_load` looks at it there: block RAMs are slow, and what it says is looked at when it is held.
+        """
+        take = Signal()
+        m.d.comb += [
+            at.opcode.eq(self.program.line[:OPCODE_BITS] & ~at.over.replicate(OPCODE_BITS)),
+            take.eq(at.running & at.stands & (~at.held | at.accept)),
+        ]
+        with m.If(at.running & ~at.ended):
+            m.d.sync += at.stands.eq(1)
+        with m.If(at.accept):
+            m.d.sync += at.held.eq(0)
+        with m.If(take):
+            m.d.sync += [
+                at.line.eq(Cat(at.opcode, self.program.line[OPCODE_BITS:])),
+                at.held.eq(1),
+                at.stands.eq(0),
+                at.seen.eq(0),
+                at.ended.eq(~Cat(at.opcode == opcode for opcode in GOES_ON).any()),
+                at.over.eq(self.program.address == self.config.program_depth - 1),
+                self.program.address.eq(self.program.address + 1),
+            ]
+
+    def _load(self, m: Module, at: "_Place") -> None:
+        """Reads the columns of the next tile from the cycle on in which the tile before is taken.
+
+        A tile goes with the line that is held or with the one that stands: that is looked at once, when no column of
+        another tile is left to read. Nothing behind END or an illegal instruction stands.
+        """
+        ahead = self._operands(Opcode.PASS, self.program.line)
+        room, last = Signal(), Signal()
+        taken = self.start.valid & ~at.taken.kept
+        m.d.comb += [
+            room.eq(~at.loaded | taken),
+            at.reading.eq(at.running & at.pending & room),
+            last.eq(at.reading & (at.column == at.columns)),
+        ]
+        m.d.sync += self.set.eq(at.tile_set)
+        with m.If(taken):
+            m.d.sync += at.loaded.eq(0)
+        with m.If(at.reading):
+            m.d.sync += [self.weight_address.eq(self.weight_address + 1), at.column.eq(at.column + 1)]
+        with m.If(last):
+            m.d.sync += [at.loaded.eq(1), at.pending.eq(0)]
+        with m.If(at.running & at.stands & ~at.seen & (~at.pending | last)):
+            m.d.sync += [
+                at.seen.eq(1),
+                at.pending.eq((at.opcode == Opcode.PASS) & ~ahead.kept),
+                self.weight_address.eq(ahead.weights),
+                at.columns.eq(ahead.columns),
+                at.column.eq(0),
+                at.tile_set.eq(ahead.set),
+            ]
+
     def _load_bits(self, m: Module, at: "_Place") -> None:
-        """The line read in a cycle with `load` is decoded two cycles later."""
+        """The line read in a cycle with `reading` is decoded two cycles later."""
         cols, late = self.config.cols, self.config.load_latency
         column_bit = Signal(cols)
-        m.d.comb += column_bit.eq((1 << at.column) & at.load.replicate(cols))
+        m.d.comb += column_bit.eq((1 << at.column) & at.reading.replicate(cols))
         for n in range(late):
             delayed = self.load if n == late - 1 else Signal(cols, name=f"column_bit{n}")
             m.d.sync += delayed.eq(column_bit)
@@ -182,17 +212,41 @@ class Sequencer(wiring.Component):
 
 
 class _Place:
-    """Where the program stands: its line and window, the tile that is being loaded, the bank, the pass before."""
+    """Where the program stands.
+
+    Attributes
+    ----------
+    line, taken, held
+        The instruction that is offered, if one is `held`.
+    stands, seen, opcode
+        The line behind it stands in program memory's output; it was looked at for its tile; its opcode.
+    over, ended
+        The program ran past its memory; what is held is the last instruction.
+    pending, columns, column, tile_set, reading
+        A tile has columns to be read; their number minus one, the next one, the point set; it is read in this cycle.
+    loaded
+        All columns of a tile are read, and its pass has not begun.
+    """
 
     def __init__(self, sequencer: Sequencer) -> None:
         config = sequencer.config
+        self.running = Signal()
+        self.accept = Signal()
         self.line = Signal(sequencer.line_bits)
         self.taken = sequencer._operands(Opcode.PASS, self.line)
+        self.held = Signal()
+        self.stands = Signal()
+        self.seen = Signal()
+        self.opcode = Signal(OPCODE_BITS)
+        self.over = Signal()
+        self.ended = Signal()
         self.window = Signal(sequencer.layouts[Opcode.WINDOW])
         self.bank = Signal()
+        self.pending = Signal()
+        self.columns = Signal.like(self.taken.columns)
         self.column = Signal(range(config.cols))
-        self.settle = Signal(range(config.load_latency))
+        self.tile_set = Signal.like(self.taken.set)
+        self.reading = Signal()
         self.loaded = Signal()
-        self.load = Signal()
         self.gap = Signal(range(config.min_pass))
         self.free = Signal()

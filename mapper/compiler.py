@@ -156,7 +156,7 @@ def _channel_block(config: ArrayConfig, layer: Layer, tile: OutputTile) -> tuple
 
 
 def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Scheduler]:
-    """Instructions of every layer, each cut so that it is done earliest."""
+    """Instructions of every layer, each cut so that it is done earliest; an instruction more must save a cycle."""
     state = State(Clock(layout.config))
     plan = []
     for one in mapped:
@@ -169,7 +169,7 @@ def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Sc
             for cut in (cuts[:1] if fewest else cuts)
             for tiles_first in ((False, True) if len(cut) > 1 and len(one.tiles) > 1 else (False,))
         ]
-        best = min(tries, key=lambda one: (len(one.program) if fewest else 0, one.state.clock.idle))
+        best = min(tries, key=lambda one: (len(one.program) if fewest else 0, one.state.clock.idle + len(one.program)))
         plan.append(best)
         state = best.state.copy()
     return plan

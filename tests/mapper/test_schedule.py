@@ -69,12 +69,16 @@ def test_a_tile_that_waits_for_the_next_chunk_is_not_loaded_again():
 
 
 def test_output_tiles_are_the_outer_loop_where_that_saves_loads():
-    codes = np.arange(1, 4) + np.arange(8).reshape(1, 8, 1, 1, 1) // 4 * 4 + np.zeros((1, 8, 4, 1, 3), dtype=int)
-    net = network([layer("conv", [branch(codes, padding=(0, 1))], (8, 8, 8))], (4, 8, 8))
-    image = compile_network(net, build(acc_depth=32, requant_units=4))
-    # Four chunks of 16 positions; only a tile's first has three loads.
-    assert [one is None for one in loads(image)] == ([False] * 3 + [True, False, False] * 3) * 2
-    assert [one.channels for one in image.instructions if isinstance(one, Drain)] == [0] * 4 + [1] * 4
+    lanes, half = np.arange(8).reshape(1, 1, 8, 1, 1), np.arange(16).reshape(1, 16, 1, 1, 1) // 8
+    codes = np.arange(1, 4) + (half + lanes // 4 * lanes) % 2 * 4
+    net = network([layer("conv", [branch(codes, padding=(0, 1))], (16, 2, 8))], (8, 2, 8))
+    image = compile_network(net, build(acc_depth=4, cols=8, requant_units=4))
+    # Four chunks of 4 positions, fewer than a tile's 8 columns; only a tile's first has six loads.
+    assert [one is None for one in loads(image)] == ([False] * 6 + [True, *[False] * 5] * 3) * 2
+    assert [one.channels for one in image.instructions if isinstance(one, Drain)] == [0] * 4 + [2] * 4
+    # Where a load is hidden behind the pass before nothing is gained.
+    image = compile_network(net, build(acc_depth=8, cols=8, requant_units=4))
+    assert [one.channels for one in image.instructions if isinstance(one, Drain)] == [0, 2] * 2
 
 
 def test_what_the_array_holds_is_codes_and_point_set():
