@@ -1,6 +1,6 @@
 """Products are weight times operand, and columns add them exactly."""
 
-from amaranth import Cat, Module, Mux, Signal, Value, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
@@ -43,14 +43,21 @@ class Product(Checker):
 
 
 class OperandsOfLine(Checker):
-    """Operands are the line's activations, raised where signed; lanes masked or outside the map carry a 0."""
+    """Operands are the line's activations, raised where signed; lanes that are not live carry a 0.
 
-    name = "operands: activation, mask, outside, signed"
+    The two beside them are the same in a pass without `chain`, and else the operands of one row further up a cycle
+    before, and of two rows further up two cycles before: for a line whose line before was one of a chain, too.
+    """
+
+    name = "operands: activation, masked or not, signed, chain"
     component = "operands"
     short = ("log_4x4",)
     faults = (
-        Fault("operands", "self.row_mask[row] & ~self.outside", "self.row_mask[row]", "operand"),
+        Fault("operands", "Mux(self.live[row], line, offset)", "line", "operand"),
         Fault("operands", "Mux(self.is_signed, ", "Mux(~self.is_signed, ", "operand"),
+        Fault("operands", "Mux(self.chain, early[row - 1], line)", "Mux(self.chain, early[row], line)", "once"),
+        Fault("operands", "(twice, once)", "(twice, operands)", "twice"),
+        Fault("operands", "with m.If(~self.chain & ~self.live[row]):", "with m.If(0):", "twice"),
     )
 
     def specify(self, m: Module) -> None:
@@ -59,11 +66,20 @@ class OperandsOfLine(Checker):
         for lane in range(config.rows):
             line = dut.line[lane]
             activation = Signal(signed(config.act_bits + 1), name=f"activation{lane}")
-            live = dut.row_mask[lane] & ~dut.outside
-            m.d.comb += activation.eq(Mux(live, Mux(dut.is_signed, line.as_signed(), line), 0))
+            m.d.comb += activation.eq(Mux(dut.live[lane], Mux(dut.is_signed, line.as_signed(), line), 0))
             raised = activation + Mux(dut.is_signed, config.operand_offset, 0)
             right.append(dut.operands[lane] == self.past(m, raised, f"operand{lane}"))
         self.require(operand=~self.running | Cat(right).all())
+        chain = self.past(m, dut.chain, "chain")
+        lanes = [dut.operands[lane] for lane in range(config.rows)]
+        once = [self.past(m, dut.operands[lane - 1], f"once{lane}") for lane in range(config.rows)]
+        before = [self.past(m, dut.operands[lane - 2], f"before{lane}") for lane in range(config.rows)]
+        twice = [self.past(m, value, f"twice{lane}") for lane, value in enumerate(before)]
+        both = chain & self.past(m, chain & self.running, "chain_before")
+        self.require(
+            once=~self.running | (dut.once.as_value() == Mux(chain, Cat(once), Cat(lanes))),
+            twice=~self.running | (chain & ~both) | (dut.twice.as_value() == Mux(chain, Cat(twice), Cat(lanes))),
+        )
 
 
 class ColumnSum(Checker):
@@ -118,29 +134,35 @@ class ColumnSum(Checker):
 
 
 class ArraySums(Checker):
-    """Every column gets the line's operands, the swap, the words where its load bit is set, and gives its own sum."""
+    """Every column gets its operands, the swap, the words where its load bit is set, and gives its own sum.
+
+    Its operands are the line's, but in the two rows below each of the lanes of its number (modulo the smaller of rows
+    and columns), where they are those of a chain.
+    """
 
     name = "array: its columns"
     component = "array"
     fault_depth = 3
-    faults = (Fault("array", "column.load.eq(self.load[col])", "column.load.eq(self.load[0])", "load"),)
+    faults = (
+        Fault("array", "column.load.eq(self.load[col])", "column.load.eq(self.load[0])", "load"),
+        Fault("array", "self.config.delay(row, col)", "self.config.delay(row, 0)", "operands"),
+    )
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
-        ports = {"load": 1, "words": len(dut.words.as_value()), "swap": 1, "operands": len(dut.operands.as_value())}
+        columns, least = range(config.cols), min(config.rows, config.cols)
+        given = {0: dut.operands, 1: dut.once, 2: dut.twice}
         wanted = {
-            name: [dut.load[col] if name == "load" else Value.cast(getattr(dut, name)) for col in range(config.cols)]
-            for name in ports
+            "load": [dut.load[col] for col in columns],
+            "words": [dut.words.as_value()] * config.cols,
+            "swap": [dut.swap] * config.cols,
+            "operands": [
+                Cat(given.get((row - col) % least, dut.operands)[row] for row in range(config.rows)) for col in columns
+            ],
         }
-        for name, size in ports.items():
-            self.require(
-                (),
-                **{
-                    name: Cat(
-                        self.peek(f"column{col}.{name}", size) == value for col, value in enumerate(wanted[name])
-                    ).all()
-                },
-            )
+        for name, values in wanted.items():
+            got = [self.peek(f"column{col}.{name}", len(value)) == value for col, value in enumerate(values)]
+            self.require((), **{name: Cat(got).all()})
         sums = Cat(self.peek(f"column{col}.sum", config.sum_bits) for col in range(config.cols))
         self.require((), sums=dut.sums.as_value() == sums)
 

@@ -1,6 +1,6 @@
 """The compute path: a position's line, operands, words and tag meet at the right cycles."""
 
-from amaranth import Cat, Module, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from twofold.formal.builds import SMALL
@@ -13,11 +13,11 @@ from twofold.hdl.layouts import tag_layout
 class ComputeTags(Checker):
     """Any position of any pass, from its issue to the accumulators, through all that other positions do meanwhile.
 
-    Its feature line is the one that stands a cycle after its address; a cycle later the array has its operands, and the
-    tile's words have become active before the first position of its pass is there, and in no other cycle: a pass that
-    keeps the tile leaves it. `tree_stages` later, when the array
-    gives its sums, the accumulators get the tag with its number, and with bank, shift and columns of its own pass.
-    What window generator, operands, array and accumulators do with that is proven of each.
+    One that completes no output position has a tag, too, which says so. Its feature line is the one that stands a cycle
+    after its address; a cycle later the array has its operands, and the tile's words have become active before the
+    first position of its pass is there, and in no other cycle: a pass that keeps the tile leaves it. `tree_stages`
+    later, when the array gives its sums, the accumulators get the tag with its number, and with bank, shift and columns
+    of its own pass. What window generator, operands, array and accumulators do with that is proven of each.
     """
 
     name = "compute path: the tag that comes with a sum is its position's"
@@ -33,14 +33,10 @@ class ComputeTags(Checker):
             "accumulators.tag.eq(tags[-1].as_value() | tags[-2].as_value())",
             "tag",
         ),
-        Fault("compute", "row_mask.eq(current.row_mask)", "row_mask.eq(taken.row_mask)", "operands"),
-        Fault("compute", "operands.outside.eq(tags[1].outside)", "operands.outside.eq(tags[0].outside)", "operands"),
-        Fault(
-            "compute",
-            "swap.eq(window.valid & window.first & ~current.kept)",
-            "swap.eq(window.valid & window.first)",
-            "swap",
-        ),
+        Fault("compute", "live.eq(Mux(window.outside, 0, current.row_mask))", "live.eq(current.row_mask)", "operands"),
+        Fault("compute", "is_signed.eq(current.signed)", "is_signed.eq(taken.signed)", "operands"),
+        Fault("compute", "swap.eq(window.first & ~current.kept)", "swap.eq(window.first)", "swap"),
+        Fault("compute", "chain.eq(current.chain)", "chain.eq(taken.chain)", "operands"),
         Fault("compute", "issued.bank.eq(bank)", "issued.bank.eq(self.start.payload.bank)", "stage0"),
         Fault("compute", "window.start.payload.y.eq(taken.y)", "window.start.payload.y.eq(taken.x)", "connected"),
     )
@@ -50,8 +46,9 @@ class ComputeTags(Checker):
         last = 2 + config.tree_stages
         layout = tag_layout(config)
         start = Signal.like(dut.start.payload, name="pass_start", reset_less=True)
+        begun = Signal(name="begun")
         with m.If(dut.start.valid & dut.start.ready):
-            m.d.sync += start.eq(dut.start.payload)
+            m.d.sync += [start.eq(dut.start.payload), begun.eq(1)]
         window = {
             name: self.peek(f"window.{name}", size)
             for name, size in (("valid", 1), ("first", 1), ("outside", 1), ("position", bits_for(config.acc_depth)))
@@ -67,32 +64,36 @@ class ComputeTags(Checker):
         chosen = self.inputs["free_choice"] = Signal(name="free_choice")
         issued = Signal(layout, name="given_tag", reset_less=True)
         first, row_mask = Signal(name="given_first", reset_less=True), Signal(config.rows, reset_less=True)
-        is_signed = Signal(name="given_signed", reset_less=True)
+        is_signed, chain = (Signal(name=f"given_{name}", reset_less=True) for name in ("signed", "chain"))
         with m.If(age != last + 1):
             m.d.sync += age.eq(age + 1)
-        with m.Elif(chosen & window["valid"]):
+        with m.Elif(chosen & begun):
             m.d.sync += [
                 age.eq(1),
                 issued.eq(issue),
                 first.eq(window["first"] & ~taken.kept),
                 row_mask.eq(taken.row_mask),
                 is_signed.eq(taken.signed),
+                chain.eq(taken.chain),
             ]
 
-        begins = window["valid"] & window["first"] & ~taken.kept
+        begins = window["first"] & ~taken.kept
         tags = {0: issue.as_value()}
         for n in range(1, last + 1):
             tags[n] = self.peek(f"tag{n}", layout.size)
         arrived = self.peek("accumulators.tag", layout.size)
-        inputs = self.peek("operands$.row_mask", config.rows), self.peek("operands$.is_signed")
+        inputs = Cat(
+            self.peek("operands$.live", config.rows), self.peek("operands$.is_signed"), self.peek("operands$.chain")
+        )
+        live = Mux(issued.outside, 0, row_mask)
         self.require(
             ages=(age >= 1) & (age <= last + 1),
-            stage0=~window["valid"] | (self.peek("issued", layout.size) == issue.as_value()),
-            **{"pass": ~window["valid"] | (self.peek("current", len(taken.as_value())) == taken.as_value())},
+            given=(dut.start.ready & ~window["valid"] & ~window["first"]) | begun,
+            stage0=~begun | (self.peek("issued", layout.size) == issue.as_value()),
+            **{"pass": ~begun | (self.peek("current", len(taken.as_value())) == taken.as_value())},
             **{f"stage{n}": (age != n) | (tags[n] == issued.as_value()) for n in range(1, last + 1)},
             tag=(age != last) | (arrived == issued.as_value()),
-            operands=(age != 1)
-            | ((self.peek("operands$.outside") == issued.outside) & (Cat(inputs) == Cat(row_mask, is_signed))),
+            operands=(age != 1) | (inputs == Cat(live, is_signed, chain)),
             swap=(age != 1) | (self.peek("array.swap") == first),
             # Words change for no other reason than the first position of a pass that loads.
             kept=~self.running | (self.peeks["array.swap"] == self.past(m, begins, "first")),
@@ -114,9 +115,10 @@ class ComputeTags(Checker):
         given, start = dut.start.payload, "window.start__payload"
         wires = {
             "window.start__valid": dut.start.valid,
-            start: Cat(given.window, given["pass"].address, given["pass"].x, given["pass"].y),
+            start: Cat(given.window, *(given["pass"][name] for name in ("address", "x", "y", "chain"))),
             "operands$.line": dut.feature.line,
-            "array.operands": self.peek("operands$.operands", lines),
+            "array.operands$": self.peek("operands$.operands", lines),
+            **{f"array.{name}": self.peek(f"operands$.{name}", lines) for name in ("once", "twice")},
             "array.load$": dut.load,
             "array.words": dut.words,
             "accumulators.sums": self.peek("array.sums", sums),

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Signal, Value, signed
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.golden.config import ArrayConfig, bits_for
+from twofold.golden.config import CHAIN, ArrayConfig, bits_for
 
 
-def fits(config: ArrayConfig, window: Any, x: Any, y: Any) -> Any:
-    """Whether a pass can be walked: its chunk fits the accumulators, and no coordinate overflows.
+def fits(config: ArrayConfig, window: Any, x: Any, y: Any, chain: Any) -> Any:
+    """Whether a pass can be walked: its chunk fits the accumulators, no coordinate overflows, and a chain gets on.
 
     Takes integers and Amaranth's values alike.
     """
@@ -19,13 +19,17 @@ def fits(config: ArrayConfig, window: Any, x: Any, y: Any) -> Any:
         (window.width >= 1)
         & (window.height >= 1)
         & (window.width * window.height <= config.acc_depth)
-        & (x + (window.width - 1) * window.step_x < half)
+        & (x + (window.width - 1) * window.step_x + chain * (CHAIN - 1) < half)
         & (y + (window.height - 1) * window.step_y < half)
+        & ((chain == 0) | (window.step_x >= 1))
     )
 
 
 class _Walk(Checker):
-    """The walk as it is specified: row i and column j of the chunk, and the coordinates there."""
+    """The walk as it is specified: row i and column j of the chunk, and the coordinates there.
+
+    With `chain` column k of the input, from the row's first on; position (i, j) is complete at its third tap.
+    """
 
     component = "window"
 
@@ -34,30 +38,36 @@ class _Walk(Checker):
         self.taken = taken = dut.start.valid & dut.start.ready
         self.start = start = Signal.like(dut.start.payload, name="start", reset_less=True)
         i, j, n = (Signal(bits_for(config.max_side + 1), name=name, reset_less=True) for name in "ijn")
+        k = Signal(config.coord_bits, name="k", reset_less=True)
         self.i, self.j, self.n = i, j, n
         self.busy = busy = Signal()
         self.window = window = start.window
-        self.last = (j == window.width - 1) & (i == window.height - 1)
+        third = j * window.step_x + CHAIN - 1
+        self.complete = ~start.chain | (k == third)
+        self.row_ends = self.complete & (j == window.width - 1)
+        self.last = self.row_ends & (i == window.height - 1)
         with m.If(busy):
-            m.d.sync += n.eq(n + 1)
-            with m.If(j == window.width - 1):
-                m.d.sync += [j.eq(0), i.eq(i + 1)]
-            with m.Else():
-                m.d.sync += j.eq(j + 1)
+            m.d.sync += [n.eq(n + self.complete), j.eq(j + self.complete), k.eq(k + 1)]
+            with m.If(self.row_ends):
+                m.d.sync += [j.eq(0), k.eq(0), i.eq(i + 1)]
             with m.If(self.last):
                 m.d.sync += busy.eq(0)
         with m.If(taken):
-            m.d.sync += [busy.eq(1), start.eq(dut.start.payload), i.eq(0), j.eq(0), n.eq(0)]
+            m.d.sync += [busy.eq(1), start.eq(dut.start.payload), i.eq(0), j.eq(0), k.eq(0), n.eq(0)]
         given = dut.start.payload
-        self.assume(~taken | fits(config, given.window, given.x, given.y))
-        self.x = start.x + j * window.step_x
+        self.assume(~taken | fits(config, given.window, given.x, given.y, given.chain))
+        self.column = Mux(start.chain, k, j * window.step_x)
+        self.x = start.x + self.column
         self.y = start.y + i * window.step_y
 
         coordinate = signed(config.coord_bits)
         self.require(
-            valid=dut.valid == busy,
+            busy=self.peek("busy") == busy,
+            pause=~busy | (self.peek("pause", len(window.step_x)) == Mux(start.chain, third - k, 0)),
+            chain=~busy | (self.peek("chain") == start.chain),
+            valid=dut.valid == (busy & self.complete),
             bounded=~busy | ((i < window.height) & (j < window.width)),
-            fits=~busy | fits(config, window, start.x, start.y),
+            fits=~busy | fits(config, window, start.x, start.y, start.chain),
             x=~busy | (self.peek("x", coordinate) == self.x),
             y=~busy | (self.peek("y", coordinate) == self.y),
             left=~busy | (self.peek("left", coordinate) == start.x),
@@ -68,34 +78,40 @@ class _Walk(Checker):
 
 
 class WindowPositions(_Walk):
-    """A pass visits position (i, j), in raster order, once each: number, feature line, inside or outside."""
+    """A pass visits position (i, j), in raster order, once each: number, feature line, inside or outside.
+
+    A chain pass visits all input positions from each row's first to the third tap of its last output position.
+    """
 
     name = "window visits exactly the specified positions"
     faults = (
-        Fault("window", "self.position.eq(self.position + 1)", "self.position.eq(self.position + 2)", "number"),
+        Fault("window", "self.position.eq(self.position + complete)", "self.position.eq(self.position + 1)", "number"),
         Fault("window", "row_address.eq(row_address + window.row_step)", "row_address.eq(row_address + 1)", "line"),
         Fault("window", "(y >= window.in_height)", "(y > window.in_height)", "outside"),
-        Fault("window", "last.eq(end_of_row & (row == 1))", "last.eq(row == 1)", "valid"),
+        Fault("window", "last.eq(end_of_row & (row == 1))", "last.eq(row == 1)", "busy"),
+        Fault("window", "end_of_row.eq(complete & (column == 1))", "end_of_row.eq(column == 1)", "x"),
+        Fault("window", "Mux(complete, window.step_x, pause)", "Mux(complete, CHAIN, pause)", "pause"),
+        Fault("window", "step = Mux(chain, 1, window.step_x)", "step = window.step_x", "x"),
     )
 
     def specify(self, m: Module) -> None:
         self.walk(m)
-        dut, window, busy, i, j = self.dut, self.window, self.busy, self.i, self.j
+        dut, window, busy, i = self.dut, self.window, self.busy, self.i
         inside = (self.y >= 0) & (self.y < window.in_height) & (self.x >= 0) & (self.x < window.in_width)
         lines = (1 << len(dut.address)) - 1
         row_address = self.peek("row_address", len(dut.address))
         # The pass's first line, and row_step more for every row before.
         row_line = Signal.like(dut.address, name="row_line", reset_less=True)
-        with m.If(busy & (j == window.width - 1)):
+        with m.If(busy & self.row_ends):
             m.d.sync += row_line.eq(row_line + window.row_step)
         with m.If(self.taken):
             m.d.sync += row_line.eq(dut.start.payload.address)
         self.require(
             ready=dut.start.ready == (~busy | self.last),
-            first=~busy | (dut.first == ((i == 0) & (j == 0))),
+            first=dut.first == (busy & (i == 0) & (self.column == 0) & (self.j == 0)),
             number=~busy | (dut.position == self.n),
-            raster=~busy | (self.n == i * window.width + j),
-            line=~busy | (dut.address == ((row_address + j * window.step_x) & lines)),
+            raster=~busy | (self.n == i * window.width + self.j),
+            line=~busy | (dut.address == ((row_address + self.column) & lines)),
             row_address=~busy | (row_address == row_line),
             outside=~busy | (dut.outside == ~inside),
         )
@@ -135,7 +151,7 @@ class WindowBuffer(_Walk):
         names = ("base", "first_row", "added")
         base, first_row, added = (Signal(size, name=name, reset_less=True) for name in names)
         given_row = product("given_row", taken.y, given.in_width)
-        with m.If(busy & (self.j == window.width - 1)):
+        with m.If(busy & self.row_ends):
             m.d.sync += added.eq(added + window.row_step)
         with m.If(self.taken):
             m.d.sync += [base.eq(free), first_row.eq(given_row), added.eq(0)]
@@ -183,15 +199,18 @@ class WindowEnds(Checker):
         dut = self.dut
         width = bits_for(self.config.max_side + 1)
         column, row = self.peek("column", width), self.peek("row", width)
-        left = Signal(2 * width)
-        m.d.comb += left.eq(Cat((column - 1)[:width], (row - 1)[:width]))
+        pause = self.peek("pause", len(dut.start.payload.window.step_x))
+        busy = self.peek("busy")
+        left = Signal(2 * width + len(pause))
+        m.d.comb += left.eq(Cat(pause, (column - 1)[:width], (row - 1)[:width]))
         before = self.past(m, left, "left")
-        carried_on = self.past(m, dut.valid & ~(dut.start.valid & dut.start.ready), "carried_on")
-        idle = self.past(m, ~dut.valid, "idle")
+        carried_on = self.past(m, busy & ~(dut.start.valid & dut.start.ready), "carried_on")
+        idle = self.past(m, ~busy, "idle")
         self.require(
-            less=~(self.running & carried_on & dut.valid) | (left < before),
-            no_more=~(self.running & idle & dut.valid) | ~carried_on,
-            ready=dut.valid | dut.start.ready,
+            pause=self.peek("chain") | (pause == 0),
+            less=~(self.running & carried_on & busy) | (left < before),
+            no_more=~(self.running & idle & busy) | ~carried_on,
+            ready=busy | dut.start.ready,
         )
 
 

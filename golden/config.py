@@ -19,6 +19,8 @@ PES = ("log", "subset")
 SELECTS = ("mux", "and_or")
 #: Version of the machine: register map, image format and pass program. A new number for any change.
 MACHINE_VERSION = 3
+#: Neighbouring kernel positions that a chain pass computes at once.
+CHAIN = 3
 #: Most bits of each memory of a build file; more would take minutes and gigabytes to emit.
 MOST_BITS = 1 << 26
 
@@ -199,6 +201,15 @@ class ArrayConfig:
         operand's one's complement, ``operand_max - operand``.
         """
         return self.product_max - (0 if negative else level * self.operand_max)
+
+    def delay(self, row: int, col: int) -> int:
+        """Positions by which a PE's operand is late in a chain pass: 0 to 2.
+
+        It is then the operand of as many rows further up (modulo `rows`). A column's lanes that are not late have the
+        column's number, modulo the smaller of rows and cols.
+        """
+        late = (row - col) % min(self.rows, self.cols)
+        return late if late < CHAIN else 0
 
     @property
     def tree_stages(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
-from twofold.golden.config import ArrayConfig, bits_for
+from twofold.golden.config import CHAIN, ArrayConfig, bits_for
 from twofold.golden.fields import Field, Record
 
 
@@ -106,6 +106,15 @@ class Window(Instruction):
     step_y: int = field(metadata=_STEP)
     row_step: int = field(metadata=_FEATURE_LINE)  # feature lines from one row of windows to the next
 
+    @property
+    def positions(self) -> int:
+        """Output positions of the chunk."""
+        return self.width * self.height
+
+    def streamed(self, chain: int | bool) -> int:
+        """Positions that a pass streams: the chunk's, or with `chain` every input position of its rows."""
+        return self.height * ((self.width - 1) * self.step_x + CHAIN) if chain else self.positions
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pass(Instruction):
@@ -122,6 +131,7 @@ class Pass(Instruction):
     shift: int = field(metadata=_bits(lambda config: bits_for(config.max_pass_shift + 1)))
     signed: int = field(metadata=_FLAG)  # activations are two's complement
     first: int = field(metadata=_FLAG)  # accumulators start afresh: from 0, with `maximum` from the least number
+    chain: int = field(metadata=_FLAG)  # three neighbouring taps of channel-by-channel words at once
     maximum: int = field(metadata=_FLAG)  # maximum instead of sum; out-of-bounds windows change nothing
     wait: int = field(metadata=_FLAG)  # start only when the requantiser is idle
     row_mask: int = field(metadata=_bits(lambda config: config.rows))  # lanes not set supply zero

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.catalog import log_points
-from twofold.golden.config import ArrayConfig
+from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, parse, split
 from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
 from twofold.golden.isa import (
@@ -204,7 +204,7 @@ class Machine:
 
     def _chunk(self, number: int) -> Window:
         """The chunk of positions that the last WINDOW stands for."""
-        count = 0 if self._window is None else self._window.width * self._window.height
+        count = 0 if self._window is None else self._window.positions
         if self._window is None or not 1 <= count <= self.config.acc_depth:
             message = f"Line {number}: chunk must be 1 to {self.config.acc_depth} positions, not {count!r}"
             raise self._stop(Error.RANGE, message)
@@ -218,11 +218,9 @@ class Machine:
         config = self.config
         if not tile.kept:
             self._load(number, tile)
-        acts, inside = self._activations(number, tile)
-        # Exact: no column sum comes near 2**53.
-        sums = (acts.astype(np.float64) @ self._words).astype(np.int64) + self._bases
+        sums, inside = self._sums(number, tile)
         products = np.left_shift(sums, tile.shift)
-        accumulators = self._banks[self._bank, : len(acts)]
+        accumulators = self._banks[self._bank, : len(sums)]
         old = accumulators
         if tile.first:
             old = np.full_like(old, -(1 << (config.acc_width - 1)) if tile.maximum else 0)
@@ -240,13 +238,38 @@ class Machine:
         self._words[:, :columns] = values[codes]
         self._bases[:columns] = product_bases(self.config, values)[codes].sum(axis=0)
 
-    def _activations(self, number: int, tile: Pass) -> tuple[Array, NDArray[np.bool_]]:
-        """The array's operands for every position, shape (P, rows), and which positions are in bounds."""
+    def _sums(self, number: int, tile: Pass) -> tuple[Array, NDArray[np.bool_]]:
+        """Column sums of every position, shape (P, cols), and which positions are in bounds."""
+        config = self.config
+        # Exact: no column sum comes near 2**53.
+        if not tile.chain:
+            acts, inside = self._activations(number, tile)
+            return (acts.astype(np.float64) @ self._words).astype(np.int64) + self._bases, inside
+        window = self._chunk(number)
+        if window.step_x < 1 or window.positions < config.min_pass:
+            given = f"{window.positions} positions, {window.step_x} apart"
+            least = f"at least {config.min_pass} positions, at least 1 apart"
+            raise self._stop(Error.RANGE, f"Line {number}: chunk of a chain pass must be {least}, not {given}")
+        delays = np.array([[config.delay(row, col) for col in range(config.cols)] for row in range(config.rows)])
+        sums = self._bases.astype(np.float64)
+        for late in range(CHAIN):
+            acts, inside = self._activations(number, tile, late)
+            sums = sums + np.roll(acts, late, axis=1).astype(np.float64) @ np.where(delays == late, self._words, 0)
+            if late == 0:
+                complete = inside
+        return sums.astype(np.int64), complete
+
+    def _activations(self, number: int, tile: Pass, late: int = 0) -> tuple[Array, NDArray[np.bool_]]:
+        """The array's operands for every position, shape (P, rows), and which positions are in bounds.
+
+        In a chain pass those that stand when a position is complete, or `late` positions before.
+        """
         config, window = self.config, self._chunk(number)
-        i, j = np.divmod(np.arange(window.width * window.height), window.width)
-        lines = (tile.address + i * window.row_step + j * window.step_x) & self._mask
+        i, j = np.divmod(np.arange(window.positions), window.width)
+        columns = j * window.step_x + (CHAIN - 1 - late if tile.chain else 0)
+        lines = (tile.address + i * window.row_step + columns) & self._mask
         y = tile.y + i * window.step_y
-        x = tile.x + j * window.step_x
+        x = tile.x + columns
         inside = (y >= 0) & (y < window.in_height) & (x >= 0) & (x < window.in_width)
         lines = np.where(inside, lines, 0)
         self._check(number, "feature", int(lines.max()), config.feature_depth)

@@ -49,7 +49,7 @@ class Clock:
         self.free = 0
         self.idle = 0
         self.accepted = 0
-        self.positions = 0
+        self.window: Window | None = None
 
     def step(self, instruction: Instruction) -> Step:
         """Time of the next instruction."""
@@ -78,13 +78,14 @@ class Clock:
             requantiser=accepted - loaded,
         )
         if isinstance(instruction, Window):
-            self.positions = instruction.width * instruction.height
+            self.window = instruction
         elif isinstance(instruction, Pass):
-            self.free = accepted + max(self.positions, config.min_pass)
+            streamed = self.window.streamed(instruction.chain) if self.window else 0
+            self.free = accepted + max(streamed, config.min_pass)
         else:
             self.free = accepted + 1
         if isinstance(instruction, Drain):
-            work = self.positions * instruction.position_cycles(config)
+            work = self.window.positions * instruction.position_cycles(config) if self.window else 0
             self.idle = accepted + config.array_latency + work + config.requant_latency
         if loads:
             self.taken = accepted

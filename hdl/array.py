@@ -1,4 +1,4 @@
-"""The PE array: `cols` columns that see the same operands."""
+"""The PE array: `cols` columns that see the same operands, but for those of a chain."""
 
 from amaranth import Module
 from amaranth.lib import data, wiring
@@ -26,8 +26,8 @@ class PeArray(wiring.Component):
         The column's words.
     swap : In(1)
         Make the loaded tile active in the next cycle.
-    operands : In(array of unsigned(act_bits), one a row)
-        In activation LSBs.
+    operands, once, twice : In(array of unsigned(act_bits), one a row)
+        In activation LSBs; the PE of a row and column sees that of its row which `ArrayConfig.delay` says.
     sums : Out(array of unsigned(sum_bits), one a column)
         Sums of the products.
     """
@@ -42,19 +42,22 @@ class PeArray(wiring.Component):
                 "words": In(column.words_layout),
                 "swap": In(1),
                 "operands": In(column.operands_layout),
+                "once": In(column.operands_layout),
+                "twice": In(column.operands_layout),
                 "sums": Out(data.ArrayLayout(column.sum.shape(), config.cols)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        given = (self.operands, self.once, self.twice)
         for col in range(self.config.cols):
             m.submodules[f"column{col}"] = column = self.columns[col]
             m.d.comb += [
                 column.load.eq(self.load[col]),
                 column.words.eq(self.words),
                 column.swap.eq(self.swap),
-                column.operands.eq(self.operands),
+                *(column.operands[row].eq(given[self.config.delay(row, col)][row]) for row in range(self.config.rows)),
                 self.sums[col].eq(column.sum),
             ]
         return m

@@ -1,6 +1,6 @@
 """The compute path: window addresses, feature lines, array, accumulators, and the tags that keep them in step."""
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -69,6 +69,7 @@ class Compute(wiring.Component):
             window.start.payload.address.eq(taken.address),
             window.start.payload.x.eq(taken.x),
             window.start.payload.y.eq(taken.y),
+            window.start.payload.chain.eq(taken.chain),
             self.feature.address.eq(window.address),
         ]
         current = Signal(self.pass_layout)
@@ -91,20 +92,24 @@ class Compute(wiring.Component):
         for n in range(2 + config.tree_stages):
             tags.append(Signal(tag_layout(config), name=f"tag{n + 1}"))
             m.d.sync += tags[-1].eq(tags[-2])
-        row_mask = Signal(config.rows)
+        live = Signal(config.rows)
         is_signed = Signal()
+        chain = Signal()
         swap = Signal()
         m.d.sync += [
-            row_mask.eq(current.row_mask),
+            live.eq(Mux(window.outside, 0, current.row_mask)),
             is_signed.eq(current.signed),
-            swap.eq(window.valid & window.first & ~current.kept),
+            chain.eq(current.chain),
+            swap.eq(window.first & ~current.kept),
         ]
         m.d.comb += [
             operands.line.eq(self.feature.line),
-            operands.outside.eq(tags[1].outside),
-            operands.row_mask.eq(row_mask),
+            operands.live.eq(live),
             operands.is_signed.eq(is_signed),
+            operands.chain.eq(chain),
             array.operands.eq(operands.operands),
+            array.once.eq(operands.once),
+            array.twice.eq(operands.twice),
             array.load.eq(self.load),
             array.words.eq(self.words),
             array.swap.eq(swap),

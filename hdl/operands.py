@@ -1,4 +1,4 @@
-"""From a feature line to the array's operands: masked, zero outside the map, signed ones raised."""
+"""From a feature line to the array's operands: masked, zero outside the map, signed ones raised; those of a chain."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -9,7 +9,7 @@ from twofold.hdl.layouts import activations_layout, operands_layout
 
 
 class Operands(wiring.Component):
-    """Operands of a feature line, one cycle later.
+    """Operands of a feature line, one cycle later, and in a chain pass those of the two lines before beside them.
 
     Parameters
     ----------
@@ -20,14 +20,17 @@ class Operands(wiring.Component):
     -------
     line : In(array of act_bits, one a row)
         Feature line.
-    outside : In(1)
-        The position lies outside the input map: every lane is zero.
-    row_mask : In(rows)
-        Lanes not set are zero.
+    live : In(rows)
+        Lanes not set are zero: those that are masked, and all where the position lies outside the input map.
     is_signed : In(1)
         Activations are two's complement.
+    chain : In(1)
+        The line is of a chain pass.
     operands : Out(array of unsigned(act_bits), one a row)
         In activation LSBs; raised by `ArrayConfig.operand_offset` where signed.
+    once, twice : Out(the same)
+        In a chain pass the operand that the row above had one cycle before, and the one two rows above two cycles
+        before, rows counted modulo their number; else `operands`.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -35,18 +38,27 @@ class Operands(wiring.Component):
         super().__init__(
             {
                 "line": In(activations_layout(config)),
-                "outside": In(1),
-                "row_mask": In(config.rows),
+                "live": In(config.rows),
                 "is_signed": In(1),
+                "chain": In(1),
                 "operands": Out(operands_layout(config)),
+                "once": Out(operands_layout(config)),
+                "twice": Out(operands_layout(config)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        operands = Signal(operands_layout(self.config), reset_less=True)
-        m.d.comb += self.operands.eq(operands)
+        layout = operands_layout(self.config)
+        operands, once, twice = (Signal(layout, name=name, reset_less=True) for name in ("operands", "once", "twice"))
+        m.d.comb += [self.operands.eq(operands), self.once.eq(once), self.twice.eq(twice)]
         for row in range(self.config.rows):
-            value = Mux(self.row_mask[row] & ~self.outside, self.line[row], 0)
-            m.d.sync += operands[row].eq(value ^ Mux(self.is_signed, self.config.operand_offset, 0))
+            offset = Mux(self.is_signed, self.config.operand_offset, 0)
+            line = self.line[row] ^ offset
+            m.d.sync += operands[row].eq(Mux(self.live[row], line, offset))
+            for late, early in ((once, operands), (twice, once)):
+                m.d.sync += late[row].eq(Mux(self.chain, early[row - 1], line))
+                # As a register's reset it takes no look-up table.
+                with m.If(~self.chain & ~self.live[row]):
+                    m.d.sync += late[row].eq(offset)
         return m

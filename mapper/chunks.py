@@ -42,6 +42,11 @@ def chunks(height: int, width: int, rows: int, depth: int) -> list[Chunk]:
     return found
 
 
+def smallest(cut: list[Chunk]) -> int:
+    """Positions of the smallest chunk."""
+    return min(chunk.height * chunk.width for chunk in cut)
+
+
 def choices(height: int, width: int, depth: int) -> list[list[Chunk]]:
     """Ways to cut a map that are worth timing, the one with the fewest chunks first.
 

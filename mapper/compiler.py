@@ -11,7 +11,7 @@ from twofold.golden.rounding import csd
 from twofold.golden.timing import Clock, cycles
 from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.checks import FitError, check_memory, check_network, used_points
-from twofold.mapper.chunks import choices
+from twofold.mapper.chunks import choices, smallest
 from twofold.mapper.folding import Stored, stored_ways
 from twofold.mapper.memory import allocate, feature_lines
 from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
@@ -166,6 +166,8 @@ def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Sc
     for one in mapped:
         _, height, width = one.layer.output.shape
         cuts = choices(height, width, layout.config.acc_depth)
+        if any(tile_pass.chain for tile in one.tiles for tile_pass in tile.passes):
+            cuts = [cut for cut in cuts if smallest(cut) >= layout.config.min_pass]
         tries = [
             Scheduler(layout, one.layer, one.tiles, one.channels, state.copy()).run(cut, tiles_first=tiles_first)
             for cut in (cuts[:1] if fewest else cuts)

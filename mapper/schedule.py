@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.config import ArrayConfig
+from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.isa import Drain, Instruction, Pass, Window
 from twofold.golden.network import Layer
 from twofold.golden.timing import Clock, Step
@@ -209,6 +209,7 @@ class Scheduler:
                 shift=one.shift,
                 signed=int(one.signed),
                 first=int(first),
+                chain=int(one.chain),
                 maximum=int(one.maximum),
                 wait=int(wait),
                 row_mask=one.row_mask,
@@ -238,6 +239,8 @@ class Scheduler:
         y, x = _corner(chunk, one)
         rows = y + np.arange(chunk.height) * geometry.stride[0]
         columns = x + np.arange(chunk.width) * geometry.stride[1]
+        if one.chain:
+            columns = np.arange(x, columns[-1] + CHAIN)
         rows = rows[(rows >= 0) & (rows < geometry.height)]
         columns = columns[(columns >= 0) & (columns < geometry.width)]
         return bool(np.isin(plane + rows[:, None] * geometry.width + columns, writing).any())

@@ -1,11 +1,13 @@
 """A layer's weights as tiles: which blocks of codes the array must hold, and for which lanes and columns.
 
-A tile is `rows` input channels by `cols` output channels of one kernel position of one word. Tiles whose words are all
-zero are left out, so grouped convolutions and second words cost only where they hold something.
+A tile is `rows` input channels by `cols` output channels of one kernel position of one word; or of up to three, where
+outputs see one channel each (`mapper.chains`). Tiles whose words are all zero are left out, so grouped convolutions and
+second words cost only where they hold something.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import Branch, Layer, Network, Pair
 from twofold.golden.products import column_constants, idle_sum
+from twofold.mapper.chains import Tap, chain_block, chain_fits, chain_passes
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class TilePass:
     group
         Which `rows` channels of the source.
     tap
-        (ky, kx), the kernel position.
+        (ky, kx), the kernel position; of a chain pass the leftmost one.
     block
         Weight lines (columns of codes), as many as are loaded.
     point_set
@@ -59,7 +62,7 @@ class TilePass:
         Left shift of the column sums (bits).
     row_mask, col_mask
         Lanes that supply activations, columns whose accumulators change.
-    signed, maximum
+    signed, maximum, chain
         As in PASS.
     purpose
         ``weights``, ``words`` (further ones of the same weights) or ``constants`` (residuals and pooling).
@@ -75,6 +78,7 @@ class TilePass:
     col_mask: int
     signed: bool
     maximum: bool
+    chain: bool
     purpose: str
 
 
@@ -153,29 +157,36 @@ def _branch_passes(
     taps = _live_taps(geometry, layer.output.shape[1:], branch.kernel)
     for group in range(-(-branch.in_channels // config.rows)):
         codes, valid = _block(config, branch, points, channels, group, offset)
-        for tap in taps:
-            for word, shift in enumerate(branch.shifts):
-                block = codes[word, tap[0], tap[1]]
-                if not values[block][valid].any():
-                    continue
-                lines = _lines(config, block)
-                constants = np.zeros(columns, dtype=np.int64)
-                constants[: block.shape[1]] = column_constants(config, values, block, signed=source.signed)
-                for row_mask, col_mask in _masks(valid, points, layer.maximum, offset):
-                    tile = TilePass(
-                        geometry,
-                        group,
-                        tap,
-                        lines,
-                        branch.point_set,
-                        shift,
-                        row_mask,
-                        col_mask,
-                        source.signed,
-                        layer.maximum,
-                        _purpose(layer, branch, word),
-                    )
-                    yield tile, constants
+        live = [
+            (*tap, word) for tap, word in product(taps, range(len(codes))) if values[codes[word, *tap]][valid].any()
+        ]
+        chained: dict[Tap, tuple[int, ...]] = {}
+        if points.has_zero and not layer.maximum and branch.dilation[1] == 1 and chain_fits(config, valid):
+            chained = chain_passes(config, live, layer.output.shape[1:], stride[1], valid.shape[1])
+        covered = {(ky, kx, word) for (ky, _, word), taken in chained.items() for kx in taken}
+        for ky, kx, word in sorted({*live} - covered | {*chained}):
+            block, chain = codes[word, ky, kx], (ky, kx, word) in chained
+            if chain:
+                block = chain_block(codes[word, ky], valid, points.encode(0), chained[ky, kx, word])
+            lines = _lines(config, block)
+            constants = np.zeros(columns, dtype=np.int64)
+            constants[: block.shape[1]] = column_constants(config, values, block, signed=source.signed)
+            for row_mask, col_mask in _masks(valid, points, layer.maximum, offset):
+                tile = TilePass(
+                    geometry,
+                    group,
+                    (ky, kx),
+                    lines,
+                    branch.point_set,
+                    branch.shifts[word],
+                    row_mask,
+                    col_mask,
+                    source.signed,
+                    layer.maximum,
+                    chain,
+                    _purpose(layer, branch, word),
+                )
+                yield tile, constants
 
 
 def weight_branches(layer: Layer) -> list[Branch]:

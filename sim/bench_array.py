@@ -1,4 +1,4 @@
-"""The array: a line of activations a cycle against every column of the active tile."""
+"""The array: a line of activations a cycle, and two of a chain, against every column of the active tile."""
 
 import random
 
@@ -14,6 +14,12 @@ timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 LATENCY = CONFIG.tree_stages
 
 
+def seen_by(lines: list[list[int]], col: int) -> list[int]:
+    """What the PEs of a column get of a line's operands and those that are one and two positions late."""
+    late = [(row - col) % min(CONFIG.rows, CONFIG.cols) for row in range(CONFIG.rows)]
+    return [lines[by if by < 3 else 0][row] for row, by in enumerate(late)]
+
+
 def column_sum(words: list[tuple[int, int, int]], line: list[int]) -> int:
     """What a column makes of a line."""
     return sum(product(CONFIG, level, sign, a) for (_, level, sign), a in zip(words, line, strict=True))
@@ -25,7 +31,8 @@ async def sums_equal_matrix_products(dut):
     numbers = random.Random(SEED)
     words, most = all_words(CONFIG), CONFIG.operand_max
     array = Driver(dut)
-    await array.start("load", "words", "swap", "operands")
+    names = ("operands", "once", "twice")
+    await array.start("load", "words", "swap", *names)
     shadow = [[words[0]] * CONFIG.rows for _ in range(CONFIG.cols)]
     active = list(shadow)
     for column in range(CONFIG.cols):
@@ -37,20 +44,16 @@ async def sums_equal_matrix_products(dut):
     for _ in range(400):
         column, swap = numbers.randrange(CONFIG.cols + 3), numbers.random() < 0.15
         tile = numbers.choices(words, k=CONFIG.rows)
-        line = [numbers.choice((0, most, numbers.randrange(most + 1))) for _ in tile]
+        lines = [[numbers.choice((0, most, numbers.randrange(most + 1))) for _ in tile] for _ in names]
+        seen = [seen_by(lines, col) for col in range(CONFIG.cols)]
         array.set(
             load=1 << column if column < CONFIG.cols else 0,
             swap=swap,
             words=join([bits for bits, _, _ in tile], word_bits(CONFIG)),
-            operands=join(line, CONFIG.act_bits),
+            **{name: join(line, CONFIG.act_bits) for name, line in zip(names, lines, strict=True)},
         )
-        inputs.append({"tile": active, "line": line})
-        expected.append(
-            [
-                sum(product(CONFIG, level, sign, a) for (_, level, sign), a in zip(col, line, strict=True))
-                for col in active
-            ]
-        )
+        inputs.append({"tile": active, "lines": lines})
+        expected.append([column_sum(words, line) for words, line in zip(active, seen, strict=True)])
         if swap:
             active = list(shadow)
         if column < CONFIG.cols:

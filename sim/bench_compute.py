@@ -8,10 +8,11 @@ from twofold.golden.fields import Field, Record
 from twofold.golden.isa import Pass, Window
 from twofold.sim import settings
 from twofold.sim.bench_accumulators import wrap
+from twofold.sim.bench_array import column_sum, seen_by
+from twofold.sim.bench_window import TAKEN, positions
 from twofold.sim.bench_window import draw as draw_window
-from twofold.sim.bench_window import positions
 from twofold.sim.compare import equal
-from twofold.sim.component import Driver, all_words, join, product, split, struct, word_bits
+from twofold.sim.component import Driver, all_words, join, split, struct, word_bits
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
@@ -60,14 +61,14 @@ class ComputePath:
         raise TimeoutError("Pass was not taken")
 
 
-def column_sum(words: list[tuple[int, int, int]], line: list[int], fields: dict[str, int], outside: int) -> int:
-    """Sum of a column over the rows for one position."""
-    total = 0
-    for lane, ((_, level, sign), raw) in enumerate(zip(words, line, strict=True)):
+def operands(line: list[int], fields: dict[str, int], outside: int) -> list[int]:
+    """Operands of a feature line."""
+    found = []
+    for lane, raw in enumerate(line):
         value = raw - (raw >> (CONFIG.act_bits - 1) << CONFIG.act_bits) if fields["signed"] else raw
         value = 0 if outside or not fields["row_mask"] >> lane & 1 else value
-        total += product(CONFIG, level, sign, value + (CONFIG.operand_offset if fields["signed"] else 0))
-    return total
+        found.append(value + (CONFIG.operand_offset if fields["signed"] else 0))
+    return found
 
 
 @timed
@@ -95,6 +96,7 @@ async def passes_add_up(dut):
             if not kept:
                 tile = [numbers.choices(all_words(CONFIG), k=CONFIG.rows) for _ in range(CONFIG.cols)]
             moved = geometry | {"address": numbers.randint(0, START["pass_address"].high), "x": numbers.randint(-9, 9)}
+            moved["chain"] = int(geometry["step_x"] > 0 and count >= CONFIG.min_pass and numbers.random() < 0.5)
             fields = {
                 "shift": numbers.randrange(CONFIG.max_pass_shift + 1),
                 "signed": numbers.getrandbits(1),
@@ -106,23 +108,27 @@ async def passes_add_up(dut):
             if not kept:
                 await path.load(tile)
             window = {f"window_{name}": moved[name] for name in Window.record(CONFIG).fields}
-            operands = {f"pass_{name}": value for name, value in fields.items()}
-            operands |= {f"pass_{name}": moved[name] for name in ("address", "x", "y")}
-            await path.take(struct(START, **window, **operands, bank=bank))
-            for _, address, outside, position in positions(moved):
+            taken = {f"pass_{name}": value for name, value in fields.items()}
+            taken |= {f"pass_{name}": moved[name] for name in TAKEN}
+            await path.take(struct(START, **window, **taken, bank=bank))
+            seen = [operands(memory[one.address % len(memory)], fields, one.outside) for one in positions(moved)]
+            for n, one in enumerate(positions(moved)):
                 for column in range(CONFIG.cols):
-                    if not fields["col_mask"] >> column & 1:
+                    if not one.valid or not fields["col_mask"] >> column & 1:
                         continue
-                    old = state[position][column]
+                    old = state[one.position][column]
                     if fields["first"]:
                         old = least if fields["maximum"] else 0
-                    line = memory[address % len(memory)]
-                    addend = wrap(column_sum(tile[column], line, fields, outside) << fields["shift"])
+                    line = seen[n]
+                    if moved["chain"]:
+                        late = [[seen[n - late][row - late] for row in range(CONFIG.rows)] for late in range(3)]
+                        line = seen_by(late, column)
+                    addend = wrap(column_sum(tile[column], line) << fields["shift"])
                     if fields["maximum"]:
-                        state[position][column] = old if outside else max(old, addend)
+                        state[one.position][column] = old if one.outside else max(old, addend)
                     else:
-                        state[position][column] = wrap(old + addend)
-        for _ in range(count + CONFIG.array_latency):
+                        state[one.position][column] = wrap(old + addend)
+        for _ in range(len(seen) + CONFIG.array_latency):
             await path.step()
         got = []
         for position in range(count):

@@ -1,4 +1,4 @@
-"""Operands: offset of signed activations, masks, padding."""
+"""Operands: offset of signed activations, lanes without one, those of a chain."""
 
 import random
 
@@ -14,19 +14,26 @@ timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 
 
 @timed
-async def lanes_are_raised_and_masked(dut):
+async def lanes_are_raised_masked_and_chained(dut):
     numbers = random.Random(SEED)
     operands = Driver(dut)
-    await operands.start("line", "outside", "row_mask", "is_signed")
+    await operands.start("line", "live", "is_signed", "chain")
+    before: list[list[int]] = []
+    chained = 0
     for cycle in range(500):
         line = [numbers.getrandbits(CONFIG.act_bits) for _ in range(CONFIG.rows)]
-        outside, signed = numbers.random() < 0.2, numbers.random() < 0.5
-        mask = numbers.choice((0, -1, numbers.getrandbits(CONFIG.rows)))
-        operands.set(line=join(line, CONFIG.act_bits), outside=outside, row_mask=mask, is_signed=signed)
+        signed, chain = numbers.random() < 0.5, numbers.random() < 0.6
+        live = numbers.choice((0, -1, numbers.getrandbits(CONFIG.rows)))
+        operands.set(line=join(line, CONFIG.act_bits), live=live, is_signed=signed, chain=chain)
         await operands.step()
         values = [lane - (lane >> (CONFIG.act_bits - 1) << CONFIG.act_bits) if signed else lane for lane in line]
-        seen = [0 if outside or not mask >> lane & 1 else value for lane, value in enumerate(values)]
+        seen = [value if live >> lane & 1 else 0 for lane, value in enumerate(values)]
         expected = [value + (CONFIG.operand_offset if signed else 0) for value in seen]
-        got = split(operands.get("operands"), CONFIG.act_bits, CONFIG.rows, signed=False)
-        given = f"outside {outside}, mask {mask}, signed {signed}"
-        equal(got, expected, f"Case {cycle} ({given}), operand of lane", inputs=line)
+        before, chained = [expected, *before][:3], chained + 1 if chain else 0
+        given = f"live {live}, signed {signed}, chain {chain}"
+        for late, name in enumerate(("operands", "once", "twice")):
+            if chain and (chained < late or len(before) <= late):
+                continue
+            wanted = [before[late][lane - late] for lane in range(CONFIG.rows)] if chain else expected
+            got = split(operands.get(name), CONFIG.act_bits, CONFIG.rows, signed=False)
+            equal(got, wanted, f"Case {cycle} ({given}), {name} of lane", inputs=line)

@@ -219,7 +219,9 @@ class _Draw:
         kernel, stride, padding, dilation = self.window(source, max(1, round(5 * size)), same)
         outputs = self.upto(channels if same else 1, int(self.max_channels * size))
         groups = 1
-        if not same and self.chance(0.35):
+        if not same and self.chance(0.2):
+            groups = outputs = channels
+        elif not same and self.chance(0.35):
             groups = int(self.rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
             outputs = groups * self.upto(1, max(1, min(3, outputs // groups)))
         shape = (outputs, channels // groups, *kernel)

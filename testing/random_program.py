@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 
 from twofold.golden import isa
-from twofold.golden.config import ArrayConfig
+from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.frame import frame, section_kinds
 from twofold.golden.isa import Channel, Drain, End, Output, Pass, Section, Window, point_record
 
@@ -112,18 +112,21 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
         "step_y": numbers.randrange(4),
         "row_step": numbers.randrange(max(1, half // (4 * height))),
     }
-    reach = (width - 1) * window["step_x"] + (height - 1) * window["row_step"]
-    while reach >= half:
+    while _reach(window) >= half:
         window |= {"step_x": window["step_x"] // 2, "row_step": window["row_step"] // 2}
-        reach = (width - 1) * window["step_x"] + (height - 1) * window["row_step"]
+    reach = _reach(window)
+    # A chain reads two lines more.
+    chains = window["step_x"] > 0 and width * height >= config.min_pass and reach + CHAIN <= half
     lines = [Window(**window).encode(config)]
     waited = False
     for n in range(numbers.randint(1, 5)):
         wait = numbers.random() < 0.3
         waited |= wait
-        address = (features if waited else features.half(False)).draw(numbers, reach + 1)
+        chain = chains and numbers.random() < 0.4
+        length = reach + (CHAIN if chain else 1)
+        address = (features if waited else features.half(False)).draw(numbers, length)
         load = _load(config, numbers, spans[Section.WEIGHT], every=start and n == 0)
-        lines.append(_pass(config, numbers, address, load, wait, start=n == 0))
+        lines.append(_pass(config, numbers, address, load | {"chain": int(chain), "wait": int(wait)}, start=n == 0))
     groups = numbers.randint(1, config.cols // config.requant_units)
     planes = -(-groups * config.requant_units // config.rows) + 1
     row_step = numbers.randint(1, 3)
@@ -179,9 +182,12 @@ def _load(config: ArrayConfig, numbers: random.Random, weights: _Span, *, every:
     return {"weights": first, "columns": columns - 1, "set": points, "kept": 0}
 
 
-def _pass(
-    config: ArrayConfig, numbers: random.Random, address: int, load: dict[str, int], wait: bool, *, start: bool
-) -> int:
+def _reach(window: dict[str, int]) -> int:
+    """Feature lines from the first position to the last."""
+    return (window["width"] - 1) * window["step_x"] + (window["height"] - 1) * window["row_step"]
+
+
+def _pass(config: ArrayConfig, numbers: random.Random, address: int, load: dict[str, int], *, start: bool) -> int:
     # The first pass of a chunk starts all accumulators, so that nothing depends on earlier programs.
     edge = min(8, (1 << (config.coord_bits - 1)) - 1)
     return Pass(
@@ -193,7 +199,6 @@ def _pass(
         signed=numbers.getrandbits(1),
         first=int(start or numbers.random() < 0.1),
         maximum=int(numbers.random() < 0.3),
-        wait=int(wait),
         row_mask=numbers.getrandbits(config.rows),
         col_mask=(1 << config.cols) - 1 if start else numbers.getrandbits(config.cols),
     ).encode(config)

@@ -23,7 +23,7 @@ BUILDS = shipped()
 def test_compiled_programs_meet_the_assumptions(name):
     config = BUILDS[name]
     lines = Pass.record(config)["address"].high
-    seen = 0
+    seen = chains = 0
     for seed in range(6):
         image = compile_network(random_network(seed, config, layers=3, name="n"), config)
         window = Window.zero()
@@ -32,7 +32,9 @@ def test_compiled_programs_meet_the_assumptions(name):
                 window = one
             elif isinstance(one, Pass):
                 seen += 1
-                assert fits(config, window, one.x, one.y)
+                assert fits(config, window, one.x, one.y, one.chain)
+                assert not one.chain or window.positions >= config.min_pass
+                chains += one.chain
                 assert window.row_step == (window.step_y * window.in_width) & lines
                 base = (one.address - one.y * window.in_width - one.x) & lines
                 assert base + window.in_height * window.in_width <= config.feature_depth
@@ -41,16 +43,40 @@ def test_compiled_programs_meet_the_assumptions(name):
                 assert window.width * window.height <= config.acc_depth
                 assert one.lane % config.requant_units == 0
                 assert one.low <= one.high
-    assert seen > 50
+    assert seen > 50 and chains > 5
 
 
 def test_a_pass_that_does_not_fit_is_seen():
     config = BUILDS["log_4x4"]
     window = SimpleNamespace(width=9, height=7, step_x=1, step_y=1)
-    assert fits(config, window, 0, 0)
-    assert not fits(config, SimpleNamespace(**{**vars(window), "height": 8}), 0, 0)
-    assert not fits(config, SimpleNamespace(**{**vars(window), "width": 0}), 0, 0)
-    assert not fits(config, window, (1 << (config.coord_bits - 1)) - 8, 0)
+    last = (1 << (config.coord_bits - 1)) - 9
+    assert fits(config, window, last, 0, 0) and fits(config, window, last - 2, 0, 1)
+    assert not fits(config, SimpleNamespace(**{**vars(window), "height": 8}), 0, 0, 0)
+    assert not fits(config, SimpleNamespace(**{**vars(window), "width": 0}), 0, 0, 0)
+    assert not fits(config, SimpleNamespace(**{**vars(window), "step_x": 0}), 0, 0, 1)
+    assert not fits(config, window, last + 1, 0, 0)
+    assert not fits(config, window, last - 1, 0, 1)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 15])
+def test_a_position_comes_again_after_min_pass_cycles_or_later(step):
+    """Whatever kinds two passes in a row are of, in a chunk that may have chains."""
+    config = BUILDS["log_4x4"]
+    for width, height in ((4, 1), (1, 4), (2, 2), (5, 3)):
+        window = Window.zero(width=width, height=height, step_x=step)
+        place = {
+            chain: [
+                i * window.streamed(chain) // height + (2 + j * step if chain else j)
+                for i in range(height)
+                for j in range(width)
+            ]
+            for chain in (0, 1)
+        }
+        for first in (0, 1):
+            begin = max(window.streamed(first), config.min_pass)
+            for second in (0, 1):
+                gaps = [begin + after - before for before, after in zip(place[first], place[second], strict=True)]
+                assert min(gaps) >= config.min_pass
 
 
 @pytest.mark.parametrize("name", formats())

@@ -25,11 +25,11 @@ class Registered(Checker):
 
     name = "test"
     component = "operands"
-    faults = (Fault("operands", "self.row_mask[row] & ~self.outside", "self.row_mask[row]", "zero"),)
+    faults = (Fault("operands", "Mux(self.live[row], line, offset)", "line", "zero"),)
 
     def specify(self, m):
-        outside = self.past(m, self.dut.outside & ~self.dut.is_signed, "outside")
-        self.require(zero=~(self.running & outside) | (self.dut.operands.as_value() == 0))
+        idle = self.past(m, (self.dut.live == 0) & ~self.dut.is_signed, "idle")
+        self.require(zero=~(self.running & idle) | (self.dut.operands.as_value() == 0))
 
 
 class Wrong(Registered):
@@ -59,7 +59,7 @@ class Impossible(Wrong):
 
     def specify(self, m):
         super().specify(m)
-        self.assume(self.dut.outside & ~self.dut.outside)
+        self.assume(self.dut.chain & ~self.dut.chain)
 
 
 def test_what_holds_is_proven(tmp_path):
@@ -122,7 +122,7 @@ def test_what_is_proven_is_kept_and_what_is_not_is_asked_again(tmp_path):
 
 def test_a_fault_that_survives_is_an_error(tmp_path):
     class Harmless(Registered):
-        faults = (Fault("operands", "operands = Signal(", "operands  = Signal(", "zero"),)
+        faults = (Fault("operands", "layout = operands_layout(", "layout  = operands_layout(", "zero"),)
 
     (result,) = run(Obligation(Harmless, CONFIG, ("log_4x4",)), tmp_path)
     assert (result.status, result.seeded_fault_caught, result.good) == ("proven", False, False)

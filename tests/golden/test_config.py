@@ -52,6 +52,19 @@ def test_widths_by_hand():
     assert (LOG.sets, SUBSET.sets) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    ("rows", "cols", "expected"),
+    [
+        (4, 4, ["0021", "1002", "2100", "0210"]),
+        (8, 4, ["0021", "1002", "2100", "0210"] * 2),
+        (4, 8, ["00210021", "10021002", "21002100", "02100210"]),
+    ],
+)
+def test_delays_of_a_chain_by_hand(rows, cols, expected):
+    config = replace(LOG, rows=rows, cols=cols)
+    assert ["".join(str(config.delay(row, col)) for col in range(cols)) for row in range(rows)] == expected
+
+
 def test_product_bases_by_hand():
     assert [LOG.product_base(level, False) for level in (0, 1, 2, 4)] == [1023, 768, 513, 3]
     assert [LOG.product_base(level, True) for level in (0, 1, 2, 4)] == [1023] * 4

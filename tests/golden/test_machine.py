@@ -160,6 +160,39 @@ def test_a_maximum_ignores_what_is_out_of_bounds():
     assert result(machine, (2, 1, 3), signed=True) == [[[-6, -6, -10]], [[2, 4, 127]]]
 
 
+CHAIN = ArrayConfig(
+    name="chain", pe="log", rows=4, cols=4, word_bits=3, acc_width=24, acc_depth=8, feature_depth=32, weight_depth=16
+)
+
+
+def chain_sums(step, x, width):
+    """Outputs of column 1, whose lane 1 carries `x` (2 rows) and whose words are -1, +2 and +4 from there down."""
+    weights = [0, column(CHAIN, FOUR, ZERO, ZERO, ZERO), 0, 0]
+    weights[1] = column(CHAIN, ZERO, MINUS_ONE, TWO, FOUR)
+    program = [
+        window(width, 2, 4, 2, step_x=step),
+        tile(columns=3, chain=1, signed=1, x=-1, address=31, row_mask=0b0010, col_mask=0b1111),
+        drain(groups=3, low=-128, high=127),
+        END,
+    ]
+    # Constants: 2 * 1023 + 513 + 3, and 128 times the sum of the words.
+    channels = [channel(CHAIN, bias, IDENTITY, 0) for bias in (0, -2562 - 128 * 5, 0, 0)]
+    others = np.full((4, 2, 4), 77)
+    others[1] = x
+    machine = loaded(CHAIN, program, weights, channels, others)
+    run = machine.run()
+    return result(machine, (4, 2, width), signed=True)[1], run.cycles
+
+
+def test_a_chain_pass_sums_three_neighbours_row_by_row():
+    x = [[1, -2, 3, -4], [5, 6, -7, 8]]
+    # 4 * the left neighbour + 2 * the position - the right one; padding is zero, and so is what a row began with.
+    assert chain_sums(1, x, 4)[0] == [[4, -3, 2, 4], [4, 39, 2, -12]]
+    assert chain_sums(2, x, 2)[0] == [[4, 2], [4, 2]]
+    # Two rows of 6 or 5 positions.
+    assert chain_sums(1, x, 4)[1] - chain_sums(2, x, 2)[1] == 2 * (6 - 5) + 4 * (8 - 4)
+
+
 def test_accumulators_wrap():
     config = ArrayConfig(
         name="wrap", pe="log", rows=2, cols=2, word_bits=3, acc_width=12, acc_depth=8, feature_depth=32
@@ -304,6 +337,14 @@ def test_a_program_that_does_not_end_stops_it():
         ([window(1, 1, 1, 1), tile(weights=15)], "Line 1: weight line must be below 16, not 16"),
         ([window(1, 1, 1, 1), tile(), drain(channels=255)], "Line 2: channel line must be below 256, not 256"),
         ([Output(address=31, count=1)], "Line 0: feature line must be below 32, not 32"),
+        (
+            [window(3, 1, 3, 1), tile(chain=1)],
+            "Line 1: chunk of a chain pass must be at least 4 positions, at least 1 apart, not 3 positions, 1 apart",
+        ),
+        (
+            [window(4, 1, 3, 1, step_x=0), tile(chain=1)],
+            "Line 1: chunk of a chain pass must be at least 4 positions, at least 1 apart, not 4 positions, 0 apart",
+        ),
     ],
 )
 def test_reaching_beyond_a_memory_stops_it(program, message):

@@ -106,6 +106,20 @@ def test_instructions_are_two_cycles_apart():
     assert [step.accepted for step in steps] == [2, 4, 6, 8]
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "step", "gap"), [(4, 1, 1, 6), (3, 2, 1, 10), (3, 2, 2, 14), (2, 3, 5, 24)]
+)
+def test_a_chain_pass_streams_every_position_of_its_rows(width, height, step, gap):
+    chain = Pass.zero(chain=1, kept=1)
+    geometry = Window.zero(width=width, height=height, step_x=step)
+    steps = timing(CONFIG, [geometry, chain, chain, tile(1, kept=1), tile(1, kept=1), drain(2), END])
+    accepted = [step.accepted for step in steps]
+    begin = accepted[1]
+    assert accepted[2:5] == [begin + gap, begin + 2 * gap, begin + 2 * gap + width * height]
+    # A drain takes as long as it would.
+    assert accepted[6] - accepted[5] == 8 + 2 * width * height + 10
+
+
 def test_windows_do_not_wait_for_the_array():
     steps = timing(CONFIG, [window(16, 4), tile(4), window(2, 2), tile(1), END])
     assert [step.accepted for step in steps] == [2, 8, 9, 72, 76]

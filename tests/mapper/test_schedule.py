@@ -202,11 +202,14 @@ def test_no_pass_reads_what_is_still_being_written(seed):
 
 
 def reads(config, window, one):
+    columns = [j * window.step_x for j in range(window.width)]
+    if one.chain:
+        columns = range(columns[-1] + 3)
     for i in range(window.height):
-        for j in range(window.width):
-            y, x = one.y + i * window.step_y, one.x + j * window.step_x
+        for column in columns:
+            y, x = one.y + i * window.step_y, one.x + column
             if 0 <= y < window.in_height and 0 <= x < window.in_width:
-                yield (one.address + i * window.row_step + j * window.step_x) % config.feature_depth
+                yield (one.address + i * window.row_step + column) % config.feature_depth
 
 
 def writes(config, window, one):
