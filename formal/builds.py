@@ -45,5 +45,6 @@ SMALL: dict[str, Any] = {
     "feature_depth": 256,
     "weight_depth": 256,
     "channel_depth": 64,
+    "requant_units": 2,
     "program_depth": 256,
 }
