@@ -79,6 +79,8 @@ def _commands() -> list[list[str]]:
     except tools.ToolError:
         verilator = tools.find("verilator").path.resolve()
         options = ["--binary", "-j", "1", "--timing", "-Wno-fatal", "-Wno-lint", "--top-module", "bench"]
+        # Given to Verilator's own make: the runtime is compiled once, not once for each design.
+        options += ["-MAKEFLAGS", f"OBJCACHE={tools.object_cache()}"]
         return [[str(verilator), *options, "part.v", "bench.v"], ["obj_dir/Vbench"]]
 
 
