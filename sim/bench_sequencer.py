@@ -49,7 +49,9 @@ class Surroundings:
         positions = driver.get("drain__width") * driver.get("drain__height")
         if driver.get("start__valid"):
             self.seen.append(("PASS", driver.get("start__payload"), 0))
-            self.busy = positions
+            given = START.unpack(driver.get("start__payload"))
+            window = Window(**{name: given[f"window_{name}"] for name in Window.record(CONFIG).fields})
+            self.busy = window.streamed(given["pass_chain"])
         if driver.get("drain__start"):
             self.seen.append(("DRAIN", driver.get("drain__operands"), driver.get("drain__bank")))
             drain = Drain(**Drain.record(CONFIG).unpack(driver.get("drain__operands")))

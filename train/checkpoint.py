@@ -127,6 +127,11 @@ def _restore(
 ) -> LoopState:
     reached = LoopState(**header["place"], start=tensors["start"])
     torch.Generator().set_state(reached.start)
+    for quantizer, known, values in zip(_quantizers(model), _attributes(model), header["quantizers"], strict=True):
+        for key, value in values.items():
+            _check_attribute(key, value, known[key])
+            setattr(quantizer, key, value)
+    # After the attributes: octaves are those of the scales.
     model.load_state_dict(dict(_below(tensors, "model.")))
     for number, optimizer in enumerate(optimizers):
         state = _optimizer_state(optimizer, dict(_below(tensors, f"optimizer.{number}.")))
@@ -135,10 +140,6 @@ def _restore(
         if type(trained) is not bool:
             raise TypeError(f"trained must be true or false, not {trained!r}")
         parameter.requires_grad_(trained)
-    for quantizer, known, values in zip(_quantizers(model), _attributes(model), header["quantizers"], strict=True):
-        for key, value in values.items():
-            _check_attribute(key, value, known[key])
-            setattr(quantizer, key, value)
     generator.set_state(tensors["generator"])
     torch.set_rng_state(tensors["global_generator"])
     if "cuda_generator" in tensors and torch.cuda.is_available():

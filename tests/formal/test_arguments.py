@@ -24,7 +24,7 @@ def test_compiled_programs_meet_the_assumptions(name):
     config = BUILDS[name]
     lines = Pass.record(config)["address"].high
     seen = chains = 0
-    for seed in range(6):
+    for seed in range(20):
         image = compile_network(random_network(seed, config, layers=3, name="n"), config)
         window = Window.zero()
         for one in image.instructions:

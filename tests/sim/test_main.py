@@ -192,10 +192,10 @@ def test_another_weight_format_names_the_builds_to_take(no_simulator, tmp_path, 
 
 def test_a_network_that_does_not_fit_is_exit_code_2(no_simulator, tmp_path, capsys):
     arguments = save(tmp_path, "configs/log_4x4.toml")
-    short = Path("configs/log_4x4.toml").read_text().replace("weight_depth = 4096", "weight_depth = 4")
+    short = Path("configs/log_4x4.toml").read_text().replace("program_depth = 4096", "program_depth = 4")
     (tmp_path / "short.toml").write_text(short)
     assert main([*arguments, "--config", str(tmp_path / "short.toml")]) == 2
-    assert "weight memory must have" in capsys.readouterr().err
+    assert "program memory must have" in capsys.readouterr().err
 
 
 def test_without_a_build_the_networks_own_is_taken(report, no_images, tmp_path, capsys, monkeypatch):

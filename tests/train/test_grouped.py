@@ -1,4 +1,4 @@
-"""Depthwise layers: their point sets have zero, so that a tile of several groups is one pass a kernel position."""
+"""Depthwise layers: their point sets have zero, so that a tile of several groups is one pass for three taps."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.train.test_export import SUBSET
-from twofold.golden.isa import Drain
+from twofold.golden.isa import Drain, Pass
 from twofold.golden.layers import run
 from twofold.golden.machine import execute
 from twofold.mapper.compiler import compile_network
@@ -42,15 +42,19 @@ def quantized(weight):
     return model, images
 
 
-def test_a_tile_of_several_groups_is_one_pass_a_kernel_position():
+def test_a_tile_of_several_groups_is_one_pass_a_kernel_row():
     model, images = quantized({"quantizer": "subset", "bits": 2})
     depthwise, pointwise = (layer.weight_quantizer.levels.tolist() for layer in model.conv_layers)
     assert depthwise[0] == 0 and pointwise[0] > 0
     network = export(model, BUILD)
     image = compile_network(network, BUILD)
     first = image.layers[0]
-    drains = sum(isinstance(one, Drain) for one in image.instructions[first.first : first.last + 1])
-    assert drains % 2 == 0 and first.passes == 9 * drains  # two tiles of four channels, each drained once a chunk
+    instructions = image.instructions[first.first : first.last + 1]
+    drains = sum(isinstance(one, Drain) for one in instructions)
+    assert drains % 2 == 0 and first.passes == 3 * drains  # two tiles of four channels, each drained once a chunk
+    # A chain pass has all three taps of its row.
+    passes = [one for one in instructions if isinstance(one, Pass)]
+    assert [(one.chain, one.x, one.y) for one in passes] == [(1, -1, -1), (1, -1, 0), (1, -1, 1)] * drains
     values = torch.round(images / network.input.scale).long()
     golden = run(network, values.numpy())
     assert all((golden[name] == tensor.numpy()).all() for name, tensor in integer.run(network, values).items())

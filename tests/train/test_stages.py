@@ -262,8 +262,14 @@ def test_attention_cools_down_to_one_quantizer_in_training(few):
     assert abs(reached - result.accuracy) <= 0.05
 
 
-@pytest.mark.parametrize("stages", [[3, 4], [4, 4], [9], [4, 1], [2.5]])
+@pytest.mark.parametrize("stages", [[3, 4], (3, 4), [4, 4], [9], [4, 1]])
 def test_stages_fall(stages):
-    message = f"train.stages must be falling numbers of 2 to 8 bits, not {tuple(stages)!r}"
+    message = f"train.stages must be falling numbers of 2 to 8 bits, not {stages!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         TrainSettings(stages=stages)
+
+
+@pytest.mark.parametrize("bits", [2.5, 3.0, True, "3"])
+def test_stages_are_integers(bits):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'train.stages[1] must be an integer, not {bits!r}')}$"):
+        TrainSettings(stages=[4, bits])

@@ -37,8 +37,13 @@ class Case:
         self.model(data.train_x[:32]).sum().backward()
         for optimizer in self.optimizers:
             optimizer.step()
+        self.model.after_step()
         self.file, self.generator = folder / STATE, torch.Generator()
-        save_state(self.file, self.model, self.optimizers, self.generator, LoopState(1, 2, 0.5, 7), FACTS, "digest")
+        self.save()
+
+    def save(self):
+        reached = LoopState(1, 2, 0.5, 7)
+        save_state(self.file, self.model, self.optimizers, self.generator, reached, FACTS, "digest")
 
     def load(self):
         return load_state(self.file, self.model, self.optimizers, self.generator, FACTS)
@@ -80,6 +85,29 @@ def test_every_wrong_tensor_of_a_state_is_refused(case):
             changed = {key: value for key, value in changed.items() if value is not None}
             case.file.write_bytes(save(changed, metadata=sign(header, changed, KEY)))
             assert not check(case.file, case.read), name
+    case.file.write_bytes(data)
+    case.load()
+
+
+def test_octaves_are_those_of_the_scales(case):
+    """A state is read back after any step, however far; what its header says of an octave changes nothing."""
+    data, (base,) = contents(case)[0], case.model.bases
+    tied = [quantizer for group in case.model.tied() for quantizer in group.values()]
+    tied[1].octave = -3
+    for gradient in (-3.7, 0.013, 1e9):
+        base.grad = torch.full_like(base, gradient)
+        case.optimizers[0].step()
+        case.model.after_step()
+        case.save()
+        _, header, tensors = contents(case)
+        for values in header["quantizers"]:
+            values |= {key: value + 5 for key, value in values.items() if key == "octave"}
+        case.file.write_bytes(save(tensors, metadata=sign(header, tensors, KEY)))
+        kept = base.item()
+        base.data.fill_(1.0)
+        case.load()
+        assert base.item() == kept and [quantizer.octave for quantizer in tied] == [0, -3]
+        assert tied[1].scale.item() == kept / 8
     case.file.write_bytes(data)
     case.load()
 
