@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from twofold.formal.properties import PROPERTIES
+from twofold.mutation import netlist as module
 from twofold.mutation.builds import BUILDS
 from twofold.mutation.equivalence import equivalent
 from twofold.mutation.isomorphism import match_cells
@@ -16,8 +18,17 @@ from twofold.sim import runner, settings, tools
 LOG = BUILDS[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def emitted_once():
+    """The texts are the same whatever is drawn, and writing them takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("emit", "emit_component"):
+            patch.setattr(module, name, cache(getattr(module, name)))
+        yield
+
+
 @pytest.fixture(scope="module")
-def netlist(tmp_path_factory):
+def netlist():
     # Yosys sees a temporary folder of its own in the place of the system's.
     return prepare(LOG, tools.BUILD / "mutation" / "test", count=52, seed=7)
 

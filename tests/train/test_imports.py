@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from twofold.train.__main__ import main
 from twofold.train.imports import import_own
 from twofold.train.quantizers import QUANTIZERS
 
@@ -57,23 +58,23 @@ def test_what_cannot_be_imported_is_refused(name, kind, message, folder):
     assert "twofold_own_bad" not in sys.modules
 
 
-def test_a_recipe_on_the_command_line_uses_ones_own_quantizer(folder):
-    def train(*arguments):
-        return subprocess.run(
-            [sys.executable, "-c", "from twofold.command import run; raise SystemExit(run())", "train", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    float_run = train("fit", "--device", "cpu", "--epochs", "1", "--steps", "1", "--out", "float")
-    assert float_run.returncode == 0, float_run.stderr
+def test_a_recipe_on_the_command_line_uses_ones_own_quantizer(folder, capsys):
+    assert main(["fit", "--device", "cpu", "--epochs", "1", "--steps", "1", "--out", "float"]) == 0
     command = ["ptq", "--start", "float", "--out", "own", "--recipe", "mine.toml"]
-    without = train(*command)
-    assert without.returncode == 2 and "weight.quantizer must be one of" in without.stderr
-    assert "'fourfold'" in without.stderr and without.stderr.count("\n") == 1
-    done = train(*command, "--import", "mine.py")
-    assert done.returncode == 0, done.stderr
-    assert train("eval", "own").returncode == 2
-    done = train("eval", "own", "--import", "mine")
+    capsys.readouterr()
+    assert main(command) == 2
+    without = capsys.readouterr().err
+    assert "weight.quantizer must be one of" in without
+    assert "'fourfold'" in without and without.count("\n") == 1
+    assert main([*command, "--import", "mine.py"]) == 0
+    del QUANTIZERS["fourfold"]
+    assert main(["eval", "own"]) == 2
+    # A process that knows nothing yet, as the user's.
+    program = "from twofold.command import run; raise SystemExit(run())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", "eval", "own", "--import", "mine"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0 and done.stdout.startswith("accuracy "), done.stderr
