@@ -18,7 +18,7 @@ from twofold.bench import golden_speed
 from twofold.bench.tools.alone import alone, map_large, write_verilog
 from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.bench.tools.resnet50 import resnet50
-from twofold.bench.utilisation import DEEP, quantized
+from twofold.bench.utilisation import deepened, quantized
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.image import Image
 from twofold.golden.machine import Machine, infer
@@ -49,7 +49,7 @@ Rows = dict[str, dict[str, Any]]
 
 def resnet20(config: ArrayConfig) -> tuple[Network, Image]:
     """The network with random weights, and mapped."""
-    config = replace(config, **{key: max(depth, getattr(config, key)) for key, depth in DEEP.items()})
+    config = deepened(config)
     network = quantized("resnet20", config)
     return network, compile_network(network, config)
 

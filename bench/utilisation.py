@@ -86,13 +86,18 @@ def quantized(name: str, config: ArrayConfig) -> Network:
     return export(network, config)
 
 
+def deepened(config: ArrayConfig) -> ArrayConfig:
+    """The build with memories of at least these depths; its array stays."""
+    return replace(config, **{key: max(depth, getattr(config, key)) for key, depth in DEEP.items()})
+
+
 def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
     """What the report says of a network on a build.
 
     `busy` is the part of the array's multiply-accumulates that are the network's, `word_busy` with each word of a
     weight counted; `lost` has the cycles by `golden.causes.LOST`, `layers` what is busy in each layer with weights.
     """
-    config = replace(config, **{key: max(depth, getattr(config, key)) for key, depth in DEEP.items()})
+    config = deepened(config)
     network = quantized(name, config)
     image = compile_network(network, config)
     words = sum(

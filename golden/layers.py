@@ -164,7 +164,12 @@ def worst_scaled(network: Network, layer: Layer) -> list[int]:
     ValueError
         As `worst_case`.
     """
-    scaled = [bound * int(m) for bound, m in zip(worst_case(network, layer), layer.multiplier, strict=True)]
+    return _scaled(network, layer, worst_case(network, layer))
+
+
+def _scaled(network: Network, layer: Layer, bounds: list[int]) -> list[int]:
+    """`worst_scaled`, with `worst_case` at hand."""
+    scaled = [bound * int(m) for bound, m in zip(bounds, layer.multiplier, strict=True)]
     if layer.skip is None:
         return scaled
     source = network.tensors[layer.skip.source]
@@ -229,7 +234,7 @@ class _Plan:
     @classmethod
     def of(cls, network: Network, layer: Layer) -> "_Plan":
         bounds = worst_case(network, layer)
-        scaled = max(worst_scaled(network, layer))
+        scaled = max(_scaled(network, layer, bounds))
         if max(max(bounds), scaled) >= 1 << 63:
             worst = max(max(bounds), scaled)
             raise ValueError(f"Layer {layer.name!r}: accumulator times multiplier must be below 2**63, not {worst}")

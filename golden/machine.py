@@ -104,6 +104,7 @@ class Machine:
         self._bank = 0
         self._words = np.zeros((config.rows, config.cols), dtype=np.int64)
         self._bases = np.zeros(config.cols, dtype=np.int64)
+        self._delays = np.array([[config.delay(row, col) for col in range(config.cols)] for row in range(config.rows)])
         self._window: Window | None = None
         self._mask = Pass.record(config)["address"].high
         self.loaded = False
@@ -250,11 +251,12 @@ class Machine:
             given = f"{window.positions} positions, {window.step_x} apart"
             least = f"at least {config.min_pass} positions, at least 1 apart"
             raise self._stop(Error.RANGE, f"Line {number}: chunk of a chain pass must be {least}, not {given}")
-        delays = np.array([[config.delay(row, col) for col in range(config.cols)] for row in range(config.rows)])
         sums = self._bases.astype(np.float64)
         for late in range(CHAIN):
             acts, inside = self._activations(number, tile, late)
-            sums = sums + np.roll(acts, late, axis=1).astype(np.float64) @ np.where(delays == late, self._words, 0)
+            sums = sums + np.roll(acts, late, axis=1).astype(np.float64) @ np.where(
+                self._delays == late, self._words, 0
+            )
             if late == 0:
                 complete = inside
         return sums.astype(np.int64), complete

@@ -22,7 +22,11 @@ def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int
 
     Intermediate sums may be larger: they wrap, and wrap back. A maximum may not.
     """
-    low, high = _sum_range(network, layer)
+    return _sum_bits(config, layer, *_sum_range(network, layer))
+
+
+def _sum_bits(config: ArrayConfig, layer: Layer, low: NDArray[np.object_], high: NDArray[np.object_]) -> int:
+    """`accumulator_bits`, with `_sum_range` at hand."""
     extremes = [int(low.min()), int(high.max())]
     if layer.maximum:
         # What is compared is whole column sums, with their constants.
@@ -32,12 +36,13 @@ def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int
 
 def acc_width(config: ArrayConfig, network: Network, layer: Layer) -> int:
     """The least `acc_width` of the build for a layer: for its sums, and for those that are scaled and have a skip."""
-    bits = accumulator_bits(config, network, layer)
+    sum_range = _sum_range(network, layer)
+    bits = _sum_bits(config, layer, *sum_range)
     if layer.skip is None:
         return bits
     skip = source_range(network, layer.skip.source)
     extremes = []
-    for sums, one in zip(_sum_range(network, layer), skip, strict=True):
+    for sums, one in zip(sum_range, skip, strict=True):
         extremes += (
             sums * layer.multiplier + np.left_shift(one, layer.skip.shift + layer.right.astype(object))
         ).tolist()
