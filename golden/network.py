@@ -119,6 +119,8 @@ class Branch:
         As in `torch.nn.Conv2d`.
     channel
         First output channel of the layer that the M channels of the branch add into.
+    channels
+        The N channels of the source that are read, in their order, each once; None: all of them.
     """
 
     source: str
@@ -130,6 +132,7 @@ class Branch:
     dilation: Pair = (1, 1)
     groups: int = 1
     channel: int = 0
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.codes.dtype != np.uint8 or self.codes.ndim != 5:
@@ -158,6 +161,12 @@ class Branch:
             )
         if self.groups < 1 or self.out_channels % self.groups:
             raise ValueError(f"Groups must divide {self.out_channels} output channels, not {self.groups!r}")
+        if self.channels is not None:
+            _check_integers("Channels", *self.channels)
+            if min(self.channels, default=-1) < 0 or len({*self.channels}) != len(self.channels):
+                raise ValueError(f"Channels must be different ones, 0 or more, not {self.channels!r}")
+            if len(self.channels) != self.in_channels:
+                raise ValueError(f"Channels must be {self.in_channels}, not {len(self.channels)!r}")
 
     @property
     def out_channels(self) -> int:
@@ -166,7 +175,7 @@ class Branch:
 
     @property
     def in_channels(self) -> int:
-        """N: channels of the source."""
+        """N: channels of the source that are read."""
         return int(self.codes.shape[2]) * self.groups
 
     @property
@@ -359,8 +368,12 @@ class Network:
                         f"{where}: point set must be one of {tuple(self.point_sets)}, not {branch.point_set!r}"
                     )
                 channels, height, width = tensors[branch.source].shape
-                if branch.in_channels != channels:
+                if branch.channels is None and branch.in_channels != channels:
                     raise ValueError(f"{where}: branch must take {channels} channels, not {branch.in_channels!r}")
+                if branch.channels is not None and max(branch.channels) >= channels:
+                    raise ValueError(
+                        f"{where}: branch must read channels below {channels}, not {max(branch.channels)!r}"
+                    )
                 if branch.output_size(height, width) != layer.output.shape[1:]:
                     raise ValueError(
                         f"{where}: branch must give {layer.output.shape[1:]} positions, "
