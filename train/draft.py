@@ -9,6 +9,7 @@ from twofold.golden.network import INPUT, Pair
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
 from twofold.train.pool_layers import AverageLayer, MaxLayer
+from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.windows import around
 
@@ -22,6 +23,7 @@ class Draft:
     shape: tuple[int, int, int]
     skips: list[Skip] = field(default_factory=list)
     weight: Tensor | None = None
+    gain: Tensor | None = None
     bias: Tensor | None = None
     reads: tuple[Read, ...] = (Read(INPUT),)
     relu: bool = False
@@ -50,6 +52,8 @@ class Draft:
                 norm=self.norm,
                 **self.geometry,
             )
+        if self.gain is not None and self.bias is not None:
+            return ScaleLayer(self.name, self.shape, self.reads, self.gain, self.bias, relu=self.relu, limit=self.limit)
         if self.kind == "add":
             return AddLayer(
                 self.name,

@@ -19,8 +19,9 @@ from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
-from twofold.train.reads import conv_branches, largest, octaves, unit_scale
+from twofold.train.reads import conv_branches, largest, octaves, scale_units, unit_scale
 from twofold.train.residual import addend_branch, fraction_bits
+from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.streams import plain_skip, tie_costs
 
@@ -116,6 +117,8 @@ class _Exporter:
                 return [self._conv(layer)]
             if isinstance(layer, AddLayer):
                 return [self._add(layer)]
+            if isinstance(layer, ScaleLayer):
+                return [self._scaled(layer)]
             if isinstance(layer, MaxLayer):
                 return [self._max(layer)]
             if isinstance(layer, AverageLayer):
@@ -264,6 +267,26 @@ class _Exporter:
         unit = np.full(layer.shape[0], base * 2.0**-bits)
         branches = self._branches(layer, skips, ratios, bits)
         return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
+
+    def _scaled(self, layer: ScaleLayer) -> Layer:
+        """A branch of ones for each tensor; the gains are the multipliers."""
+        config, output = self.config, self.formats[layer.name]
+        gain, unit = layer.gain.detach().double().numpy(), scale_units(layer, self.formats)
+        unit = np.where(gain == 0, output.scale * 2.0**-FREE_BITS, unit / (1 << config.fmt.digit_shift))
+        bias = layer.bias.detach().double().numpy()
+        sources = [self.formats[read.source] for read in layer.reads]
+        most = max(max(-tensor.low, tensor.high) for tensor in sources) << config.fmt.digit_shift
+        room = int(np.floor(config.acc_width - 1 - np.log2((most + np.abs(bias / unit)).max() * 1.01 + 2)))
+        wanted = int(np.ceil(np.log2((unit / output.scale).max())))
+        bits = max(0, min(wanted, room, config.max_pass_shift - config.fmt.digit_shift))
+        factors, branches, start = np.sign(gain).astype(np.int64) << bits, [], 0
+        for read, tensor in zip(layer.reads, sources, strict=True):
+            skip = Skip(read.source, channel=start, channels=read.channels)
+            end = start + read.count(tensor.shape[0])
+            branches.append(addend_branch(config, skip, factors[start:end], self._digits()))
+            start = end
+        unit = unit * 2.0**-bits
+        return self._requantised(layer, tuple(branches), unit, np.rint(bias / unit).astype(np.int64))
 
     def _max(self, layer: MaxLayer) -> Layer:
         channels, source = layer.shape[0], self.formats[layer.source]

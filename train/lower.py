@@ -11,13 +11,12 @@ from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
 from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, is_shared, result_shape
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_channels import Channels
-from twofold.train.norm import kept_norm
+from twofold.train.lower_norm import Norms
 from twofold.train.picks import arranged, chosen
 from twofold.train.trace import own_copy, reference, resolve, trace
 
 
-class Lowering(Channels):
+class Lowering(Norms):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -139,30 +138,6 @@ class Lowering(Channels):
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
 
-    def _norm(self, node: fx.Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Value:
-        source = self._input(node)
-        draft = source.draft
-        good = draft is not None and draft.kind in ("conv2d", "linear") and draft.shape[0] == norm.num_features
-        if draft is None or not good or not self._open(source) or draft.skips:
-            raise ValueError(
-                f"{self._where(node)} must follow a convolution or a linear layer whose result is used once"
-            )
-        if norm.running_mean is None or norm.running_var is None:
-            raise ValueError(f"{self._where(node)}: track_running_stats must be True, not False")
-        assert draft.weight is not None and draft.bias is not None
-        if self.norms and draft.norm is None:
-            draft.weight, draft.norm = kept_norm(norm, draft.weight, draft.bias)
-            return self._alias(node)
-        if draft.norm is not None:
-            raise ValueError(f"{self._where(node)} must be the only batch norm of its convolution where norms are kept")
-        factor = (norm.running_var + norm.eps).rsqrt()
-        factor = factor if norm.weight is None else factor * norm.weight.detach()
-        draft.weight = draft.weight * factor.view(-1, 1, 1, 1)
-        draft.bias = (draft.bias - norm.running_mean) * factor
-        if norm.bias is not None:
-            draft.bias = draft.bias + norm.bias.detach()
-        return self._alias(node)
-
     def _relu(self, node: fx.Node, limit: float | None = None) -> Value:
         source = self._filled(node, 0)
         parts, order = self._ordered(source)
@@ -187,7 +162,7 @@ class Lowering(Channels):
                 f"not {result_shape(node.args[0])} and {result_shape(node.args[1])}"
             )
         order = sorted(
-            ((a, b) for a, b in ((left, right), (right, left)) if self._open(a) and self._apart(a, b)),
+            ((a, b) for a, b in ((left, right), (right, left)) if self._adds(a, b)),
             key=lambda pair: self.drafts.index(pair[0].draft),  # type: ignore[arg-type]
         )
         if not order:
@@ -203,10 +178,12 @@ class Lowering(Channels):
         self.drafts.append(fused.draft)
         return self._result(node, fused.draft, flat=fused.flat)
 
-    @staticmethod
-    def _apart(one: Value, other: Value) -> bool:
-        """Whether the other value has no channel of the layer that gives the one."""
-        return all(pick.draft is not one.draft for pick in other.picks)
+    def _adds(self, one: Value, other: Value) -> bool:
+        """Whether the layer that gives the one value may add the other, of which it gives no channel."""
+        draft = one.draft
+        if draft is None or draft.gain is not None or not self._open(one):
+            return False
+        return all(pick.draft is not draft for pick in other.picks)
 
     def _aligned(self, one: Value, other: Value) -> tuple[Value, Value, tuple[int, ...] | None]:
         """Two values to be added, channels of a tensor together in the one, and the numbers that they had."""

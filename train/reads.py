@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 
 from twofold.golden.network import Branch, Tensor
 from twofold.train.layers import ConvLayer
+from twofold.train.scale_layer import ScaleLayer
 
 
 def unit_scale(layer: ConvLayer, formats: Mapping[str, Tensor]) -> float:
     """Scale of the tensors that a layer convolves, of several the smallest."""
     return min(formats[read.source].scale for read in layer.reads)
+
+
+def scale_units(layer: ScaleLayer, formats: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    """What an LSB of each of a layer's channels gives of its result, without sign; shape (M,)."""
+    scales = [np.full(read.count(formats[read.source].shape[0]), formats[read.source].scale) for read in layer.reads]
+    return np.abs(layer.gain.detach().double().numpy()) * np.concatenate(scales)
 
 
 def octaves(layer: ConvLayer, formats: Mapping[str, Tensor]) -> tuple[int, ...]:

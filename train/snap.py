@@ -18,7 +18,8 @@ from twofold.golden.config import ArrayConfig
 from twofold.train.export import multiplier, tensor_formats
 from twofold.train.layers import AddLayer, ConvLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer
-from twofold.train.reads import unit_scale
+from twofold.train.reads import scale_units, unit_scale
+from twofold.train.scale_layer import ScaleLayer
 
 
 @torch.no_grad()
@@ -42,6 +43,11 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 factor = np.ones_like(scale)
                 factor[busy] = np.array([m * 2.0**-r for m, r in pairs]) / scale[busy]
                 _rescale(layer, torch.tensor(factor))
+            elif isinstance(layer, ScaleLayer):
+                units = scale_units(layer, formats) / output
+                busy = units > 0
+                exact = np.array([m * 2.0**-r for m, r in (multiplier(config, float(u)) for u in units[busy])])
+                layer.gain[torch.as_tensor(busy)] *= torch.as_tensor(exact / units[busy]).to(layer.gain)
             elif isinstance(layer, AddLayer) and layer.quantizer is not None and layer.quantizer.stream is None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)

@@ -8,9 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.train.agreement import BUILD, agree, randomised
+from tests.train.agreement import BUILD, RECIPE, agree, randomised
 from twofold.golden import layers
+from twofold.train.convert import convert
+from twofold.train.data import InputFormat
 from twofold.train.recipe import parse_recipe
+from twofold.train.scale_layer import ScaleLayer
 
 
 class Body(nn.Module):
@@ -187,7 +190,29 @@ def twice(self, x):
     return self.b(torch.cat([a, a[:, [2, 0]], a], 1))
 
 
+def normed(self, x):
+    """A batch norm behind a concatenation of what nothing else takes."""
+    return self.c(F.relu(self.norm(torch.cat([self.a(x), self.b(x)], 1))))
+
+
+def dense_norms(self, x):
+    """Batch norms before convolutions, of tensors that others take, too."""
+    a = self.a(F.relu(self.first(x)))
+    b = self.b(F.relu(self.second(torch.cat([x, a], 1))))
+    return self.c(F.relu6(self.third(torch.cat([x, a, b], 1)[:, 1::2])))
+
+
 COMPOSED = {
+    "batch norm of a concatenation": Body(normed, a=conv(3, 4), b=conv(3, 5), norm=nn.BatchNorm2d(9), c=conv(9, 4)),
+    "batch norms first": Body(
+        dense_norms,
+        a=conv(3, 4),
+        b=conv(7, 4, 3),
+        c=conv(5, 4),
+        first=nn.BatchNorm2d(3),
+        second=nn.BatchNorm2d(7),
+        third=nn.BatchNorm2d(5),
+    ),
     "halves": Body(halves, a=conv(3, 8), b=conv(3, 4), c=conv(5, 4, 3)),
     "unbound": Body(unbound, a=conv(3, 8), b=conv(9, 4)),
     "straddling": Body(
@@ -210,3 +235,25 @@ COMPOSED = {
 def test_compositions_give_the_same_integers_everywhere(name):
     _, _, _, gap = agree(randomised(COMPOSED[name]), (3, 6, 6))
     assert gap < 0.15
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_batch_norm_is_folded_or_kept_where_nothing_else_takes_what_it_takes(training):
+    qat = replace(RECIPE, method="qat", train=replace(RECIPE.train, batch_norm="keep"))
+    kinds = {}
+    for name in ("batch norm of a concatenation", "batch norms first"):
+        form = InputFormat((3, 6, 6), 8, True, 1 / 64)
+        quantized = convert(randomised(COMPOSED[name]), qat, form, training=training)
+        kinds[name] = [isinstance(layer, ScaleLayer) for layer in quantized.quant_layers]
+        assert sum(layer.norm is not None for layer in quantized.conv_layers) == 2 * (training and "of" in name)
+    assert kinds == {"batch norm of a concatenation": [False] * 3, "batch norms first": [True, False] * 3}
+
+
+def test_gains_of_a_batch_norm_may_be_negative_or_zero():
+    model = randomised(nn.Sequential(nn.BatchNorm2d(4), conv(4, 4)))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([-1.0, 0.0, 0.5, -0.01]))
+        model[0].bias.copy_(torch.tensor([0.5, -0.3, 0.0, 0.1]))
+    _, network, _, gap = agree(model, (4, 5, 5))
+    assert gap < 0.1
+    assert [layer.kind for layer in network.layers] == ["add", "conv2d"]

@@ -64,12 +64,8 @@ OPERATION_NAMES = (
             "Layer 'body.conv': padding_mode must be 'zeros', not 'reflect'",
         ),
         (
-            Holder(bn=nn.BatchNorm2d(3)),
-            "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once",
-        ),
-        (
             Holder(conv=nn.Conv2d(3, 4, 1), flat=nn.Flatten(), bn=nn.BatchNorm1d(256)),
-            "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once",
+            "Layer 'body.bn' must take channels, not a flattened map of shape (4, 8, 8)",
         ),
         (
             Calls(lambda x: F.pad(x, (1, 1), value=2.0)),
