@@ -13,6 +13,11 @@ def shipped() -> dict[str, ArrayConfig]:
     return {path.stem: load_config(path) for path in resources.shipped("configs")}
 
 
+def tabled() -> dict[str, ArrayConfig]:
+    """Builds with tables of pointwise functions, which none of `configs/` has."""
+    return {"log_4x4 with tables": replace(load_config("log_4x4"), tables=3, table_bits=6)}
+
+
 def formats() -> dict[str, ArrayConfig]:
     """A build of every weight format, by what the format is called, besides those of `configs/`."""
     log, subset = load_config("log_8x8"), load_config("subset_8x8")

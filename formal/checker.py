@@ -70,7 +70,7 @@ class Checker(Elaboratable):
     component: str
     #: Whether the component has a register.
     clocked = True
-    #: Builds to prove it for: those of `configs/`, or one of every weight format.
+    #: Builds to prove it for: those of `configs/` and one with tables, or one of every weight format.
     builds = "shipped"
     #: Builds for which it is proven by a check of every change, too; empty where the proof is long.
     short: tuple[str, ...] = ()

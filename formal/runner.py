@@ -72,7 +72,11 @@ class ProofResult:
 def obligations(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Obligation]:
     """What there is to prove; builds with the same component and checker once."""
     found = []
-    sources = {"shipped": builds.shipped(), "formats": builds.shipped() | builds.formats(), "selects": builds.selects()}
+    sources = {
+        "shipped": builds.shipped() | builds.tabled(),
+        "formats": builds.shipped() | builds.formats(),
+        "selects": builds.selects(),
+    }
     for checker in checkers:
         same: dict[tuple[str, str], list[str]] = {}
         configs = sources[checker.builds]
