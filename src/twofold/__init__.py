@@ -36,9 +36,11 @@ __all__ = [
     "save_model",
     "simulate",
     "snap",
+    "to_onnx",
 ]
 
 if TYPE_CHECKING:
+    from twofold.exchange.write import to_onnx
     from twofold.golden.config import ArrayConfig, load_config
     from twofold.golden.container import load, save
     from twofold.golden.image import Image, input_frame, read_output
@@ -88,6 +90,7 @@ _PLACES = {
     "save_model": "train.saved:save_model",
     "simulate": "sim.fast:run_images",
     "snap": "train.snap:snap",
+    "to_onnx": "exchange.write:to_onnx",
 }
 
 
