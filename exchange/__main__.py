@@ -1,4 +1,4 @@
-"""Command line: ``twofold onnx write|check --help``."""
+"""Command line: ``twofold onnx write|check|read --help``."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ EXAMPLES = (
     "twofold onnx write build/runs/w4-network --out w4.onnx                 integers, golden's at every layer",
     "twofold onnx write build/runs/w4-network --style qdq --out w4.onnx     real numbers, for other tools",
     "twofold onnx check build/runs/w4-network                               onnxruntime beside golden, layer by layer",
+    "twofold onnx read model.onnx --config log_8x8 --out build/runs/network a quantized network out of another tool",
 )
 
 
@@ -39,6 +40,12 @@ def _parser() -> Parser:
     check.add_argument("--images", metavar="N", type=int, default=16, help="random inputs (default: %(default)s)")
     check.add_argument("--seed", metavar="N", type=int, default=0, help="of the inputs (default: %(default)s)")
     check.set_defaults(run=commands.check)
+
+    read = found.add_parser("read", help="read a quantized ONNX file as a network")
+    read.add_argument("file", metavar="FILE", type=Path, help="ONNX file, QDQ or QONNX")
+    read.add_argument("--config", metavar="FILE", type=Path, required=True, help="build of the array")
+    read.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder to write")
+    read.set_defaults(run=commands.read)
 
     for command in (write, check):
         command.add_argument(

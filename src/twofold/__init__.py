@@ -22,6 +22,7 @@ __all__ = [
     "emit",
     "execute",
     "export",
+    "from_onnx",
     "input_frame",
     "load",
     "load_config",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from twofold.exchange.read import from_onnx
     from twofold.exchange.write import to_onnx
     from twofold.golden.config import ArrayConfig, load_config
     from twofold.golden.container import load, save
@@ -76,6 +78,7 @@ _PLACES = {
     "emit": "hdl.emit:emit",
     "execute": "golden.machine:execute",
     "export": "train.export:export",
+    "from_onnx": "exchange.read:from_onnx",
     "input_frame": "golden.image:input_frame",
     "load": "golden.container:load",
     "load_config": "golden.config:load_config",
