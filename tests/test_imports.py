@@ -24,7 +24,7 @@ MAY_IMPORT = {
         "golden.registers",
         "support",
     ),
-    "train": ("support", "golden"),
+    "train": ("support", "golden", "exchange"),
     "synth": ("support", "golden", "hdl"),
     "testing": ("support", "golden", "mapper"),
     "sim": ("support", "golden", "mapper", "hdl", "synth.yosys", "testing"),

@@ -38,6 +38,7 @@ __all__ = [
     "simulate",
     "snap",
     "to_onnx",
+    "torch_from_onnx",
 ]
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from twofold.train.data import DataSet, InputFormat
     from twofold.train.export import export
     from twofold.train.hooks import QuantTraining
+    from twofold.train.onnx_model import torch_from_onnx
     from twofold.train.pipelines import apply as quantize
     from twofold.train.recipe import Recipe, load_recipe
     from twofold.train.saved import load_model, save_model
@@ -94,6 +96,7 @@ _PLACES = {
     "simulate": "sim.fast:run_images",
     "snap": "train.snap:snap",
     "to_onnx": "exchange.write:to_onnx",
+    "torch_from_onnx": "train.onnx_model:torch_from_onnx",
 }
 
 
