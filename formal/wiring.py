@@ -94,7 +94,7 @@ class MachineWiring(Checker):
         ),
         Fault("top", "connect(m, sequencer.drain, requantiser.drain)", "", "requantiser"),
         Fault("top", "sequencer.sent.eq(sender.sent)", "sequencer.sent.eq(requantiser.drain.idle)", "sequencer"),
-        Fault("top", "decoder.codes.eq(column)", "decoder.codes.eq(weights.line)", "decoder"),
+        Fault("top", "decoder.codes.eq(weight_codes)", "decoder.codes.eq(weights.line)", "decoder"),
         Fault(
             "top",
             "Mux(sender.send.ready, requantiser.feature.address, sender.feature.address)",

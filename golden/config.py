@@ -60,8 +60,8 @@ class ArrayConfig:
     max_pass_shift
         Largest left shift of a pass (bits).
     feature_depth, weight_depth, channel_depth, program_depth
-        Lines of the four memories: a feature line is `rows` activations of one position, a weight line one
-        column of a tile, a channel line the requantisation of `requant_units` output channels.
+        Lines of the four memories: a feature line is `rows` activations of one position, a weight line
+        `load_columns` columns of a tile, a channel line the requantisation of `requant_units` output channels.
     point_sets
         Resident point sets (subset PE only).
     max_side
@@ -70,6 +70,8 @@ class ArrayConfig:
         Most signed digits (T) of a requantisation multiplier, and the largest shift of one.
     requant_units
         Output channels requantised in a cycle; divides rows and cols.
+    load_columns
+        Columns of a tile loaded in a cycle, from one weight line; divides cols.
     tree_step
         Adder-tree levels between two registers.
     select
@@ -102,6 +104,7 @@ class ArrayConfig:
     digits: int = 3
     digit_span: int = 12
     requant_units: int = 1
+    load_columns: int = 1
     tree_step: int = 2
     select: str = "mux"
 
@@ -129,6 +132,8 @@ class ArrayConfig:
                 f"requant_units must be at most {min(self.rows, self.cols)} (the smaller of rows and cols), "
                 f"not {self.requant_units!r}"
             )
+        if self.cols % self.load_columns:
+            raise ValueError(f"load_columns must divide {self.cols} (cols), not {self.load_columns!r}")
         if self.word_bits > 4 and self.pe == "subset":
             raise ValueError(f"word_bits must be 2 to 4 for the subset PE, not {self.word_bits!r}")
         if self.universal_set not in catalog.SUBSET_MENUS:
@@ -212,6 +217,11 @@ class ArrayConfig:
         return late if late < CHAIN else 0
 
     @property
+    def load_groups(self) -> int:
+        """Weight lines of a whole tile."""
+        return self.cols // self.load_columns
+
+    @property
     def tree_stages(self) -> int:
         """Registers from operands to column sum."""
         levels = (self.rows - 1).bit_length()
@@ -244,7 +254,9 @@ class ArrayConfig:
 
     def hash_in(self, version: int) -> int:
         """The build's hash in a version of the machine."""
-        facts = {k: v for k, v in asdict(self).items() if k not in ("name", "select") and (v or k != "menus")}
+        without = {"menus": "", "load_columns": 1}
+        values = asdict(self).items()
+        facts = {key: v for key, v in values if key not in ("name", "select") and without.get(key) != v}
         text = json.dumps([version, facts], sort_keys=True)
         return int(digest(text.encode())[:8], 16)
 
@@ -293,6 +305,7 @@ _RANGES = (
     ("digits", 1, 8),
     ("digit_span", 0, 31),
     ("requant_units", 1, 64),
+    ("load_columns", 1, 64),
     ("tree_step", 1, 8),
 )
 
@@ -332,7 +345,7 @@ def _check_size(config: ArrayConfig) -> None:
     widths = {
         "acc_depth": 2 * config.cols * config.acc_width,
         "feature_depth": config.feature_bits,
-        "weight_depth": config.rows * config.fmt.code_bits,
+        "weight_depth": config.load_columns * config.rows * config.fmt.code_bits,
         # About: the formats of these lines are built on this module.
         "channel_depth": config.requant_units * 2 * config.acc_width,
         "program_depth": 128,

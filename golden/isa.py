@@ -118,14 +118,14 @@ class Window(Instruction):
 
 @dataclass(frozen=True, kw_only=True)
 class Pass(Instruction):
-    """PASS: one tile of words past one chunk of positions. With `kept`, weights, columns and set mean nothing."""
+    """PASS: one tile of words past one chunk of positions. With `kept`, weights, groups and set mean nothing."""
 
     opcode = Opcode.PASS
     address: int = field(metadata=_FEATURE_LINE)  # line of the first position's tap, modulo the depth's power of two
     x: int = field(metadata=_COORDINATE)  # input coordinates of the same
     y: int = field(metadata=_COORDINATE)
-    weights: int = field(metadata=_bits(lambda config: bits_for(config.weight_depth)))  # line of the first column
-    columns: int = field(metadata=_bits(lambda config: bits_for(config.cols)))  # columns to load, minus one
+    weights: int = field(metadata=_bits(lambda config: bits_for(config.weight_depth)))  # line of the first columns
+    groups: int = field(metadata=_bits(lambda config: bits_for(config.load_groups)))  # lines to load, minus one
     set: int = field(metadata=_bits(lambda config: bits_for(config.sets)))  # point set of the tile
     kept: int = field(metadata=_FLAG)  # the array holds the tile already: nothing is loaded
     shift: int = field(metadata=_bits(lambda config: bits_for(config.max_pass_shift + 1)))
@@ -290,7 +290,7 @@ def line_bits(config: ArrayConfig, section: Section) -> int:
     """Bits of a line of the memory that a section fills."""
     return {
         Section.FEATURE: config.feature_bits,
-        Section.WEIGHT: config.rows * config.fmt.code_bits,
+        Section.WEIGHT: config.load_columns * config.rows * config.fmt.code_bits,
         Section.CHANNEL: config.requant_units * Channel.record(config).width,
         Section.PROGRAM: OPCODE_BITS + max(kind.record(config).width for kind in INSTRUCTIONS.values()),
         Section.POINTS: point_record(config).width,

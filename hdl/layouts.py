@@ -34,6 +34,11 @@ def word_layout(config: ArrayConfig) -> data.StructLayout:
     return data.StructLayout({**config.fmt.row_fields, "sign": 1})
 
 
+def line_words_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """The words of a weight line: one a row, column by column."""
+    return data.ArrayLayout(data.ArrayLayout(word_layout(config), config.rows), config.load_columns)
+
+
 def code_layout(config: ArrayConfig) -> data.StructLayout:
     """A weight code: index and sign."""
     return data.StructLayout(config.fmt.code_fields)

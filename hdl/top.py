@@ -113,11 +113,11 @@ class Twofold(wiring.Component):
         connect(m, sequencer.program, self._memory(m, loader, Section.PROGRAM))
         connect(m, requantiser.channel, self._memory(m, loader, Section.CHANNEL))
         weights = self._memory(m, loader, Section.WEIGHT)
-        column = Signal(len(weights.line))
-        m.d.sync += column.eq(weights.line)
+        weight_codes = Signal(len(weights.line))
+        m.d.sync += weight_codes.eq(weights.line)
         m.d.comb += [
             weights.address.eq(sequencer.weight_address),
-            decoder.codes.eq(column),
+            decoder.codes.eq(weight_codes),
             decoder.table.valid.eq(loader.write_valid & (loader.write.kind == Section.POINTS)),
             decoder.table.payload.line.eq(loader.write.address),
             decoder.table.payload.row.eq(loader.write.data),

@@ -353,7 +353,7 @@ class _Draw:
         tiles = math.ceil(layer.output.shape[0] / config.cols)
         passes = sum(_tile_passes(config, self.point_sets[branch.point_set], branch) for branch in layer.branches)
         program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.branches)))
-        weights = self.weight_lines + passes * config.cols
+        weights = self.weight_lines + passes * config.load_groups
         channel = self.channel_lines + tiles * (config.cols // config.requant_units)
         if channel > share * config.channel_depth:
             return False

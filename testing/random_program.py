@@ -175,11 +175,11 @@ def _load(config: ArrayConfig, numbers: random.Random, weights: _Span, *, every:
     """A pass's operands about its tile: `every` column is loaded, or some; or none, and the others mean nothing."""
     record = Pass.record(config)
     if not every and numbers.random() < 0.4:
-        names = ("weights", "columns", "set")
+        names = ("weights", "groups", "set")
         return {name: numbers.getrandbits(record[name].width) for name in names} | {"kept": 1}
-    columns = config.cols if every else numbers.randint(1, config.cols)
-    first, points = weights.draw(numbers, columns), numbers.randrange(config.sets)
-    return {"weights": first, "columns": columns - 1, "set": points, "kept": 0}
+    groups = config.load_groups if every else numbers.randint(1, config.load_groups)
+    first, points = weights.draw(numbers, groups), numbers.randrange(config.sets)
+    return {"weights": first, "groups": groups - 1, "set": points, "kept": 0}
 
 
 def _reach(window: dict[str, int]) -> int:
