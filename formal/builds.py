@@ -27,9 +27,14 @@ def formats() -> dict[str, ArrayConfig]:
     return found
 
 
+def shipped_and_formats() -> dict[str, ArrayConfig]:
+    """Both of these."""
+    return shipped() | formats()
+
+
 def selects() -> dict[str, ArrayConfig]:
     """Every build and format with either kind of gates in its PEs."""
-    found = shipped() | formats()
+    found = shipped_and_formats()
     gates = {name: replace(config, select="and_or") for name, config in found.items() if config.select != "and_or"}
     return found | {f"{name}, and_or": config for name, config in gates.items()}
 

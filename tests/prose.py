@@ -4,6 +4,7 @@ import io
 import re
 import tokenize
 import tomllib
+from functools import cache
 from pathlib import Path
 
 FOLDERS = ("support golden mapper hdl train synth testing sim formal mutation boards bench demo examples tests").split()
@@ -18,6 +19,7 @@ def files() -> list[Path]:
     return sorted([*code, *Path("recipes").rglob("*.toml"), *PAGES])
 
 
+@cache
 def prose(path: Path) -> str:
     """Comments and docstrings of Python, comments and source of a recipe, Markdown without code and definitions."""
     text = path.read_text(encoding="utf-8")
