@@ -272,8 +272,8 @@ class QuantModel(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As of every module; what has been written had been calibrated."""
         result = super().load_state_dict(*args, **kwargs)
-        for quantizers in self.tied():
-            read_octaves(list(quantizers.values()))
+        for base, quantizers in zip(self.bases, self.tied(), strict=True):
+            read_octaves(base, list(quantizers.values()))
         self.calibrated = True
         return result
 
@@ -340,8 +340,8 @@ class QuantModel(nn.Module):
         changed = [quantizer for quantizer in self.quantizers() if quantizer.set_bits(least)]
         if not any(isinstance(quantizer, WeightQuantizer) for quantizer in changed):
             raise ValueError("Stages must have a quantizer of weights that can change its bits, not none")
-        for quantizers in self.tied():
-            tie_again(list(quantizers.values()))
+        for base, quantizers in zip(self.bases, self.tied(), strict=True):
+            tie_again(base, list(quantizers.values()))
 
     def on_step(self, step: int, steps: int, epoch: int) -> None:
         """To be called before each training step, numbered from 0, of `steps` in all."""

@@ -70,8 +70,8 @@ def choose_scales(model: QuantModel, seen: Mapping[str, Tensor]) -> None:
         Values of each tied tensor by name, before its quantization; its quantizer has been calibrated for them by
         itself.
     """
-    for quantizers in model.tied():
-        tie([Member.of(quantizer, seen[name]) for name, quantizer in quantizers.items()])
+    for base, quantizers in zip(model.bases, model.tied(), strict=True):
+        tie(base, [Member.of(quantizer, seen[name]) for name, quantizer in quantizers.items()])
 
 
 def tie_costs(model: QuantModel) -> dict[str, dict[str, float]]:
