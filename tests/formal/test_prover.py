@@ -78,6 +78,23 @@ def test_what_needs_an_invariant_is_not_proven_without(tmp_path):
     assert (outcome.status, outcome.failed) == ("unknown", ("zero",))
 
 
+def test_requirements_are_asked_about_together_and_one_by_one_where_that_fails(tmp_path):
+    class Twice(Registered):
+        def specify(self, m):
+            super().specify(m)
+            self.require(same=self.dut.operands.as_value() == self.dut.operands.as_value())
+
+    class LateAndTwice(Late):
+        def specify(self, m):
+            super().specify(m)
+            self.require(same=self.dut.operands.as_value() == self.dut.operands.as_value())
+
+    for checker, failed in ((Twice, ()), (LateAndTwice, ("zero",))):
+        assert prove(prepare(checker, CONFIG), 1, tmp_path).failed == failed
+        asked = (tmp_path / "times.txt").read_text()
+        assert ("require_zero require_same" in asked, len(asked.splitlines())) == (True, 5 if failed else 3)
+
+
 def test_assumptions_that_nothing_meets_are_noticed(tmp_path):
     with pytest.raises(RuntimeError, match=r"^Assumptions must leave a trace of 2 cycles, but none is legal$"):
         prove(prepare(Impossible, CONFIG), 1, tmp_path)
