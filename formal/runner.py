@@ -75,12 +75,14 @@ def obligations(checkers: Iterable[type[Checker]], *, short: bool = False) -> li
     sources = {"shipped": builds.shipped(), "formats": builds.shipped() | builds.formats(), "selects": builds.selects()}
     for checker in checkers:
         same: dict[tuple[str, str], list[str]] = {}
-        configs = sources[checker.builds]
+        configs = {name: config for name, config in sources[checker.builds].items() if checker.applies(config)}
         if short:
             configs = {name: config for name, config in configs.items() if name in checker.short}
+        if len(configs) == 1:
+            # With nothing that could be the same, there is no need to look.
+            found.append(Obligation(checker, next(iter(configs.values())), tuple(configs)))
+            continue
         for name, config in configs.items():
-            if not checker.applies(config):
-                continue
             task = prepare(checker, config, emitted=False)
             same.setdefault((task.verilog, task.rtlil), []).append(name)
         found += [Obligation(checker, configs[names[0]], tuple(names)) for names in same.values()]

@@ -162,6 +162,13 @@ def test_a_fault_reaches_components_inside():
     assert good != bad
 
 
+def test_a_property_of_one_build_is_listed_without_making_it(monkeypatch):
+    monkeypatch.setattr("twofold.formal.runner.prepare", mock.Mock(side_effect=AssertionError("made")))
+    checkers = [checker for checker in PROPERTIES if len(checker.short) == 1]
+    found = [(one.checker, one.formats) for one in obligations(checkers, short=True)]
+    assert found == [(checker, checker.short) for checker in checkers]
+
+
 def test_every_shipped_build_is_covered(monkeypatch):
     """Large builds are not written out here: `make formal` does it, for minutes."""
 
