@@ -85,6 +85,10 @@ def obligations(checkers: Iterable[type[Checker]], *, short: bool = False) -> li
     for checker in checkers:
         same: dict[tuple[str, str], list[str]] = {}
         configs = candidates(checker, short=short)
+        if len(configs) == 1:
+            # With nothing that could be the same, there is no need to look.
+            found.append(Obligation(checker, next(iter(configs.values())), tuple(configs)))
+            continue
         for name, config in configs.items():
             task = prepare(checker, config, emitted=False)
             same.setdefault((task.verilog, task.rtlil), []).append(name)
