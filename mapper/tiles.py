@@ -55,7 +55,7 @@ class TilePass:
     tap
         (ky, kx), the kernel position; of a chain pass the leftmost one.
     block
-        Weight lines (columns of codes), as many as are loaded.
+        Weight lines (`load_columns` columns of codes each), as many as are loaded.
     point_set
         Name of the point set.
     shift
@@ -273,6 +273,8 @@ def _masks(valid: NDArray[np.bool_], points: PointSet, maximum: bool, offset: in
 
 
 def _lines(config: ArrayConfig, block: NDArray[np.uint8]) -> tuple[int, ...]:
-    """Weight lines of a block: one a column, lane 0 in the low bits."""
-    bits = config.fmt.code_bits
-    return tuple(sum(code << (lane * bits) for lane, code in enumerate(column)) for column in block.T.tolist())
+    """Weight lines of a block: column by column, lane 0 in the low bits; the last line padded with code 0."""
+    bits, lanes = config.fmt.code_bits, config.load_columns * config.rows
+    codes = block.T.reshape(-1).tolist()
+    lines = (codes[begin : begin + lanes] for begin in range(0, len(codes), lanes))
+    return tuple(sum(code << (lane * bits) for lane, code in enumerate(line)) for line in lines)

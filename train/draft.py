@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 from twofold.golden.network import INPUT, Pair
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
+from twofold.train.pointwise import Pointwise
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
@@ -29,6 +30,7 @@ class Draft:
     relu: bool = False
     nonnegative: bool = False
     limit: float | None = None
+    function: Pointwise | None = None
     copies: bool = False
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
@@ -49,11 +51,21 @@ class Draft:
                 skips=tuple(self.skips),
                 relu=self.relu,
                 limit=self.limit,
+                function=self.function,
                 norm=self.norm,
                 **self.geometry,
             )
         if self.gain is not None and self.bias is not None:
-            return ScaleLayer(self.name, self.shape, self.reads, self.gain, self.bias, relu=self.relu, limit=self.limit)
+            return ScaleLayer(
+                self.name,
+                self.shape,
+                self.reads,
+                self.gain,
+                self.bias,
+                relu=self.relu,
+                limit=self.limit,
+                function=self.function,
+            )
         if self.kind == "add":
             return AddLayer(
                 self.name,
@@ -62,6 +74,7 @@ class Draft:
                 relu=self.relu,
                 nonnegative=self.nonnegative,
                 limit=self.limit,
+                function=self.function,
                 copies=self.copies,
             )
         kind = MaxLayer if self.kind == "maxpool" else AverageLayer

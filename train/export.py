@@ -13,6 +13,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.rounding import scale_multiplier
+from twofold.golden.table import PointwiseTable
 from twofold.train.compare import check_finite
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer, MaxLayer
@@ -70,6 +71,17 @@ def _tensor(shape: tuple[int, int, int], quantizer: ActivationQuantizer) -> Tens
     return Tensor(shape, quantizer.bits, quantizer.signed, float(quantizer.scale))
 
 
+@torch.no_grad()
+def table_of(layer: QuantLayer) -> PointwiseTable | None:
+    """What a layer's function makes of every value that it can be asked with; None where it has none."""
+    before, quantizer = layer.before, layer.quantizer
+    if before is None or quantizer is None:
+        return None
+    results = layer.activate(torch.arange(before.low, before.high + 1) * before.scale)
+    entries = torch.round(results / quantizer.scale).clamp(quantizer.low, quantizer.high)
+    return PointwiseTable(before.bits, before.signed, float(before.scale), entries.long().numpy())
+
+
 def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
     """(M, r) of the build's requantiser nearest to a scale."""
     most = min(62, config.scaled_bits)
@@ -97,6 +109,11 @@ class _Exporter:
         self.point_sets: dict[str, PointSet] = {}
         self.report: dict[str, dict[str, object]] = {}
         self.words = self.weights = 0
+        #: Real value of an LSB of each layer's rounded sums.
+        self.units = {
+            layer.name: self.formats[layer.name].scale if layer.before is None else float(layer.before.scale)
+            for layer in model.quant_layers
+        }
 
     def run(self, meta: dict[str, object]) -> Network:
         check_finite(self.model.quant_layers)
@@ -191,11 +208,11 @@ class _Exporter:
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
         unit = coded.scale * unit_scale(layer, self.formats)
-        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
+        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.units[layer.name] * 2.0**-FREE_BITS)
 
     def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
         """Fraction bits of the accumulator with which a rounded bias is off by half an LSB of the output at most."""
-        wanted = int(np.ceil(np.log2((unit / self.formats[layer.name].scale).max())))
+        wanted = int(np.ceil(np.log2((unit / self.units[layer.name]).max())))
         if wanted <= 0:
             return 0
         most = min(self._spare_shift(layer, coded), self._spare_bits(layer, coded, unit))
@@ -256,8 +273,8 @@ class _Exporter:
         """Branches for these addends."""
         tensors = [self.formats[skip.source] for skip in skips]
         # A scale that is tied has not been moved to what a multiplier can do (`train.snap`).
-        tied = layer.quantizer is not None and layer.quantizer.stream is not None
-        base = self.formats[layer.name].scale if tied else min(tensor.scale for tensor in tensors)
+        tied = layer.rounding is not None and layer.rounding.stream is not None
+        base = self.units[layer.name] if tied else min(tensor.scale for tensor in tensors)
         counts = [Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0]) for skip in skips]
         ratios = [np.full(count, tensor.scale / base) for count, tensor in zip(counts, tensors, strict=True)]
         worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
@@ -270,14 +287,14 @@ class _Exporter:
 
     def _scaled(self, layer: ScaleLayer) -> Layer:
         """A branch of ones for each tensor; the gains are the multipliers."""
-        config, output = self.config, self.formats[layer.name]
+        config, output = self.config, self.units[layer.name]
         gain, unit = layer.gain.detach().double().numpy(), scale_units(layer, self.formats)
-        unit = np.where(gain == 0, output.scale * 2.0**-FREE_BITS, unit / (1 << config.fmt.digit_shift))
+        unit = np.where(gain == 0, output * 2.0**-FREE_BITS, unit / (1 << config.fmt.digit_shift))
         bias = layer.bias.detach().double().numpy()
         sources = [self.formats[read.source] for read in layer.reads]
         most = max(max(-tensor.low, tensor.high) for tensor in sources) << config.fmt.digit_shift
         room = int(np.floor(config.acc_width - 1 - np.log2((most + np.abs(bias / unit)).max() * 1.01 + 2)))
-        wanted = int(np.ceil(np.log2((unit / output.scale).max())))
+        wanted = int(np.ceil(np.log2((unit / output).max())))
         bits = max(0, min(wanted, room, config.max_pass_shift - config.fmt.digit_shift))
         factors, branches, start = np.sign(gain).astype(np.int64) << bits, [], 0
         for read, tensor in zip(layer.reads, sources, strict=True):
@@ -314,11 +331,16 @@ class _Exporter:
     def _requantised(
         self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
     ) -> Layer:
-        output = self.formats[layer.name]
-        ratios = unit / output.scale
+        output, table = self.formats[layer.name], table_of(layer)
+        ratios = unit / self.units[layer.name]
         pairs = [multiplier(self.config, float(ratio)) for ratio in ratios]
         errors = [abs(m * 2.0**-r / ratio - 1) for (m, r), ratio in zip(pairs, ratios, strict=True)]
         self.report[layer.name]["multiplier_error"] = float(max(errors))
+        low, high = max(output.low, 0) if layer.relu else output.low, output.high
+        if layer.quantizer is not None:
+            high = layer.quantizer.high
+        if table is not None:
+            low, high = table.low, table.high
         return Layer(
             name=layer.name,
             kind=layer.kind,
@@ -327,9 +349,10 @@ class _Exporter:
             bias=bias,
             multiplier=np.array([m for m, _ in pairs], dtype=np.int64),
             right=np.array([r for _, r in pairs], dtype=np.int64),
-            low=max(output.low, 0) if layer.relu else output.low,
-            high=output.high if layer.quantizer is None else layer.quantizer.high,
+            low=low,
+            high=high,
             maximum=layer.kind == "maxpool",
+            table=table,
         )
 
     def _count(self, layer: ConvLayer, coded: CodedWeights) -> None:

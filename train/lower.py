@@ -13,6 +13,7 @@ from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, is
 from twofold.train.layers import QuantLayer
 from twofold.train.lower_norm import Norms
 from twofold.train.picks import arranged, chosen
+from twofold.train.pointwise import FUNCTIONS, Pointwise
 from twofold.train.trace import own_copy, reference, resolve, trace
 
 
@@ -84,9 +85,12 @@ class Lowering(Norms):
                 raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
             return self._module(node, module)
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        handler = _HANDLERS.get(str(name).strip("_"))
+        name = str(name).strip("_")
+        if name in FUNCTIONS:
+            return self._function(node, Pointwise.of_call(name, node))
+        handler = _HANDLERS.get(name)
         if handler is None:
-            raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {str(name)!r}")
+            raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {name!r}")
         return handler(self, node)
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
@@ -100,6 +104,12 @@ class Lowering(Norms):
             return self._relu(node)
         if isinstance(module, nn.ReLU6):
             return self._relu(node, limit=6.0)
+        try:
+            function = Pointwise.of_module(module)
+        except ValueError as error:
+            raise ValueError(f"{self._where(node)}: {error}") from error
+        if function is not None:
+            return self._function(node, function)
         if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)):
             return self._max(
                 node, module.kernel_size, module.stride, module.padding, module.dilation, module.return_indices
@@ -137,6 +147,19 @@ class Lowering(Norms):
         )
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
+
+    def _function(self, node: fx.Node, function: Pointwise) -> Value:
+        """A function by table, behind the rounding of the layers before, or of a copy."""
+        source = self._filled(node, 0)
+        parts, order = self._ordered(source)
+        if all(self._may_fuse(parts, pick) for pick in parts.picks):
+            for pick in parts.picks:
+                assert pick.draft is not None
+                pick.draft.function, pick.draft.nonnegative = function, function.nonnegative
+            return self._alias(node)
+        draft = self._sum(node, parts)
+        draft.function, draft.nonnegative = function, function.nonnegative
+        return self._result(node, draft, flat=source.flat, order=order)
 
     def _relu(self, node: fx.Node, limit: float | None = None) -> Value:
         source = self._filled(node, 0)

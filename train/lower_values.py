@@ -193,6 +193,7 @@ class Values:
             and sorted(pick.channels) == list(range(pick.count))
             and sum(one.draft is draft for one in value.picks) == 1
             and not draft.relu
+            and draft.function is None
             and not draft.copies
             and draft.kind not in ("maxpool", "avgpool")
         )

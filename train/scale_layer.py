@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from twofold.train.layers import QuantLayer, Tensors
+from twofold.train.pointwise import Pointwise
 from twofold.train.skip import Read, concatenated
 
 
@@ -30,8 +31,10 @@ class ScaleLayer(QuantLayer):
         *,
         relu: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
     ):
-        super().__init__(name, "add", shape, relu=relu, nonnegative=relu, limit=limit)
+        nonnegative = relu if function is None else function.nonnegative
+        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.reads = reads
         self.gain, self.bias = nn.Parameter(gain), nn.Parameter(bias)
 

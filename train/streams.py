@@ -20,8 +20,11 @@ from twofold.train.skip import Read, Skip
 
 
 def plain_skip(model: QuantModel, layer: QuantLayer) -> Skip | None:
-    """The first addend of a layer that has the shape of its result, unmoved, and is not all that the layer adds."""
-    if not isinstance(layer, ConvLayer | AddLayer) or layer.quantizer is None:
+    """The first addend of a layer that has the shape of its result, unmoved, and is not all that the layer adds.
+
+    None before a function by table: its sums have a scale of their own, which nothing ties.
+    """
+    if not isinstance(layer, ConvLayer | AddLayer) or layer.quantizer is None or layer.function is not None:
         return None
     if isinstance(layer, AddLayer) and len(layer.skips) < 2:
         return None
@@ -53,7 +56,9 @@ def _concatenated(
     if isinstance(layer, ConvLayer) and len(layer.reads) > 1:
         found = [owned[read.source] for read in layer.reads]
     elif isinstance(layer, AddLayer) and layer.quantizer is not None and _puts_together(model, layer):
-        found = [*(owned[skip.source] for skip in layer.skips), layer.quantizer]
+        found = [owned[skip.source] for skip in layer.skips]
+        # A function's sums have a scale of their own.
+        found += [layer.quantizer] if layer.function is None else []
     apart = list(dict.fromkeys(found))
     return apart if all(one.can_tie for one in apart) else []
 
