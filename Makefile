@@ -46,7 +46,7 @@ configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo on
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo verilog sim test lint coverage docs synth bitstream formal mutation bench results clean
+.PHONY: help demo verilog sim test pytest lint coverage docs synth bitstream formal mutation bench results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -64,8 +64,12 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM W
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: lint $(TRAIN) $(ONNX) ## check style and types, then run every test
-	$(RUN) -m pytest -n 2 --dist worksteal
+test: $(TRAIN) $(ONNX) ## check style and types, and run every test beside it
+	@$(MAKE) --no-print-directory --jobs 2 pytest lint
+
+# What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
+pytest: $(TRAIN) $(ONNX)
+	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
 
 lint: $(TRAIN) $(ONNX) ## check style and types
 	$(RUN) -m ruff check .

@@ -4,6 +4,7 @@ import io
 import re
 import tokenize
 import tomllib
+from functools import cache
 from pathlib import Path
 
 FOLDERS = (
@@ -20,6 +21,7 @@ def files() -> list[Path]:
     return sorted([*code, *Path("recipes").rglob("*.toml"), *PAGES])
 
 
+@cache
 def prose(path: Path) -> str:
     """Comments and docstrings of Python, comments and source of a recipe, Markdown without code and definitions."""
     text = path.read_text(encoding="utf-8")
