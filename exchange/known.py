@@ -8,7 +8,9 @@ from twofold.golden.table import PointwiseTable
 KNOWN: dict[type, frozenset[str]] = {
     Network: frozenset({"name", "input", "layers", "point_sets", "meta"}),
     Tensor: frozenset({"shape", "bits", "signed", "scale"}),
-    Branch: frozenset({"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel"}),
+    Branch: frozenset(
+        {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
+    ),
     SkipTensor: frozenset({"source", "shift"}),
     PointwiseTable: frozenset({"bits", "signed", "scale", "entries"}),
     Layer: frozenset(
