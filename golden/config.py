@@ -74,6 +74,10 @@ class ArrayConfig:
         Columns of a tile loaded in a cycle, from one weight line; divides cols.
     tree_step
         Adder-tree levels between two registers.
+    tables
+        Resident tables of pointwise functions; with 0 the requantiser has no memory for them.
+    table_bits
+        Bits of the value that a table is asked with.
     select
         ``mux`` or ``and_or``: gates that a PE picks its shifts with; the same products either way.
 
@@ -106,6 +110,8 @@ class ArrayConfig:
     requant_units: int = 1
     load_columns: int = 1
     tree_step: int = 2
+    tables: int = 0
+    table_bits: int = 8
     select: str = "mux"
 
     def __post_init__(self) -> None:
@@ -161,9 +167,19 @@ class ArrayConfig:
         return self.point_sets if self.pe == "subset" else 1
 
     @property
+    def value_bits(self) -> int:
+        """Width (bits) of what requantisation gives: an activation, or what a table is asked with."""
+        return max(self.act_bits, self.table_bits) if self.tables else self.act_bits
+
+    @property
+    def table_lines(self) -> int:
+        """Entries of all tables."""
+        return self.tables << self.table_bits
+
+    @property
     def clip_bits(self) -> int:
-        """Width (bits) of a signed number that holds signed and unsigned activations."""
-        return self.act_bits + 1
+        """Width (bits) of a signed number that holds signed and unsigned values of requantisation."""
+        return self.value_bits + 1
 
     @property
     def operand_max(self) -> int:
@@ -254,7 +270,9 @@ class ArrayConfig:
 
     def hash_in(self, version: int) -> int:
         """The build's hash in a version of the machine."""
-        without = {"menus": "", "load_columns": 1}
+        without: dict[str, object] = {"menus": "", "load_columns": 1}
+        if not self.tables:
+            without |= {"tables": self.tables, "table_bits": self.table_bits}
         values = asdict(self).items()
         facts = {key: v for key, v in values if key not in ("name", "select") and without.get(key) != v}
         text = json.dumps([version, facts], sort_keys=True)
@@ -285,7 +303,7 @@ class ArrayConfig:
     @property
     def requant_latency(self) -> int:
         """Cycles from the read of an accumulator until its activation can be read from feature memory."""
-        return 8 + self.digits
+        return 8 + self.digits + (1 if self.tables else 0)
 
 
 _RANGES = (
@@ -307,6 +325,8 @@ _RANGES = (
     ("requant_units", 1, 64),
     ("load_columns", 1, 64),
     ("tree_step", 1, 8),
+    ("tables", 0, 64),
+    ("table_bits", 2, 10),
 )
 
 

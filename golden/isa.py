@@ -35,6 +35,7 @@ class Section(IntEnum):
     CHANNEL = 3
     PROGRAM = 4
     POINTS = 5
+    TABLES = 6
 
 
 #: First beat of every frame into the machine: "2FLD", little-endian.
@@ -156,6 +157,8 @@ class Drain(Instruction):
     skip_offset: int = field(default=0, metadata=_FEATURE_LINE)  # lines from one that is written to the skip's, modulo
     skip_shift: int = field(default=0, metadata=_bits(lambda config: SKIP_SHIFT_BITS, signed=True))  # left shift
     skip_signed: int = field(default=0, metadata=_FLAG)  # activations of the skip are two's complement
+    tabled: int = field(default=0, metadata=_bits(lambda config: min(1, config.tables)))  # a table follows the clip
+    table: int = field(default=0, metadata=_bits(lambda config: bits_for(config.tables) if config.tables else 0))
 
     def position_cycles(self, config: ArrayConfig) -> int:
         """Cycles that a position takes: one a group; with a skip at least two a line, which is read and written."""
@@ -286,6 +289,13 @@ def point_record(config: ArrayConfig) -> Record:
     return Record.unsigned(config.fmt.row_fields)
 
 
+def section_kinds(config: ArrayConfig) -> tuple[Section, ...]:
+    """Sections that a build takes: a log PE has no point memory, and most builds have no tables."""
+    kinds = [Section.FEATURE, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM]
+    kinds += [Section.POINTS] * (config.pe == "subset") + [Section.TABLES] * (config.tables > 0)
+    return tuple(kinds)
+
+
 def line_bits(config: ArrayConfig, section: Section) -> int:
     """Bits of a line of the memory that a section fills."""
     return {
@@ -294,17 +304,19 @@ def line_bits(config: ArrayConfig, section: Section) -> int:
         Section.CHANNEL: config.requant_units * Channel.record(config).width,
         Section.PROGRAM: OPCODE_BITS + max(kind.record(config).width for kind in INSTRUCTIONS.values()),
         Section.POINTS: point_record(config).width,
+        Section.TABLES: config.act_bits,
     }[section]
 
 
 def line_count(config: ArrayConfig, section: Section) -> int:
-    """Lines of the memory that a section fills. A point is a line: set times points, plus index."""
+    """Lines of the memory that a section fills. Points of a set are neighbours, and so are a table's entries."""
     return {
         Section.FEATURE: config.feature_depth,
         Section.WEIGHT: config.weight_depth,
         Section.CHANNEL: config.channel_depth,
         Section.PROGRAM: config.program_depth,
         Section.POINTS: config.sets * config.fmt.point_count,
+        Section.TABLES: config.table_lines,
     }[section]
 
 

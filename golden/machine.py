@@ -97,6 +97,7 @@ class Machine:
         self._weight = np.zeros((config.weight_depth, config.load_columns, config.rows), dtype=np.int64)
         self._channel = np.zeros((config.channel_depth, 3, units), dtype=np.int64)
         self._program: list[int] = [0] * config.program_depth
+        self._tables = np.zeros(config.table_lines, dtype=np.int64)
         self._values = np.zeros((config.sets, 2 * config.fmt.point_count), dtype=np.int64)
         if config.pe == "log":
             self._values[0] = log_points(config.fmt).values
@@ -196,6 +197,8 @@ class Machine:
         elif kind is Section.CHANNEL:
             for unit, channel in enumerate(decode_channels(config, line)):
                 self._channel[number, :, unit] = channel.bias, channel.multiplier, channel.right
+        elif kind is Section.TABLES:
+            self._tables[number] = line
         elif kind is Section.POINTS:
             selects = point_record(config).unpack(line)
             level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
@@ -302,7 +305,10 @@ class Machine:
             self._check(number, "feature", int(source.max()), config.feature_depth)
             skip = self.feature[source, place % config.rows]
         accumulators = self._banks[self._bank, : width * height, : groups * units]
-        self.feature[target, place % config.rows] = requantised(config, drain, accumulators, channels, skip)
+        if drain.tabled:
+            self._check(number, "table", (drain.table + 1 << config.table_bits) - 1, config.table_lines)
+        result = requantised(config, drain, accumulators, channels, skip, self._tables)
+        self.feature[target, place % config.rows] = result
         self._bank ^= 1
 
     def _output(self, number: int, output: Output) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
+from twofold.golden.table import PointwiseTable
 
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
@@ -231,7 +232,8 @@ class SkipTensor:
 class Layer:
     """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
 
-    With a skip the sum within the rounding is ``(... ) * multiplier[c] + (skip[c] << (shift + right[c]))``.
+    With a skip the sum within the rounding is ``(... ) * multiplier[c] + (skip[c] << (shift + right[c]))``. With a
+    table, y is the entry of all this.
 
     Parameters
     ----------
@@ -246,11 +248,13 @@ class Layer:
     bias, multiplier, right : int64, shape (M,)
         In accumulator units; integers of few signed digits; bits.
     low, high
-        Clip bounds within the output's format.
+        Clip bounds within the output's format, or the table's.
     maximum
         Maximum over the window instead of the sum.
     skip
         What is added in the requantiser, or None; its shift plus every `right` is 0 to 62. Not with `maximum`.
+    table
+        A pointwise function behind the clip, or None; its entries are within the output's format.
     """
 
     name: str
@@ -264,6 +268,7 @@ class Layer:
     high: int
     maximum: bool = False
     skip: SkipTensor | None = None
+    table: PointwiseTable | None = None
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
@@ -283,10 +288,16 @@ class Layer:
                 )
         if self.multiplier.min() < 0 or self.right.min() < 0 or self.right.max() > 62:
             raise ValueError(f"{where}: multiplier must not be negative and right must be 0 to 62")
-        if not self.output.low <= self.low <= self.high <= self.output.high:
+        bounds = self.output if self.table is None else self.table
+        if not bounds.low <= self.low <= self.high <= bounds.high:
             raise ValueError(
-                f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, "
-                f"not {self.low!r}, {self.high!r}"
+                f"{where}: clip bounds must be within {bounds.low} and {bounds.high}, not {self.low!r}, {self.high!r}"
+            )
+        least, most = self.range
+        if not self.output.low <= least <= most <= self.output.high:
+            raise ValueError(
+                f"{where}: entries of the table must be within {self.output.low} and {self.output.high}, "
+                f"not {least} to {most}"
             )
         for branch in self.branches:
             end = branch.channel + branch.out_channels
@@ -312,6 +323,11 @@ class Layer:
             raise ValueError(
                 f"{where}: shift of the skip plus right must be 0 to 62 in every channel, not {least} to {most}"
             )
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Least and largest result that there can be."""
+        return (self.low, self.high) if self.table is None else self.table.range(self.low, self.high)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ def field_shape(field: Field) -> Shape:
 
 
 def record_layout(record: Record) -> data.StructLayout:
-    """Layout of a record's bits."""
-    return data.StructLayout({name: field_shape(field) for name, field in record.fields.items()})
+    """Layout of a record's bits, without fields that have none."""
+    return data.StructLayout({name: field_shape(field) for name, field in record.fields.items() if field.width})
 
 
 def row_layout(fmt: WeightFormat) -> data.StructLayout:

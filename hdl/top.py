@@ -122,6 +122,12 @@ class Twofold(wiring.Component):
             decoder.table.payload.line.eq(loader.write.address),
             decoder.table.payload.row.eq(loader.write.data),
         ]
+        if self.config.tables:
+            m.d.comb += [
+                requantiser.entries.enable.eq(loader.write_valid & (loader.write.kind == Section.TABLES)),
+                requantiser.entries.address.eq(loader.write.address),
+                requantiser.entries.data.eq(loader.write.data),
+            ]
         return m
 
     def _ports(self, m: Module, control: Control, loader: Loader, sender: Sender) -> None:

@@ -42,6 +42,8 @@ class Layout:
         Number of every point set.
     signed
         Names of the tensors whose activations are two's complement.
+    tables
+        Number of the table of every layer that has one.
     """
 
     config: ArrayConfig
@@ -49,6 +51,7 @@ class Layout:
     blocks: Mapping[tuple[int, ...], int]
     sets: Mapping[str, int]
     signed: frozenset[str] = frozenset()
+    tables: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def last_line(self) -> int:
@@ -272,11 +275,17 @@ class Scheduler:
                 low=self.layer.low,
                 high=self.layer.high,
                 **self._skip(),
+                **self._table(),
             )
         )
         planes = np.arange((tile.start % config.rows + tile.columns - 1) // config.rows + 1) * plane
         lines = address + np.arange(chunk.height)[:, None] * width + np.arange(chunk.width)
         self.state.writing = (planes[:, None] + lines.reshape(-1)).reshape(-1)
+
+    def _table(self) -> dict[str, int]:
+        """What a drain says of its table."""
+        tables = self.layout.tables
+        return {"tabled": 1, "table": tables[self.layer.name]} if self.layer.name in tables else {}
 
     def _skip(self) -> dict[str, int]:
         """What a drain says of its skip. It lies as what is written does, and nothing that may still be written."""

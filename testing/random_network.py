@@ -16,6 +16,7 @@ from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair,
 from twofold.golden.rounding import csd, scale_multiplier
 from twofold.testing.random_branches import random_points, random_words
 from twofold.testing.random_skip import with_skip
+from twofold.testing.random_table import random_table
 
 #: Draws of a layer before the build counts as too small; each is smaller than the one before.
 TRIES = 40
@@ -296,16 +297,19 @@ class _Draw:
         sums = accumulate(network, draft, self.samples).swapaxes(0, 1).reshape(channels, -1)
         biases = np.array([self.random_bias(row, most) for row, most in zip(sums, room, strict=True)], dtype=np.int64)
         sums += biases[:, None]
-        pairs = [self.random_scale(row, tensor) for row in sums]
+        tables = [one.table for one in self.layers if one.table is not None]
+        table = random_table(self.rng, self.config, tensor, list({id(one): one for one in tables}.values()))
+        bounds = tensor if table is None else table
+        pairs = [self.random_scale(row, bounds.high) for row in sums]
         multiplier, right = np.array(pairs, dtype=np.int64).T
-        high = tensor.high if self.chance(0.8) else self.upto(max(1, tensor.high // 2), tensor.high)
-        low = int(self.rng.choice([tensor.low, -high, 0])) if tensor.signed else 0
-        layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum)
+        high = bounds.high if self.chance(0.8) else self.upto(max(1, bounds.high // 2), bounds.high)
+        low = int(self.rng.choice([bounds.low, -high, 0])) if bounds.signed else 0
+        layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum, table=table)
         if skip is not None:
             layer = with_skip(self.rng, self.config, network, layer, skip)
         acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.point_sets), layer, self.samples)
         y = requantise(layer, acc, self.samples[layer.skip.source] if layer.skip else None)
-        inside = np.mean((y > low) & (y < high)) if high - low > 1 else 1.0
+        inside = np.mean((y > low) & (y < high)) if table is None and high - low > 1 else 1.0
         if inside < 0.05 or len(np.unique(y)) < 2:
             return None
         self.samples[name] = y
@@ -322,10 +326,10 @@ class _Draw:
         value = round(centre + self.rng.normal() * (float(sums.std()) + 1))
         return max(-most, min(most, value))
 
-    def random_scale(self, sums: NDArray[np.int64], tensor: Tensor) -> tuple[int, int]:
+    def random_scale(self, sums: NDArray[np.int64], high: int) -> tuple[int, int]:
         """Multiplier and right shift that put most sums within the format; some extreme ones."""
         span, max_right = self.config.digit_span, min(62, self.config.scaled_bits)
-        scale = tensor.high * self.rng.uniform(0.3, 1.5) / max(1.0, float(np.quantile(np.abs(sums), 0.9)))
+        scale = high * self.rng.uniform(0.3, 1.5) / max(1.0, float(np.quantile(np.abs(sums), 0.9)))
         kind = self.rng.random()
         if kind < 0.04:
             return 1, 0

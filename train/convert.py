@@ -17,6 +17,9 @@ from twofold.train.quantizers.activation import sample
 from twofold.train.recipe import Recipe
 from twofold.train.streams import choose_scales, tie_streams
 
+#: Bits of what a table is asked with: those of a build's `table_bits`, if its file does not say otherwise.
+TABLE_BITS = 8
+
 
 def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: bool = False) -> QuantModel:
     """Quantized model with the float model's weights, batch norm folded; not calibrated yet.
@@ -121,6 +124,11 @@ def _quantize(layer: QuantLayer, recipe: Recipe, roles: tuple[str, ...]) -> None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
     layer.quantizer.learn = activation.learn
+    if layer.function is not None:
+        # Where scales are powers of two, so is this one.
+        kind = "po2" if activation.quantizer == "po2" else "lsq"
+        layer.before = build_activation(kind, bits=TABLE_BITS, signed=True, calibration=activation.calibration)
+        layer.before.learn, layer.before.through = activation.learn, layer.function
 
 
 def calibrate_weights(layer: ConvLayer, **options: Tensor) -> None:
@@ -180,7 +188,10 @@ def _calibrate_results(model: QuantModel, images: Tensor, *, free: bool = False)
         norm = layer.norm if isinstance(layer, ConvLayer) else None
         if norm is not None:
             norm.train()  # statistics of the quantized network
-        y = layer.activate(layer.compute(tensors))
+        sums = layer.compute(tensors)
+        if layer.before is not None:
+            layer.before.calibrate(sums)
+        y = layer.activate(layer.asked(sums))
         if norm is not None:
             norm.eval()
         if layer.quantizer is not None:

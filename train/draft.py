@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 
 from twofold.golden.network import INPUT, Pair
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
+from twofold.train.pointwise import Pointwise
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.skip import Skip
 from twofold.train.windows import around
@@ -26,6 +27,7 @@ class Draft:
     relu: bool = False
     nonnegative: bool = False
     limit: float | None = None
+    function: Pointwise | None = None
     copies: bool = False
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
@@ -45,6 +47,7 @@ class Draft:
                 skips=tuple(self.skips),
                 relu=self.relu,
                 limit=self.limit,
+                function=self.function,
                 norm=self.norm,
                 **self.geometry,
             )
@@ -56,6 +59,7 @@ class Draft:
                 relu=self.relu,
                 nonnegative=self.nonnegative,
                 limit=self.limit,
+                function=self.function,
                 copies=self.copies,
             )
         kind = MaxLayer if self.kind == "maxpool" else AverageLayer

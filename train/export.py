@@ -13,6 +13,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.rounding import scale_multiplier
+from twofold.golden.table import PointwiseTable
 from twofold.train.compare import check_finite
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer, MaxLayer
@@ -68,6 +69,17 @@ def _tensor(shape: tuple[int, int, int], quantizer: ActivationQuantizer) -> Tens
     return Tensor(shape, quantizer.bits, quantizer.signed, float(quantizer.scale))
 
 
+@torch.no_grad()
+def table_of(layer: QuantLayer) -> PointwiseTable | None:
+    """What a layer's function makes of every value that it can be asked with; None where it has none."""
+    before, quantizer = layer.before, layer.quantizer
+    if before is None or quantizer is None:
+        return None
+    results = layer.activate(torch.arange(before.low, before.high + 1) * before.scale)
+    entries = torch.round(results / quantizer.scale).clamp(quantizer.low, quantizer.high)
+    return PointwiseTable(before.bits, before.signed, float(before.scale), entries.long().numpy())
+
+
 def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
     """(M, r) of the build's requantiser nearest to a scale."""
     most = min(62, config.scaled_bits)
@@ -95,6 +107,11 @@ class _Exporter:
         self.point_sets: dict[str, PointSet] = {}
         self.report: dict[str, dict[str, object]] = {}
         self.words = self.weights = 0
+        #: Real value of an LSB of each layer's rounded sums.
+        self.units = {
+            layer.name: self.formats[layer.name].scale if layer.before is None else float(layer.before.scale)
+            for layer in model.quant_layers
+        }
 
     def run(self, meta: dict[str, object]) -> Network:
         check_finite(self.model.quant_layers)
@@ -187,11 +204,11 @@ class _Exporter:
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
         unit = coded.scale * self.formats[layer.source].scale
-        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
+        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.units[layer.name] * 2.0**-FREE_BITS)
 
     def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
         """Fraction bits of the accumulator with which a rounded bias is off by half an LSB of the output at most."""
-        wanted = int(np.ceil(np.log2((unit / self.formats[layer.name].scale).max())))
+        wanted = int(np.ceil(np.log2((unit / self.units[layer.name]).max())))
         if wanted <= 0:
             return 0
         most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit))
@@ -248,8 +265,8 @@ class _Exporter:
         """Branches for these addends."""
         tensors = [self.formats[skip.source] for skip in skips]
         # A scale that is tied has not been moved to what a multiplier can do (`train.snap`).
-        tied = layer.quantizer is not None and layer.quantizer.stream is not None
-        base = self.formats[layer.name].scale if tied else min(tensor.scale for tensor in tensors)
+        tied = layer.rounding is not None and layer.rounding.stream is not None
+        base = self.units[layer.name] if tied else min(tensor.scale for tensor in tensors)
         ratios = [np.full(tensor.shape[0], tensor.scale / base) for tensor in tensors]
         worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
         room = int(np.floor(self.config.acc_width - 1 - np.log2(worst * 1.01 + 2)))
@@ -284,11 +301,16 @@ class _Exporter:
     def _requantised(
         self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
     ) -> Layer:
-        output = self.formats[layer.name]
-        ratios = unit / output.scale
+        output, table = self.formats[layer.name], table_of(layer)
+        ratios = unit / self.units[layer.name]
         pairs = [multiplier(self.config, float(ratio)) for ratio in ratios]
         errors = [abs(m * 2.0**-r / ratio - 1) for (m, r), ratio in zip(pairs, ratios, strict=True)]
         self.report[layer.name]["multiplier_error"] = float(max(errors))
+        low, high = max(output.low, 0) if layer.relu else output.low, output.high
+        if layer.quantizer is not None:
+            high = layer.quantizer.high
+        if table is not None:
+            low, high = table.low, table.high
         return Layer(
             name=layer.name,
             kind=layer.kind,
@@ -297,9 +319,10 @@ class _Exporter:
             bias=bias,
             multiplier=np.array([m for m, _ in pairs], dtype=np.int64),
             right=np.array([r for _, r in pairs], dtype=np.int64),
-            low=max(output.low, 0) if layer.relu else output.low,
-            high=output.high if layer.quantizer is None else layer.quantizer.high,
+            low=low,
+            high=high,
             maximum=layer.kind == "maxpool",
+            table=table,
         )
 
     def _count(self, layer: ConvLayer, coded: CodedWeights) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.golden.network import INPUT, Branch, Layer, Network
+from twofold.golden.table import PointwiseTable
 from twofold.train.data.checks import check_shape
 from twofold.train.windows import pad
 
@@ -56,7 +57,8 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
         scaled = total.add_(bias).mul_(multiplier)
         if layer.skip is not None:
             scaled.add_(torch.bitwise_left_shift(tensors[layer.skip.source], right + layer.skip.shift))
-        tensors[layer.name] = round_shift(scaled, right).clamp_(layer.low, layer.high)
+        value = round_shift(scaled, right).clamp_(layer.low, layer.high)
+        tensors[layer.name] = value if layer.table is None else _entries(layer.table, value)
     del tensors[INPUT]
     return tensors
 
@@ -88,6 +90,10 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
     half = torch.bitwise_left_shift(torch.ones_like(right), (right - 1).clamp(min=0))
     rounded.add_(value).add_(half - 1).bitwise_right_shift_(right)
     return rounded if right.min() > 0 else torch.where(right > 0, rounded, value)
+
+
+def _entries(table: PointwiseTable, values: Tensor) -> Tensor:
+    return torch.as_tensor(table.entries)[values + ((1 << (table.bits - 1)) if table.signed else 0)]
 
 
 def _weights(network: Network, branch: Branch) -> Tensor:

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from twofold.golden.network import INPUT, Padding, Pair
+from twofold.train.activated import Activated
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
+from twofold.train.pointwise import Pointwise
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
 from twofold.train.skip import Skip
@@ -18,7 +20,7 @@ from twofold.train.windows import pad
 Tensors = dict[str, Tensor]
 
 
-class QuantLayer(nn.Module):
+class QuantLayer(Activated):
     """Base of the layers.
 
     Parameters
@@ -29,17 +31,13 @@ class QuantLayer(nn.Module):
         One of `golden.network.KINDS`.
     shape
         (channels, height, width) of the output.
-    relu
-        Negative results become 0.
     nonnegative
         No result is negative, so the output is unsigned.
-    limit
-        Upper bound of the results (6 for ReLU6), or none.
+    relu, limit, function
+        See `Activated`.
 
     Attributes
     ----------
-    quantizer
-        Of the output; ``None`` keeps the source's format.
     copies
         Results are values of the source, and keep its format.
     """
@@ -55,11 +53,10 @@ class QuantLayer(nn.Module):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
     ):
-        super().__init__()
-        self.name, self.kind, self.shape = name, kind, shape
-        self.relu, self.nonnegative, self.limit = relu, nonnegative, limit
-        self.quantizer: ActivationQuantizer | None = None
+        super().__init__(relu=relu, limit=limit, function=function)
+        self.name, self.kind, self.shape, self.nonnegative = name, kind, shape, nonnegative
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -70,22 +67,8 @@ class QuantLayer(nn.Module):
         """The result before activation and quantization."""
         raise NotImplementedError
 
-    def activate(self, y: Tensor) -> Tensor:
-        """ReLU, where there is one."""
-        if self.relu:
-            y = torch.relu(y)
-        return y if self.limit is None else y.clamp(max=self.limit)
-
     def forward(self, tensors: Tensors) -> Tensor:
         return self.quantize(self.compute(tensors))
-
-    def quantize(self, y: Tensor) -> Tensor:
-        """Activation and quantization of a result."""
-        if self.quantizer is None:
-            return self.activate(y)
-        # A pass over memory less where clipping does the ReLU's work.
-        done = self.relu and self.limit is None and self.quantizer.clips_negatives
-        return self.quantizer(y if done else self.activate(y))
 
 
 class ConvLayer(QuantLayer):
@@ -107,9 +90,11 @@ class ConvLayer(QuantLayer):
         skips: tuple[Skip, ...] = (),
         relu: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
         norm: nn.BatchNorm2d | None = None,
     ):
-        super().__init__(name, kind, shape, relu=relu, nonnegative=relu, limit=limit)
+        nonnegative = relu if function is None else function.nonnegative
+        super().__init__(name, kind, shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.source, self.skips = source, skips
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.weight = nn.Parameter(weight)
@@ -199,9 +184,10 @@ class AddLayer(QuantLayer):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
         copies: bool = False,
     ):
-        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit)
+        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.skips, self.copies = skips, copies
 
     @property
@@ -272,8 +258,8 @@ class QuantModel(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As of every module; what has been written had been calibrated."""
         result = super().load_state_dict(*args, **kwargs)
-        for quantizers in self.tied():
-            read_octaves(list(quantizers.values()))
+        for base, quantizers in zip(self.bases, self.tied(), strict=True):
+            read_octaves(base, list(quantizers.values()))
         self.calibrated = True
         return result
 
@@ -340,8 +326,8 @@ class QuantModel(nn.Module):
         changed = [quantizer for quantizer in self.quantizers() if quantizer.set_bits(least)]
         if not any(isinstance(quantizer, WeightQuantizer) for quantizer in changed):
             raise ValueError("Stages must have a quantizer of weights that can change its bits, not none")
-        for quantizers in self.tied():
-            tie_again(list(quantizers.values()))
+        for base, quantizers in zip(self.bases, self.tied(), strict=True):
+            tie_again(base, list(quantizers.values()))
 
     def on_step(self, step: int, steps: int, epoch: int) -> None:
         """To be called before each training step, numbered from 0, of `steps` in all."""

@@ -13,6 +13,7 @@ from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, ch
 from twofold.train.layers import QuantLayer
 from twofold.train.lower_windows import Windows
 from twofold.train.norm import kept_norm
+from twofold.train.pointwise import FUNCTIONS, Pointwise
 from twofold.train.trace import own_copy, reference, resolve, trace
 
 
@@ -83,9 +84,12 @@ class Lowering(Windows):
                 raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
             return self._module(node, module)
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        handler = _HANDLERS.get(str(name).strip("_"))
+        name = str(name).strip("_")
+        if name in FUNCTIONS:
+            return self._function(node, Pointwise.of_call(name, node))
+        handler = _HANDLERS.get(name)
         if handler is None:
-            raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {str(name)!r}")
+            raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {name!r}")
         return handler(self, node)
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
@@ -99,6 +103,12 @@ class Lowering(Windows):
             return self._relu(node)
         if isinstance(module, nn.ReLU6):
             return self._relu(node, limit=6.0)
+        try:
+            function = Pointwise.of_module(module)
+        except ValueError as error:
+            raise ValueError(f"{self._where(node)}: {error}") from error
+        if function is not None:
+            return self._function(node, function)
         if isinstance(module, (nn.MaxPool1d, nn.MaxPool2d)):
             return self._max(
                 node, module.kernel_size, module.stride, module.padding, module.dilation, module.return_indices
@@ -154,6 +164,16 @@ class Lowering(Windows):
         if norm.bias is not None:
             draft.bias = draft.bias + norm.bias.detach()
         return self._alias(node)
+
+    def _function(self, node: fx.Node, function: Pointwise) -> Value:
+        """A function by table, behind the rounding of the layer before, or of a copy."""
+        source = self._filled(node, 0)
+        draft, own = source.draft, source.draft is None or not self._open(source)
+        if draft is None or own:
+            draft = Draft(self._name(node), "add", source.shape, [source.skip])
+            self.drafts.append(draft)
+        draft.function, draft.nonnegative = function, function.nonnegative
+        return self._result(node, draft, flat=source.flat) if own else self._alias(node)
 
     def _relu(self, node: fx.Node, limit: float | None = None) -> Value:
         source = self._filled(node, 0)

@@ -107,6 +107,7 @@ class Values:
             and not value.shared
             and value.plain
             and not draft.relu
+            and draft.function is None
             and not draft.copies
             and draft.kind not in ("maxpool", "avgpool")
         )

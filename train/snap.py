@@ -31,7 +31,7 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
     """
     for layer in model.quant_layers:
         formats = tensor_formats(model)
-        output = formats[layer.name].scale
+        output = formats[layer.name].scale if layer.before is None else float(layer.before.scale)
         try:
             if isinstance(layer, ConvLayer):
                 quantizer = layer.weight_quantizer
@@ -41,10 +41,10 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 factor = np.ones_like(scale)
                 factor[busy] = np.array([m * 2.0**-r for m, r in pairs]) / scale[busy]
                 _rescale(layer, torch.tensor(factor))
-            elif isinstance(layer, AddLayer) and layer.quantizer is not None and layer.quantizer.stream is None:
+            elif isinstance(layer, AddLayer) and layer.rounding is not None and layer.rounding.stream is None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)
-                layer.quantizer.scale.fill_(base / (m * 2.0**-r))
+                layer.rounding.scale.fill_(base / (m * 2.0**-r))
             elif isinstance(layer, AverageLayer) and layer.quantizer is not None:
                 unit = formats[layer.source].scale / layer.divisor
                 m, r = multiplier(config, unit / output)

@@ -20,8 +20,11 @@ from twofold.train.skip import Skip
 
 
 def plain_skip(model: QuantModel, layer: QuantLayer) -> Skip | None:
-    """The first addend of a layer that has the shape of its result, unmoved, and is not all that the layer adds."""
-    if not isinstance(layer, ConvLayer | AddLayer) or layer.quantizer is None:
+    """The first addend of a layer that has the shape of its result, unmoved, and is not all that the layer adds.
+
+    None before a function by table: its sums have a scale of their own, which nothing ties.
+    """
+    if not isinstance(layer, ConvLayer | AddLayer) or layer.quantizer is None or layer.function is not None:
         return None
     if isinstance(layer, AddLayer) and len(layer.skips) < 2:
         return None
@@ -70,8 +73,8 @@ def choose_scales(model: QuantModel, seen: Mapping[str, Tensor]) -> None:
         Values of each tied tensor by name, before its quantization; its quantizer has been calibrated for them by
         itself.
     """
-    for quantizers in model.tied():
-        tie([Member.of(quantizer, seen[name]) for name, quantizer in quantizers.items()])
+    for base, quantizers in zip(model.bases, model.tied(), strict=True):
+        tie(base, [Member.of(quantizer, seen[name]) for name, quantizer in quantizers.items()])
 
 
 def tie_costs(model: QuantModel) -> dict[str, dict[str, float]]:

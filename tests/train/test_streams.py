@@ -228,7 +228,7 @@ def tied(*members):
         scale = one.quantizer.scale.clone()
         one.quantizer.tie(stream)
         one.quantizer.scale.copy_(scale)
-    tie(members)
+    tie(stream.base, members)
     return [float(one.quantizer.scale) for one in members]
 
 

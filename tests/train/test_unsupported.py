@@ -40,12 +40,16 @@ class Calls(nn.Module):
 
 
 MODULE_NAMES = (
-    "('Conv1d', 'Conv2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'MaxPool1d', 'MaxPool2d', "
+    "('Conv1d', 'Conv2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'LeakyReLU', 'PReLU', 'Sigmoid', "
+    "'Hardsigmoid', 'Hardswish', 'SiLU', 'Tanh', 'ELU', 'CELU', 'SELU', 'GELU', 'Softplus', 'Mish', 'Softsign', "
+    "'MaxPool1d', 'MaxPool2d', "
     "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
     "'ConstantPad2d', 'Flatten', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
 )
 OPERATION_NAMES = (
-    "('add', 'relu', 'relu6', 'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
+    "('add', 'relu', 'relu6', 'leaky_relu', 'sigmoid', 'hardsigmoid', 'hardswish', 'silu', 'tanh', 'elu', 'celu', "
+    "'selu', 'gelu', 'softplus', 'mish', 'softsign', "
+    "'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
     "'adaptive_avg_pool2d', 'mean over height and width', 'flatten', 'view or reshape to (batch, -1)', 'dropout', "
     "'slice with steps', 'pad with zeros')"
 )
@@ -54,7 +58,7 @@ OPERATION_NAMES = (
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Holder(act=nn.GELU()), f"Layer 'body.act' must be one of {MODULE_NAMES}, not 'GELU'"),
+        (Holder(act=nn.Softmax(1)), f"Layer 'body.act' must be one of {MODULE_NAMES}, not 'Softmax'"),
         (Holder(inner=Calls(torch.sin)), f"Operation in 'body.inner' must be one of {OPERATION_NAMES}, not 'sin'"),
         (Calls(lambda x: x * 2), f"Operation in 'the model itself' must be one of {OPERATION_NAMES}, not 'mul'"),
         (Calls(lambda x: x + 2), "Operation in 'the model itself' must take a tensor as argument 2, not 2"),

@@ -57,16 +57,14 @@ class Member:
 
 
 @torch.no_grad()
-def tie(members: Sequence[Member]) -> None:
+def tie(stream_base: Tensor, members: Sequence[Member]) -> None:
     """Choose base and octaves of one stream, and write down what they cost (`ActivationQuantizer.tie_cost`)."""
-    stream = members[0].quantizer.stream
-    assert stream is not None
     base = next((float(m.quantizer.scale) for m in members if m.quantizer.fixed), None) or _base(members)
     free = [(float(member.quantizer.scale), member.error(float(member.quantizer.scale))) for member in members]
     octaves = [0 if member.quantizer.fixed else member.best(base)[1] for member in members]
     # The largest scale has octave 0, so that the coarsest tensors say most of how the base is trained.
     top = 0 if any(member.quantizer.fixed for member in members) else max(octaves)
-    stream.base.fill_(base * 2.0**top)
+    stream_base.fill_(base * 2.0**top)
     for member, octave, (scale, error) in zip(members, octaves, free, strict=True):
         quantizer = member.quantizer
         quantizer.octave = octave - top
@@ -89,18 +87,16 @@ def _base(members: Sequence[Member]) -> float:
 
 
 @torch.no_grad()
-def tie_again(quantizers: Sequence[ActivationQuantizer]) -> None:
+def tie_again(stream_base: Tensor, quantizers: Sequence[ActivationQuantizer]) -> None:
     """Bring scales of one stream together that have been moved one by one: to the largest, unless one is fixed."""
-    stream = quantizers[0].stream
-    assert stream is not None
     if not any(quantizer.fixed for quantizer in quantizers):
-        stream.base.copy_(max(quantizers, key=lambda quantizer: float(quantizer.scale)).scale)
+        stream_base.copy_(max(quantizers, key=lambda quantizer: float(quantizer.scale)).scale)
     for quantizer in quantizers:
-        quantizer.octave = round(math.log2(quantizer.scale.item() / stream.base.item()))
+        quantizer.octave = round(math.log2(quantizer.scale.item() / stream_base.item()))
         quantizer.follow()
 
 
-def read_octaves(quantizers: Sequence[ActivationQuantizer]) -> None:
+def read_octaves(stream_base: Tensor, quantizers: Sequence[ActivationQuantizer]) -> None:
     """Find the octaves of one stream whose base and scales have been loaded.
 
     Raises
@@ -109,8 +105,7 @@ def read_octaves(quantizers: Sequence[ActivationQuantizer]) -> None:
         If a scale is no power of two times the base.
     """
     for quantizer in quantizers:
-        assert quantizer.stream is not None
-        scale, base = quantizer.scale.item(), quantizer.stream.base.item()
+        scale, base = quantizer.scale.item(), stream_base.item()
         fraction, exponent = math.frexp(scale / base if base > 0 else 0.0)
         if fraction != 0.5:
             raise ValueError(f"Tied scale must be a power of two times its base, {base!r}, not {scale!r}")
