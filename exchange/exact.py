@@ -78,7 +78,11 @@ class _Exact:
         rounded = self._round(total) if self.dtype == np.float64 else self._round_integers(total)
         bounds = [graph.constant(np.array(bound, self.dtype), "bound") for bound in (layer.low, layer.high)]
         clipped = graph.add("Clip", rounded, *bounds, out=self._name("clip"))
-        graph.cast(clipped, activation_type(layer.output), out=layer.name, reserved=True)
+        dtype = activation_type(layer.output)
+        if layer.table is None:
+            graph.cast(clipped, dtype, out=layer.name, reserved=True)
+        else:
+            graph.look_up(clipped, layer.table, dtype, out=layer.name)
 
     def _sum(self, branch: Branch) -> str:
         """Sums of a branch over its windows, of all the layer's channels."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
 from twofold.golden.network import Tensor
+from twofold.golden.table import PointwiseTable
 
 #: Operator set and file format: the oldest in which DequantizeLinear takes 16 bits, so that most tools read it.
 OPSET, IR_VERSION = 21, 10
@@ -47,6 +48,13 @@ class GraphBuilder:
         """Adds a change of number type."""
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.add("Cast", value, out=out, reserved=reserved, to=to)
+
+    def look_up(self, value: str, table: PointwiseTable, dtype: type[np.generic], *, out: str) -> str:
+        """Adds a table's entries of integers of any number type, under a name that is reserved for them."""
+        least = self.constant(np.array(table.low), "least")
+        index = self.add("Sub", self.cast(value, np.int64, out=f"{out}/index"), least, out=f"{out}/index")
+        entries = self.constant(table.entries.astype(dtype), f"{out}/entries")
+        return self.add("Gather", entries, index, out=out, reserved=True)
 
     def model(
         self,

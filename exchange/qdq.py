@@ -16,6 +16,7 @@ from onnx import ModelProto
 from twofold.exchange.graph import GraphBuilder, Shape, activation_type
 from twofold.exchange.known import check_known
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.table import PointwiseTable
 
 #: Name of the last layer's real values.
 OUTPUT = "output"
@@ -101,13 +102,18 @@ def _float32(scale: NDArray[np.float64], where: str) -> NDArray[np.float32]:
 
 
 class _Real:
-    """One layer. `unit` is the real value of an accumulator's LSB; filters that are not used have none."""
+    """One layer.
+
+    `unit` is the real value of an accumulator's LSB (filters that are not used have none), `step` that of what is
+    rounded: the output, or what the table is asked with.
+    """
 
     def __init__(self, graph: GraphBuilder, network: Network, layer: Layer, integers: dict[str, str]) -> None:
         self.graph, self.network, self.layer, self.integers = graph, network, layer, integers
         self.used = layer.multiplier > 0
         scale = np.where(self.used, layer.multiplier * 2.0**-layer.right, 1.0)
-        self.unit = scale * layer.output.scale
+        self.step = layer.output.scale if layer.table is None else layer.table.scale
+        self.unit = scale * self.step
         self.bias = layer.bias * self.used
         if np.abs(self.bias).max() >= 1 << 31:
             raise ValueError(f"Layer {layer.name!r}: bias must be of 32 bits, not {np.abs(self.bias).max()}")
@@ -124,12 +130,25 @@ class _Real:
             real = (self.bias * self.unit).astype(np.float32).reshape(-1, 1, 1)
             terms.append(graph.constant(real, self._name("bias")))
         if layer.skip is not None:
-            scale = np.array(2.0**layer.skip.shift * layer.output.scale)
+            scale = np.array(2.0**layer.skip.shift * self.step)
             terms.append(self._source(layer.skip.source, scale))
         total = terms[0]
         for term in terms[1:]:
             total = graph.add("Add", total, term, out=self._name("sum"))
-        self.integers[layer.name] = quantize(graph, total, layer.output, layer.low, layer.high, out=layer.name)
+        self.integers[layer.name] = (
+            quantize(graph, total, layer.output, layer.low, layer.high, out=layer.name)
+            if layer.table is None
+            else self._looked_up(total, layer.table)
+        )
+
+    def _looked_up(self, total: str, table: PointwiseTable) -> str:
+        """Entries of the real sums; their integers may have more than 8 bits."""
+        graph, layer = self.graph, self.layer
+        step = graph.constant(_float32(np.array(self.step), layer.name), "scale")
+        rounded = graph.add("Round", graph.add("Div", total, step, out=self._name("ratio")), out=self._name("round"))
+        bounds = [graph.constant(np.array(bound, np.float32), "bound") for bound in (layer.low, layer.high)]
+        clipped = graph.add("Clip", rounded, *bounds, out=self._name("clip"))
+        return graph.look_up(clipped, table, activation_type(layer.output), out=layer.name)
 
     def _sum(self, branch: Branch, *, bias: bool) -> str:
         """Real sums of a branch over its windows, of all the layer's channels."""

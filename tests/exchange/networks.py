@@ -23,6 +23,14 @@ def random_networks() -> tuple[tuple[Network, np.ndarray], ...]:
     return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
 
 
+@cache
+def tabled_networks() -> tuple[tuple[Network, np.ndarray], ...]:
+    """Networks with tables, likewise."""
+    config = replace(load_config("log_4x4"), tables=8, table_bits=10)
+    networks = [random_network(seed, config, layers=3) for seed in range(8)]
+    return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
+
+
 def powers_of_two(network: Network) -> Network:
     """The network with scales and multipliers that are powers of two."""
 
@@ -32,7 +40,9 @@ def powers_of_two(network: Network) -> Network:
     layers = []
     for one in network.layers:
         most = np.left_shift(1, np.floor(np.log2(np.maximum(one.multiplier, 1))).astype(np.int64))
-        layers.append(replace(one, output=near(one.output), multiplier=np.where(one.multiplier, most, 0)))
+        table = one.table and replace(one.table, scale=2.0 ** round(np.log2(one.table.scale)))
+        multiplier = np.where(one.multiplier, most, 0)
+        layers.append(replace(one, output=near(one.output), multiplier=multiplier, table=table))
     return replace(network, input=near(network.input), layers=tuple(layers))
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.exchange.networks import random_networks, sums
+from tests.exchange.networks import random_networks, sums, tabled_networks
 from tests.mapper.small import branch, layer, network
 from twofold.exchange.exact import exact_model
 from twofold.exchange.referee import compare, run_onnx
@@ -28,6 +28,13 @@ def test_fifty_random_networks_agree_at_every_layer():
         seen |= {key for layer in one.layers for branch in layer.branches for key in unusual(branch)}
     assert different == {}
     assert seen == {"conv2d", "linear", "maxpool", "avgpool", "add", "skip", *unusual(None)}
+
+
+def test_tables_agree():
+    networks = tabled_networks()
+    tables = [layer.table for one, _ in networks for layer in one.layers if layer.table]
+    assert max(table.bits for table in tables) > 8 and {table.signed for table in tables} == {False, True}
+    assert [a for one, x in networks for a in compare(one, x) if a.different or a.own or a.largest] == []
 
 
 def unusual(one):

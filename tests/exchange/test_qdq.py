@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.exchange.networks import powers_of_two, random_networks, sums
+from tests.exchange.networks import powers_of_two, random_networks, sums, tabled_networks
 from twofold.exchange.qdq import OUTPUT, qdq_model
 from twofold.exchange.referee import compare, run_onnx
 from twofold.golden.layers import run
@@ -16,6 +16,10 @@ def test_powers_of_two_agree_at_every_layer():
         found = compare(powers_of_two(one), x, style="qdq")
         different |= {(number, a.layer): a for a in found if a.different or a.own}
     assert different == {}
+
+
+def test_tables_agree_where_scales_are_powers_of_two():
+    assert [a for one, x in tabled_networks() for a in compare(powers_of_two(one), x, style="qdq") if a.different] == []
 
 
 def test_other_scales_differ_by_one_where_values_are_half_way():
