@@ -6,7 +6,9 @@ import tokenize
 import tomllib
 from pathlib import Path
 
-FOLDERS = ("support golden mapper hdl train synth testing sim formal mutation boards bench demo examples tests").split()
+FOLDERS = (
+    "support golden mapper hdl train synth testing sim formal mutation boards kit bench demo examples tests"
+).split()
 PAGES = sorted([*Path("docs").rglob("*.md"), Path("CONTRIBUTING.md"), Path("README.md")])
 #: Where a page says what a key in brackets links to.
 DEFINITION = re.compile(r"^\[([A-Z][\w-]*)\]: (\S+)$", re.MULTILINE)
