@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ from twofold.command import main
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.container import save as save_network
 from twofold.golden.image import input_frame
+from twofold.golden.input_layout import InputLayout
 from twofold.golden.registers import REGISTERS
+from twofold.kit.headers import network_header
 from twofold.kit.package import package_files, save
 from twofold.kit.testbench import vectors
 from twofold.mapper.compiler import compile_network
@@ -105,26 +107,67 @@ def test_the_testbench_tells_right_from_wrong(given, folder):
     assert "\nFAIL: 1 beats and 0 registers differ\n" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def library(given, files, tmp_path_factory):
+    """Loads the driver, compiled for a network."""
+    folder = tmp_path_factory.mktemp("driver")
+    save(files, folder / "package")
+    assert make(folder / "package", "driver").returncode == 0
+
+    def load(image):
+        path = folder / "package" / "driver"
+        (path / "twofold_network.h").write_text(network_header(image))
+        (path / "net.c").write_text('#include "twofold_network.h"\nconst twofold_network net = TWOFOLD_NETWORK;\n')
+        name = str(folder / f"{len(list(folder.iterdir()))}.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", name, "net.c", "twofold.c"], cwd=path, check=True)
+        loaded = ctypes.CDLL(name)
+        return loaded, ctypes.byref(ctypes.c_byte.in_dll(loaded, "net"))
+
+    return load
+
+
+LAYOUTS = (
+    None,
+    InputLayout(kernel=(1, 1), stride=(2, 1), padding=(0, 0), dilation=(1, 1), size=(1, 4)),
+    InputLayout(kernel=(2, 3), stride=(1, 2), padding=(1, 2), dilation=(2, 1), size=(3, 3)),
+    InputLayout(kernel=(1, 2), stride=(1, 1), padding=(-1, -1), dilation=(1, 2), size=(2, 2)),
+)
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-def test_frames_of_lanes_that_cross_beats(given, folder):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_input_frames_are_goldens(given, library, layout):
     """Six activations of 5 bits and a part of the seventh fill a beat."""
-    assert make(folder, "driver").returncode == 0
-    (folder / "network.c").write_text('#include "twofold_network.h"\nconst twofold_network net = TWOFOLD_NETWORK;\n')
-    sources = ["network.c", "driver/twofold.c"]
-    subprocess.run(["cc", "-shared", "-fPIC", "-Idriver", "-o", "driver.so", *sources], cwd=folder, check=True)
-    library = ctypes.CDLL(str(folder / "driver.so"))
-    network = ctypes.byref(ctypes.c_byte.in_dll(library, "net"))
+    image = replace(given.image, input=replace(given.image.input, layout=layout))
+    driver, network = library(image)
     for x in given.inputs:
-        expected = np.array(input_frame(given.image, x), dtype=np.uint32)
+        expected = np.array(input_frame(image, x), dtype=np.uint32)
         found, integers = np.full_like(expected, 7), x.astype(np.int16)
-        assert library.twofold_input_beats(network) == len(expected)
-        assert library.twofold_input(network, ctypes.c_void_p(integers.ctypes.data), _pointer(found)) == 0
+        assert driver.twofold_input_beats(network) == len(expected)
+        assert driver.twofold_input(network, _pointer(integers), _pointer(found)) == 0
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_values_beyond_the_format_are_refused(given, library):
+    driver, network = library(given.image)
+    tensor = given.image.input.tensor
+    for value, right in ((tensor.low, 0), (tensor.low - 1, -6), (tensor.high, 0), (tensor.high + 1, -6)):
+        x = np.zeros(tensor.shape, np.int16)
+        x[-1, -1, -1] = value
+        frame = np.zeros(driver.twofold_input_beats(network), np.uint32)
+        assert driver.twofold_input(network, _pointer(x), _pointer(frame)) == right
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_output_tensors_are_goldens(given, library, files):
+    driver, network = library(given.image)
+    beats = np.array([int(line[-8:], 16) for line in files["sim/expected.mem"].decode().splitlines()], np.uint32)
+    count = driver.twofold_output_beats(network)
+    assert len(beats) == count * len(given.outputs)
     for n, y in enumerate(given.outputs):
-        count = library.twofold_output_beats(network)
-        lines = (folder / "sim" / "expected.mem").read_text().splitlines()[n * count : (n + 1) * count]
-        beats, found = np.array([int(line[-8:], 16) for line in lines], np.uint32), np.zeros(y.shape, np.int16)
-        library.twofold_output(network, _pointer(beats), _pointer(found))
+        found = np.zeros(y.shape, np.int16)
+        driver.twofold_output(network, _pointer(beats[n * count :]), _pointer(found))
         np.testing.assert_array_equal(found, y)
 
 
