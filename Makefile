@@ -28,6 +28,7 @@ RUN := $(VENV)/bin/python
 TWOFOLD := $(VENV)/bin/twofold
 BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
+ONNX := $(VENV)/.onnx
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
@@ -45,7 +46,7 @@ configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo on
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo verilog sim test lint coverage docs synth bitstream formal mutation bench results clean
+.PHONY: help demo verilog sim test pytest lint coverage docs synth bitstream formal mutation bench results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -63,15 +64,19 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM W
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: lint $(TRAIN) ## check style and types, then run every test
-	$(RUN) -m pytest -n 2 --dist worksteal
+test: $(TRAIN) $(ONNX) ## check style and types, and run every test beside it
+	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
-lint: $(TRAIN) ## check style and types
+# What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
+pytest: $(TRAIN) $(ONNX)
+	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
+
+lint: $(TRAIN) $(ONNX) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-coverage: $(TRAIN) ## run every test and see which lines they reach; build/coverage/index.html
+coverage: $(TRAIN) $(ONNX) ## run every test and see which lines they reach; build/coverage/index.html
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
 	$(RUN) -m coverage combine --quiet
@@ -121,6 +126,11 @@ $(BASE): requirements/base.txt pyproject.toml | $(VENV)/bin/python
 
 $(TRAIN): requirements/train.txt $(BASE)
 	@echo "Installing $< (PyTorch; about 900 MB or more, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(ONNX): requirements/onnx.txt $(BASE)
+	@echo "Installing $< (ONNX and onnxruntime; 100 MB, once)"
 	@$(PIP) -r $<
 	@touch $@
 

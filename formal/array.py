@@ -134,7 +134,7 @@ class ColumnSum(Checker):
 
 
 class ArraySums(Checker):
-    """Every column gets its operands, the swap, the words where its load bit is set, and gives its own sum.
+    """Every column gets its operands, the swap, its words where its group's load bit is set, and gives its own sum.
 
     Its operands are the line's, but in the two rows below each of the lanes of its number (modulo the smaller of rows
     and columns), where they are those of a chain.
@@ -144,7 +144,7 @@ class ArraySums(Checker):
     component = "array"
     fault_depth = 3
     faults = (
-        Fault("array", "column.load.eq(self.load[col])", "column.load.eq(self.load[0])", "load"),
+        Fault("array", "self.line_load[col // self.config.load_columns]", "self.line_load[0]", "load"),
         Fault("array", "self.config.delay(row, col)", "self.config.delay(row, 0)", "operands"),
     )
 
@@ -153,8 +153,8 @@ class ArraySums(Checker):
         columns, least = range(config.cols), min(config.rows, config.cols)
         given = {0: dut.operands, 1: dut.once, 2: dut.twice}
         wanted = {
-            "load": [dut.load[col] for col in columns],
-            "words": [dut.words.as_value()] * config.cols,
+            "load": [dut.line_load[col // config.load_columns] for col in columns],
+            "words": [dut.line_words[col % config.load_columns].as_value() for col in columns],
             "swap": [dut.swap] * config.cols,
             "operands": [
                 Cat(given.get((row - col) % least, dut.operands)[row] for row in range(config.rows)) for col in columns

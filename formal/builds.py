@@ -13,6 +13,16 @@ def shipped() -> dict[str, ArrayConfig]:
     return {path.stem: load_config(path) for path in resources.shipped("configs")}
 
 
+def tabled() -> dict[str, ArrayConfig]:
+    """Builds with tables of pointwise functions, which none of `configs/` has."""
+    return {"log_4x4 with tables": replace(load_config("log_4x4"), tables=3, table_bits=6)}
+
+
+def shipped_and_tabled() -> dict[str, ArrayConfig]:
+    """Both of these."""
+    return shipped() | tabled()
+
+
 def formats() -> dict[str, ArrayConfig]:
     """A build of every weight format, by what the format is called, besides those of `configs/`."""
     log, subset = load_config("log_8x8"), load_config("subset_8x8")
@@ -27,9 +37,14 @@ def formats() -> dict[str, ArrayConfig]:
     return found
 
 
+def shipped_and_formats() -> dict[str, ArrayConfig]:
+    """The builds of `configs/`, and one of every other weight format."""
+    return shipped() | formats()
+
+
 def selects() -> dict[str, ArrayConfig]:
     """Every build and format with either kind of gates in its PEs."""
-    found = shipped() | formats()
+    found = shipped_and_formats()
     gates = {name: replace(config, select="and_or") for name, config in found.items() if config.select != "and_or"}
     return found | {f"{name}, and_or": config for name, config in gates.items()}
 

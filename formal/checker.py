@@ -11,6 +11,7 @@ from twofold.formal.faults import Fault
 from twofold.formal.solver import INSTANCE, TOP
 from twofold.golden.config import ArrayConfig
 from twofold.hdl import emit
+from twofold.hdl.rtlil import uncollected
 
 
 class Emitted:
@@ -70,7 +71,7 @@ class Checker(Elaboratable):
     component: str
     #: Whether the component has a register.
     clocked = True
-    #: Builds to prove it for: those of `configs/`, or one of every weight format.
+    #: Builds to prove it for: those of `configs/` and one with tables, or one of every weight format.
     builds = "shipped"
     #: Builds for which it is proven by a check of every change, too; empty where the proof is long.
     short: tuple[str, ...] = ()
@@ -189,7 +190,8 @@ class Checker(Elaboratable):
             **self.inputs,
             **self._outputs,
         }
-        return rtlil.convert(m, name=TOP, ports={name: (value, None) for name, value in ports.items()}, emit_src=False)
+        with uncollected():
+            return rtlil.convert(m, name=TOP, ports={port: (v, None) for port, v in ports.items()}, emit_src=False)
 
 
 def _all(conditions: list[Value]) -> Value:

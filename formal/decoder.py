@@ -33,7 +33,7 @@ class LogDecoder(Checker):
         values = log_points(fmt).values
         bits = signed((2 * max(levels)).bit_length() + 1)
         right = []
-        for lane in range(self.config.rows):
+        for lane in range(self.config.load_columns * self.config.rows):
             word = self.dut.words[lane]
             weight, wanted = Signal(bits, name=f"weight{lane}"), Signal(bits, name=f"wanted{lane}")
             for pick, level in enumerate(levels):
@@ -84,7 +84,7 @@ class SubsetDecoder(Checker):
         chosen = self.past(m, dut.set == number, "chosen") & self.running
         before = self.past(m, loaded, "loaded")
         terms, signs = [], []
-        for lane in range(config.rows):
+        for lane in range(config.load_columns * config.rows):
             word, code = dut.words[lane], dut.codes[lane]
             found = Cat(word[term] for term in fmt.row_fields)
             terms.append(~(chosen & (code.index == index)) | (found == before))

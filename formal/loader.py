@@ -67,9 +67,9 @@ class LoaderFrames(Checker):
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
-        kinds = [
-            kind for kind in Section if kind not in (Section.END, *([Section.POINTS] if config.pe == "log" else []))
-        ]
+        none = {Section.END} | ({Section.POINTS} if config.pe == "log" else set())
+        none |= set() if config.tables else {Section.TABLES}
+        kinds = [kind for kind in Section if kind not in none]
         words = {kind: line_beats(config, kind) for kind in kinds}
         depths = {kind: line_count(config, kind) for kind in kinds}
         most = max(words.values())

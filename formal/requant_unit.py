@@ -156,7 +156,7 @@ class RequantClip(_Unit):
         self.assume(dut.low <= dut.high)
         rounded = self.peek("rounded", signed(self.config.scaled_bits))
         clipped = Mux(rounded < dut.low, dut.low, Mux(rounded > dut.high, dut.high, rounded))
-        self.require(clip=dut.activation == clipped[: self.config.act_bits])
+        self.require(clip=dut.activation == clipped[: self.config.value_bits])
 
 
 PROPERTIES: tuple[type[Checker], ...] = (RequantProduct, RequantSkip, RequantRounding, RequantTies, RequantClip)

@@ -20,6 +20,7 @@ class DrainPositions(Checker):
 
     name = "requantiser visits exactly the specified positions"
     component = "requantiser"
+    cut_memories = True
     fault_depth = 14
     # Where a position is one group, some faults change nothing.
     fault_build: ClassVar[dict[str, Any]] = {"requant_units": 1}
@@ -264,9 +265,25 @@ class DrainPositions(Checker):
                 self.peek(f"unit{unit}.skip_shift", SKIP_SHIFT_BITS) == operands.skip_shift.as_unsigned(),
                 self.peek(f"unit{unit}.low", config.clip_bits) == operands.low.as_unsigned(),
                 self.peek(f"unit{unit}.high", config.clip_bits) == operands.high.as_unsigned(),
-                self.peek(f"unit{unit}.activation", config.act_bits) == activations.word_select(unit, config.act_bits),
             ]
-        return wires
+        return wires + self._results(operands, activations)
+
+    def _results(self, operands: data.View, activations: Value) -> list[Value]:
+        """What the line writer gets: the units' activations, or what the tables make of them."""
+        config = self.config
+        given = Cat(self.peek(f"unit{unit}.activation", config.value_bits) for unit in range(config.requant_units))
+        if not config.tables:
+            return [given == activations]
+        entries = self.dut.entries
+        return [
+            self.peek("tables.values", len(given)) == given,
+            activations == self.peek("tables.activations", len(activations)),
+            self.peek("tables.on") == operands.tabled,
+            self.peek("tables.number", bits_for(config.tables)) == operands.table,
+            self.peek("tables.entries__enable") == entries.enable,
+            self.peek("tables.entries__address", len(entries.address)) == entries.address,
+            self.peek("tables.entries__data", config.act_bits) == entries.data,
+        ]
 
 
 PROPERTIES: tuple[type[Checker], ...] = (DrainPositions,)

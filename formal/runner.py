@@ -69,18 +69,27 @@ class ProofResult:
         return self.status == "proven" and self.seeded_fault_caught
 
 
+def candidates(checker: type[Checker], *, short: bool = False) -> dict[str, ArrayConfig]:
+    """The builds that have a property, by name."""
+    sources = {"shipped": builds.shipped_and_tabled, "formats": builds.shipped_and_formats, "selects": builds.selects}
+    return {
+        name: config
+        for name, config in sources[checker.builds]().items()
+        if (name in checker.short or not short) and checker.applies(config)
+    }
+
+
 def obligations(checkers: Iterable[type[Checker]], *, short: bool = False) -> list[Obligation]:
     """What there is to prove; builds with the same component and checker once."""
     found = []
-    sources = {"shipped": builds.shipped(), "formats": builds.shipped() | builds.formats(), "selects": builds.selects()}
     for checker in checkers:
         same: dict[tuple[str, str], list[str]] = {}
-        configs = sources[checker.builds]
-        if short:
-            configs = {name: config for name, config in configs.items() if name in checker.short}
+        configs = candidates(checker, short=short)
+        if len(configs) == 1:
+            # With nothing that could be the same, there is no need to look.
+            found.append(Obligation(checker, next(iter(configs.values())), tuple(configs)))
+            continue
         for name, config in configs.items():
-            if not checker.applies(config):
-                continue
             task = prepare(checker, config, emitted=False)
             same.setdefault((task.verilog, task.rtlil), []).append(name)
         found += [Obligation(checker, configs[names[0]], tuple(names)) for names in same.values()]

@@ -1,4 +1,4 @@
-"""The sequencer returns to idle after any program; it loads a tile's columns once, in order, ahead of its pass."""
+"""The sequencer returns to idle after any program; it loads a tile's lines once, in order, ahead of its pass."""
 
 from typing import Any, ClassVar
 
@@ -31,8 +31,8 @@ class Program(Checker):
         self.gap = self.peek("gap", bits_for(config.min_pass))
         for name in ("held", "stands", "seen", "over", "ended", "pending", "loaded"):
             setattr(self, name, self.peek(name))
-        self.column = self.peek("column", bits_for(config.cols))
-        self.columns = self.peek("columns", len(self.operands.columns))
+        self.group = self.peek("group", len(self.operands.groups))
+        self.groups = self.peek("groups", len(self.operands.groups))
         self.loads = self.held & (self.opcode == Opcode.PASS) & ~self.operands.kept
         #: The line that stands: its opcode, and whether it was looked at and has a tile.
         self.next_opcode = dut.program.line[:OPCODE_BITS] & ~self.over.replicate(OPCODE_BITS)
@@ -79,9 +79,9 @@ class Program(Checker):
             held_tile=~held_next | (self.pending & ~self.seen),
             next_tile=~(self.loads & self.loaded) | (self.pending == self.ahead_loads),
             first_tile=self.loads | ((self.pending | self.loaded) == self.ahead_loads),
-            one_tile=~(self.pending & self.loaded) | (self.loads & (self.column == 0)),
-            columns=~self.pending | (self.columns == Mux(held_next, self.operands.columns, self.ahead.columns)),
-            column=~self.pending | (self.column <= self.columns),
+            one_tile=~(self.pending & self.loaded) | (self.loads & (self.group == 0)),
+            groups=~self.pending | (self.groups == Mux(held_next, self.operands.groups, self.ahead.groups)),
+            group=~self.pending | (self.group <= self.groups),
         )
 
 
@@ -110,7 +110,7 @@ class SequencerEnds(Program):
         left = Signal(16)
         m.d.comb += left.eq(
             self.held * (config.min_pass + 2)
-            + Mux(self.loads & ~self.loaded, self.columns - self.column + 1, 0)
+            + Mux(self.loads & ~self.loaded, self.groups - self.group + 1, 0)
             + self.gap
             + (state == SEND)
             + ~(self.stands | self.ended)
@@ -154,15 +154,15 @@ class SequencerEnds(Program):
 class TileLoad(Program):
     """Two cycles after a pass that loads began, when its tile becomes the active one, that tile stands.
 
-    Each of its columns was loaded once, in order, from its line, which was read two cycles before, and with its point
-    set; nothing else was loaded since the tile before became active.
+    Each of its groups of columns was loaded once, in order, from its line, which was read two cycles before, and with
+    its point set; nothing else was loaded since the tile before became active.
     """
 
     name = "tile load: nothing lost, doubled, reordered or too early"
     fault_depth = 14
     faults = (
         Fault("sequencer", "self.weight_address + 1", "self.weight_address", "line"),
-        Fault("sequencer", "at.column.eq(at.column + 1)", "at.column.eq(at.column + 2)", "order"),
+        Fault("sequencer", "at.group.eq(at.group + 1)", "at.group.eq(at.group + 2)", "order"),
         Fault("sequencer", "room.eq(~at.loaded | taken)", "room.eq(1)", "all"),
         Fault("sequencer", "(at.loaded | at.taken.kept) & at.free", "at.free", "all"),
         Fault("sequencer", "m.d.sync += self.set.eq(at.tile_set)", "m.d.comb += self.set.eq(at.tile_set)", "set"),
@@ -172,8 +172,8 @@ class TileLoad(Program):
     def specify(self, m: Module) -> None:
         self.program(m)
         dut, size = self.dut, len(self.dut.weight_address)
-        #: Columns loaded for the next tile; the line and set of the first; cycles since a pass that loads began.
-        count = Signal(bits_for(self.config.cols + 1))
+        #: Groups loaded for the next tile; the line and set of the first; cycles since a pass that loads began.
+        count = Signal(bits_for(self.config.load_groups + 1))
         base, base_set = Signal(size), Signal.like(dut.set)
         since = Signal(2, init=3)
         #: The tile of that pass.
@@ -190,17 +190,17 @@ class TileLoad(Program):
         with m.If(dut.start.valid & ~dut.start.payload["pass"].kept):
             m.d.sync += [since.eq(1), begun.eq(dut.start.payload["pass"])]
 
-        first = self.peek("column_bit0", self.config.cols)
+        first = self.peek("group_bit0", self.config.load_groups)
         chosen = self.peek("tile_set", len(dut.set))
         coming = first != 0
-        #: Columns read of the tile that loads or has loaded and whose pass has not begun, and that tile.
+        #: Groups read of the tile that loads or has loaded and whose pass has not begun, and that tile.
         fresh = Array((coming, coming, coming + loading, count + coming + loading))[since]
         tile = self.layout(Mux(self.loads, self.operands.as_value(), self.ahead.as_value()))
         reading = Mux(self.loads & self.loaded, self.ahead.as_value(), tile.as_value())
-        place = (self.layout(reading).weights + self.column)[:size]
-        read = Mux(self.loaded, tile.columns + 1, Mux(self.pending, self.column, 0))
+        place = (self.layout(reading).weights + self.group)[:size]
+        read = Mux(self.loaded, tile.groups + 1, Mux(self.pending, self.group, 0))
         behind = fresh - 1 - coming
-        right = self._in_turn(dut.load, address2, used_set, begun, begun.columns)
+        right = self._in_turn(dut.load, address2, used_set, begun, begun.groups)
         fresh_right = self._in_turn(dut.load, address2, used_set, tile, behind)
         self.require(
             count=since != 0,
@@ -209,7 +209,7 @@ class TileLoad(Program):
             read=fresh == read,
             coming=~coming | self._in_turn(first, address, dut.set, tile, fresh - 1),
             loading=~loading | Mux(since == 1, right, fresh_right),
-            counted=(since == 3) | (count + Mux(since == 1, loading, 0) == begun.columns + 1),
+            counted=(since == 3) | (count + Mux(since == 1, loading, 0) == begun.groups + 1),
             based=(count == 0)
             | Mux(
                 since == 3,
@@ -218,20 +218,19 @@ class TileLoad(Program):
             ),
         )
         self.require(
-            order=~loading | (dut.load == (1 << number[: bits_for(self.config.cols)])[: len(dut.load)]),
+            order=~loading | (dut.load == (1 << number[: bits_for(self.config.load_groups)])[: len(dut.load)]),
             line=~loading | (number == 0) | (address2 == (base + number)[:size]),
             set=~loading | (number == 0) | (used_set == base_set),
-            all=~swap | (count == begun.columns + 1),
+            all=~swap | (count == begun.groups + 1),
             first_line=~swap | (base == begun.weights),
             first_set=~swap | (base_set == begun.set),
         )
 
     def _in_turn(self, bits: Value, address: Value, used: Value, tile: Any, number: Value) -> Value:
-        """Whether a column's bit, line and set are those of that number in the tile."""
+        """Whether a group's bit, line and set are those of that number in the tile."""
         place = (tile.weights + number)[: len(address)]
-        return (
-            (bits == (1 << number[: bits_for(self.config.cols)])[: len(bits)]) & (address == place) & (used == tile.set)
-        )
+        bit = (1 << number[: bits_for(self.config.load_groups)])[: len(bits)]
+        return (bits == bit) & (address == place) & (used == tile.set)
 
 
 PROPERTIES: tuple[type[Checker], ...] = (SequencerEnds, TileLoad)

@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from twofold.synth.yosys import run_yosys
 TOP, INSTANCE = "check", "dut"
 #: Longest that the solver may take for one question (s).
 TIME_LIMIT = 120
+#: Longest for a question about several requirements at once, which are then asked about one by one (s).
+TOGETHER_LIMIT = 20
 #: What stands in the place of memories that are left out.
 CUT = Path(__file__).with_name("cut.v")
 
@@ -96,24 +99,41 @@ def prove(task: Task, depth: int, folder: Path) -> Answer:
     """Prove every requirement for ever after reset: it holds in the first `depth` cycles, and then one cycle longer."""
     started = time.monotonic()
     questions = _Questions(to_smt(task, folder), folder)
-    if questions.ask(depth + 1, "never") != "sat":
+    if questions.ask(depth + 1, ["never"], trace=False) != "sat":
         raise RuntimeError(f"Assumptions must leave a trace of {depth + 1} cycles, but none is legal")
     for cycle in range(1, depth + 1):
-        answer = questions.ask(cycle, "ok")
+        answer = questions.ask(cycle, ["ok"])
         if answer != "unsat":
             status = "refuted" if answer == "sat" else "unknown"
             return Answer(status, ("ok",), time.monotonic() - started, () if answer == "sat" else ("ok",))
-    answers = {name: questions.ask(depth, f"require_{name}", used) for name, used in task.requirements.items()}
-    failed = tuple(name for name, answer in answers.items() if answer != "unsat")
+    answers: dict[str, str] = {}
+    for names in _together(task.requirements):
+        used = task.requirements[names[0]]
+        flags = [f"require_{name}" for name in names]
+        if len(names) == 1 or questions.ask(depth, flags, used, trace=False, limit=TOGETHER_LIMIT) != "unsat":
+            answers |= {name: questions.ask(depth, [f"require_{name}"], task.requirements[name]) for name in names}
+    failed = tuple(name for name in task.requirements if answers.get(name, "unsat") != "unsat")
     undecided = tuple(name for name in failed if answers[name] != "sat")
     return Answer("unknown" if failed else "proven", failed, time.monotonic() - started, undecided)
+
+
+def _together(requirements: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]) -> list[list[str]]:
+    """Requirements whose proofs use the same ones of the cycles before, each list in their order.
+
+    What the first of a list uses of the same cycle the others use as well, and each other what stands before it: all
+    are proven one by one if, and only if, no trace breaks any of them where what the first uses holds.
+    """
+    same: dict[frozenset[str], list[str]] = {}
+    for name, (before, _) in requirements.items():
+        same.setdefault(frozenset(before), []).append(name)
+    return list(same.values())
 
 
 def refute(task: Task, requirement: str, depth: int, folder: Path) -> Answer:
     """Look for a trace of at most `depth` cycles from reset that breaks one requirement."""
     started = time.monotonic()
     questions = _Questions(to_smt(task, folder), folder)
-    answer = questions.ask(depth, f"require_{requirement}", anywhere=True)
+    answer = questions.ask(depth, [f"require_{requirement}"], anywhere=True, trace=False)
     return Answer("refuted" if answer == "sat" else "unknown", (requirement,), time.monotonic() - started)
 
 
@@ -128,15 +148,17 @@ class _Questions:
     def ask(
         self,
         last: int,
-        name: str,
+        names: Sequence[str],
         used: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
         *,
         anywhere: bool = False,
+        trace: bool = True,
+        limit: float = TIME_LIMIT,
     ) -> str:
         """Whether a flag can be 0 in cycle `last`, or in any up to it: ``sat``, ``unsat`` or ``unknown``.
 
         From reset, which is cycle 0; or begun anywhere, with requirements that hold in the cycles before, and others
-        that hold in the last one, too.
+        that hold in the last one, too. A trace takes as long to write as to find: not where it is wanted to exist.
         """
         lines = ["(set-logic QF_BV)", self.system]
         for cycle in range(last + 1):
@@ -152,19 +174,20 @@ class _Questions:
             for cycle in range(last + 1):
                 holding = same if cycle == last else before
                 lines += [f"(assert (|{TOP}_n require_{holds}| s{cycle}))" for holds in holding]
-        flags = " ".join(f"(|{TOP}_n {name}| s{cycle})" for cycle in range(1 if anywhere else last, last + 1))
+        cycles = range(1 if anywhere else last, last + 1)
+        flags = " ".join(f"(|{TOP}_n {name}| s{cycle})" for cycle in cycles for name in names)
         lines.append(f"(assert (not (and true {flags})))")
         options = bitwuzla.Options()
-        options.set(bitwuzla.Option.PRODUCE_MODELS, True)
-        options.set(bitwuzla.Option.TIME_LIMIT_PER, TIME_LIMIT * 1000)
+        options.set(bitwuzla.Option.PRODUCE_MODELS, trace)
+        options.set(bitwuzla.Option.TIME_LIMIT_PER, int(limit * 1000))
         parser = bitwuzla.Parser(bitwuzla.TermManager(), options)
         parser.parse("\n".join(lines), True, False)
         solver = parser.bitwuzla()
         began = time.monotonic()
         answer = str(solver.check_sat())
         with (self.folder / "times.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{last:3} {name:40} {answer:8} {time.monotonic() - began:8.2f} s\n")
-        if answer == "sat":
+            file.write(f"{last:3} {' '.join(names):40} {answer:8} {time.monotonic() - began:8.2f} s\n")
+        if answer == "sat" and trace:
             self._write_trace(parser, solver, last)
         return answer
 

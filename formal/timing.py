@@ -15,7 +15,7 @@ from twofold.hdl.layouts import record_layout
 class SequencerTiming(Program):
     """Which instruction is accepted when, with which operands and bank, for any program and any units.
 
-    The reference counts cycles since the next instruction was fetched, columns left to read of this one's tile and the
+    The reference counts cycles since the next instruction was fetched, lines left to read of this one's tile and the
     next one's, and cycles since a pass was accepted, and knows no states.
     """
 
@@ -54,7 +54,7 @@ class SequencerTiming(Program):
         #: The instruction that is offered, the next one, and what is left to read of their tiles.
         line = Signal(line_bits(config, Section.PROGRAM), name="offered_line", reset_less=True)
         coming = Signal.like(line, name="next_line", reset_less=True)
-        left = Signal(bits_for(config.cols + 1), name="columns_left")
+        left = Signal(bits_for(config.load_groups + 1), name="lines_left")
         next_left = Signal.like(left, name="next_left")
         address = Signal.like(dut.program.address, name="next_address", reset_less=True)
         window = Signal(Window.record(config).width, name="given_window", reset_less=True)
@@ -91,7 +91,7 @@ class SequencerTiming(Program):
         has_tile = (found[:OPCODE_BITS] == Opcode.PASS) & ~found_pass.kept
         loads = offered & (opcode == Opcode.PASS) & ~taken.kept
         reads = (next_left != 0) & (~loads | accept[Opcode.PASS])
-        m.d.comb += found_left.eq(Mux(known, next_left - reads, Mux(has_tile, found_pass.columns + 1, 0)))
+        m.d.comb += found_left.eq(Mux(known, next_left - reads, Mux(has_tile, found_pass.groups + 1, 0)))
         take = counted & (age != 0) & (~offered | given_up)
 
         with m.If(since != config.min_pass):
@@ -122,7 +122,7 @@ class SequencerTiming(Program):
         with m.If(~active & dut.inference.run):
             m.d.sync += [active.eq(1), address.eq(0), over.eq(0), cycles.eq(0), passes.eq(0), bank.eq(0)]
 
-        still = self.columns - self.column + 1
+        still = self.groups - self.group + 1
         self.require(
             ages=age <= config.fetch_cycles,
             phases=(active | ~(sending | offered | (age != 0))) & ~(last & (age != 0)),
@@ -134,7 +134,7 @@ class SequencerTiming(Program):
             lefts=((left == 0) | loads) & ((next_left == 0) | (known & has_tile)),
             line=~offered | (self.line == line),
             found=~known | (coming == stood),
-            unread=~(known & has_tile & loads) | (next_left == found_pass.columns + 1),
+            unread=~(known & has_tile & loads) | (next_left == found_pass.groups + 1),
             pending=self.pending == ((left != 0) | (known & (next_left != 0))),
             reads=~self.pending | (still == Mux(left != 0, left, next_left)),
             loaded=self.loaded == Mux(loads, left == 0, known & has_tile & (next_left == 0)),

@@ -94,7 +94,7 @@ class MachineWiring(Checker):
         ),
         Fault("top", "connect(m, sequencer.drain, requantiser.drain)", "", "requantiser"),
         Fault("top", "sequencer.sent.eq(sender.sent)", "sequencer.sent.eq(requantiser.drain.idle)", "sequencer"),
-        Fault("top", "decoder.codes.eq(column)", "decoder.codes.eq(weights.line)", "decoder"),
+        Fault("top", "decoder.codes.eq(weight_codes)", "decoder.codes.eq(weights.line)", "decoder"),
         Fault(
             "top",
             "Mux(sender.send.ready, requantiser.feature.address, sender.feature.address)",
@@ -171,9 +171,12 @@ class MachineWiring(Checker):
         dut, loader = self.dut, self.gives["loader"]
         kind, address, line = self._write()
         points = Cat(address[: bits_for(isa.line_count(self.config, Section.POINTS))], line)
+        entries = {"enable": loader["write_valid"] & (kind == Section.TABLES), "address": address, "data": line}
+        tables = {("requantiser", f"entries__{port}"): value for port, value in entries.items()}
         host = {("control", port): self._host(port) for port in self.takes["control"] if port.startswith("axi__")}
         return {
             **host,
+            **(tables if self.config.tables else {}),
             ("loader", "i__payload"): Cat(dut.s_axis_tdata, dut.s_axis_tlast),
             ("loader", "i__valid"): dut.s_axis_tvalid,
             ("loader", "enable"): ~self.gives["sequencer"]["inference__busy"]

@@ -60,8 +60,8 @@ class ArrayConfig:
     max_pass_shift
         Largest left shift of a pass (bits).
     feature_depth, weight_depth, channel_depth, program_depth
-        Lines of the four memories: a feature line is `rows` activations of one position, a weight line one
-        column of a tile, a channel line the requantisation of `requant_units` output channels.
+        Lines of the four memories: a feature line is `rows` activations of one position, a weight line
+        `load_columns` columns of a tile, a channel line the requantisation of `requant_units` output channels.
     point_sets
         Resident point sets (subset PE only).
     max_side
@@ -70,8 +70,14 @@ class ArrayConfig:
         Most signed digits (T) of a requantisation multiplier, and the largest shift of one.
     requant_units
         Output channels requantised in a cycle; divides rows and cols.
+    load_columns
+        Columns of a tile loaded in a cycle, from one weight line; divides cols.
     tree_step
         Adder-tree levels between two registers.
+    tables
+        Resident tables of pointwise functions; with 0 the requantiser has no memory for them.
+    table_bits
+        Bits of the value that a table is asked with.
     select
         ``mux`` or ``and_or``: gates that a PE picks its shifts with; the same products either way.
 
@@ -102,7 +108,10 @@ class ArrayConfig:
     digits: int = 3
     digit_span: int = 12
     requant_units: int = 1
+    load_columns: int = 1
     tree_step: int = 2
+    tables: int = 0
+    table_bits: int = 8
     select: str = "mux"
 
     def __post_init__(self) -> None:
@@ -129,6 +138,8 @@ class ArrayConfig:
                 f"requant_units must be at most {min(self.rows, self.cols)} (the smaller of rows and cols), "
                 f"not {self.requant_units!r}"
             )
+        if self.cols % self.load_columns:
+            raise ValueError(f"load_columns must divide {self.cols} (cols), not {self.load_columns!r}")
         if self.word_bits > 4 and self.pe == "subset":
             raise ValueError(f"word_bits must be 2 to 4 for the subset PE, not {self.word_bits!r}")
         if self.universal_set not in catalog.SUBSET_MENUS:
@@ -156,9 +167,19 @@ class ArrayConfig:
         return self.point_sets if self.pe == "subset" else 1
 
     @property
+    def value_bits(self) -> int:
+        """Width (bits) of what requantisation gives: an activation, or what a table is asked with."""
+        return max(self.act_bits, self.table_bits) if self.tables else self.act_bits
+
+    @property
+    def table_lines(self) -> int:
+        """Entries of all tables."""
+        return self.tables << self.table_bits
+
+    @property
     def clip_bits(self) -> int:
-        """Width (bits) of a signed number that holds signed and unsigned activations."""
-        return self.act_bits + 1
+        """Width (bits) of a signed number that holds signed and unsigned values of requantisation."""
+        return self.value_bits + 1
 
     @property
     def operand_max(self) -> int:
@@ -212,6 +233,11 @@ class ArrayConfig:
         return late if late < CHAIN else 0
 
     @property
+    def load_groups(self) -> int:
+        """Weight lines of a whole tile."""
+        return self.cols // self.load_columns
+
+    @property
     def tree_stages(self) -> int:
         """Registers from operands to column sum."""
         levels = (self.rows - 1).bit_length()
@@ -244,7 +270,11 @@ class ArrayConfig:
 
     def hash_in(self, version: int) -> int:
         """The build's hash in a version of the machine."""
-        facts = {k: v for k, v in asdict(self).items() if k not in ("name", "select") and (v or k != "menus")}
+        without: dict[str, object] = {"menus": "", "load_columns": 1}
+        if not self.tables:
+            without |= {"tables": self.tables, "table_bits": self.table_bits}
+        values = asdict(self).items()
+        facts = {key: v for key, v in values if key not in ("name", "select") and without.get(key) != v}
         text = json.dumps([version, facts], sort_keys=True)
         return int(digest(text.encode())[:8], 16)
 
@@ -273,7 +303,7 @@ class ArrayConfig:
     @property
     def requant_latency(self) -> int:
         """Cycles from the read of an accumulator until its activation can be read from feature memory."""
-        return 8 + self.digits
+        return 8 + self.digits + (1 if self.tables else 0)
 
 
 _RANGES = (
@@ -293,7 +323,10 @@ _RANGES = (
     ("digits", 1, 8),
     ("digit_span", 0, 31),
     ("requant_units", 1, 64),
+    ("load_columns", 1, 64),
     ("tree_step", 1, 8),
+    ("tables", 0, 64),
+    ("table_bits", 2, 10),
 )
 
 
@@ -332,7 +365,7 @@ def _check_size(config: ArrayConfig) -> None:
     widths = {
         "acc_depth": 2 * config.cols * config.acc_width,
         "feature_depth": config.feature_bits,
-        "weight_depth": config.rows * config.fmt.code_bits,
+        "weight_depth": config.load_columns * config.rows * config.fmt.code_bits,
         # About: the formats of these lines are built on this module.
         "channel_depth": config.requant_units * 2 * config.acc_width,
         "program_depth": 128,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.table import PointwiseTable
 from twofold.support.digests import digest, json_digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.reading import LARGEST, read_bytes
@@ -21,7 +22,7 @@ from twofold.support.tables import read_json
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.
 VERSION = 3
-#: Versions that are read: 2 has no skips, 1 no paddings of four sides either; they are else the same.
+#: Versions that are read: 2 has no skips, no tables and reads all channels, 1 no paddings of four sides either.
 READABLE = (1, 2, VERSION)
 STRUCTURE_FILE, TENSOR_FILE = "network.json", "tensors.safetensors"
 
@@ -103,6 +104,8 @@ def _tensors(network: Network) -> dict[str, NDArray[Any]]:
     for n, layer in enumerate(network.layers):
         tensors |= {f"{n}.bias": layer.bias, f"{n}.multiplier": layer.multiplier, f"{n}.right": layer.right}
         tensors |= {f"{n}.codes{t}": branch.codes for t, branch in enumerate(layer.branches)}
+        if layer.table is not None:
+            tensors[f"{n}.table"] = layer.table.entries
     return tensors
 
 
@@ -130,6 +133,7 @@ def _structure(network: Network) -> dict[str, Any]:
                 "high": layer.high,
                 "maximum": layer.maximum,
                 "skip": None if layer.skip is None else {"source": layer.skip.source, "shift": layer.skip.shift},
+                "table": None if layer.table is None else _table_fields(layer.table),
                 "terms": [
                     {
                         "source": branch.source,
@@ -140,6 +144,7 @@ def _structure(network: Network) -> dict[str, Any]:
                         "dilation": branch.dilation,
                         "groups": branch.groups,
                         "channel": branch.channel,
+                        "channels": branch.channels,
                     }
                     for branch in layer.branches
                 ],
@@ -152,6 +157,10 @@ def _structure(network: Network) -> dict[str, Any]:
 
 def _tensor_fields(tensor: Tensor) -> dict[str, Any]:
     return {"shape": tensor.shape, "bits": tensor.bits, "signed": tensor.signed, "scale": tensor.scale}
+
+
+def _table_fields(table: PointwiseTable) -> dict[str, Any]:
+    return {"bits": table.bits, "signed": table.signed, "scale": table.scale}
 
 
 def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
@@ -175,6 +184,7 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Net
             high=fields["high"],
             maximum=fields["maximum"],
             skip=_skip(fields["skip"]) if structure["version"] > 2 else None,
+            table=_table(fields["table"], tensors, n) if structure["version"] > 2 else None,
         )
         for n, fields in enumerate(structure["layers"])
     )
@@ -189,7 +199,13 @@ def _skip(fields: dict[str, Any] | None) -> SkipTensor | None:
     return None if fields is None else SkipTensor(fields["source"], fields["shift"])
 
 
+def _table(fields: dict[str, Any] | None, tensors: dict[str, NDArray[Any]], number: int) -> PointwiseTable | None:
+    return None if fields is None else PointwiseTable(**fields, entries=tensors[f"{number}.table"])
+
+
 def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:
     pairs = {key: tuple(fields[key]) for key in ("shifts", "stride", "padding", "dilation")}
-    others = {key: value for key, value in (fields | pairs).items() if key != "points"}
-    return Branch(**others, point_set=fields["points"], codes=codes)
+    others = {key: value for key, value in (fields | pairs).items() if key not in ("points", "channels")}
+    channels = fields.get("channels")
+    chosen = None if channels is None else tuple(channels)
+    return Branch(**others, point_set=fields["points"], codes=codes, channels=chosen)

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import FRAME_MAGIC, SECTION_HEADER, STREAM_BITS, Section, line_beats, line_bits, line_count
+from twofold.golden.isa import (
+    FRAME_MAGIC,
+    SECTION_HEADER,
+    STREAM_BITS,
+    Section,
+    line_beats,
+    line_bits,
+    line_count,
+    section_kinds,
+)
 from twofold.golden.registers import Error
 
 _BEAT = (1 << STREAM_BITS) - 1
@@ -38,12 +47,6 @@ class FrameError(ValueError):
         super().__init__(message)
         self.code = code
         self.sections = tuple(sections)
-
-
-def section_kinds(config: ArrayConfig) -> tuple[Section, ...]:
-    """Sections that a build takes: a log PE has no point memory."""
-    kinds = [Section.FEATURE, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM]
-    return tuple([*kinds, Section.POINTS] if config.pe == "subset" else kinds)
 
 
 def split(value: int, beats: int) -> list[int]:

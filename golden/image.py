@@ -117,7 +117,7 @@ class Image:
         The build that it is for; any other build refuses it.
     network
         Name of the network.
-    program, weight, channel, points
+    program, weight, channel, points, tables
         Lines of the memories, from line 0 on (`golden.isa` says what their bits are).
     layers
         The layer table, in program order.
@@ -133,6 +133,7 @@ class Image:
     weight: tuple[int, ...]
     channel: tuple[int, ...]
     points: tuple[int, ...]
+    tables: tuple[int, ...]
     layers: tuple[ImageLayer, ...]
     input: PlacedTensor
     output: PlacedTensor
@@ -141,7 +142,8 @@ class Image:
     @property
     def sections(self) -> dict[Section, tuple[int, ...]]:
         """The lines by memory, in the order in which they are sent."""
-        return {
+        tables = {Section.TABLES: self.tables} if self.config.tables else {}
+        return tables | {
             Section.POINTS: self.points,
             Section.WEIGHT: self.weight,
             Section.CHANNEL: self.channel,

@@ -30,7 +30,7 @@ def _mem(kind: Section) -> str:
 
 Kind = TypeVar("Kind")
 _KIND_NAMES: dict[type, str] = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
-_KINDS = (Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
+_KINDS = (Section.TABLES, Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
 _FILES = {FRAME, *(_mem(kind) for kind in _KINDS)}
 
 

@@ -35,6 +35,7 @@ class Section(IntEnum):
     CHANNEL = 3
     PROGRAM = 4
     POINTS = 5
+    TABLES = 6
 
 
 #: First beat of every frame into the machine: "2FLD", little-endian.
@@ -118,14 +119,14 @@ class Window(Instruction):
 
 @dataclass(frozen=True, kw_only=True)
 class Pass(Instruction):
-    """PASS: one tile of words past one chunk of positions. With `kept`, weights, columns and set mean nothing."""
+    """PASS: one tile of words past one chunk of positions. With `kept`, weights, groups and set mean nothing."""
 
     opcode = Opcode.PASS
     address: int = field(metadata=_FEATURE_LINE)  # line of the first position's tap, modulo the depth's power of two
     x: int = field(metadata=_COORDINATE)  # input coordinates of the same
     y: int = field(metadata=_COORDINATE)
-    weights: int = field(metadata=_bits(lambda config: bits_for(config.weight_depth)))  # line of the first column
-    columns: int = field(metadata=_bits(lambda config: bits_for(config.cols)))  # columns to load, minus one
+    weights: int = field(metadata=_bits(lambda config: bits_for(config.weight_depth)))  # line of the first columns
+    groups: int = field(metadata=_bits(lambda config: bits_for(config.load_groups)))  # lines to load, minus one
     set: int = field(metadata=_bits(lambda config: bits_for(config.sets)))  # point set of the tile
     kept: int = field(metadata=_FLAG)  # the array holds the tile already: nothing is loaded
     shift: int = field(metadata=_bits(lambda config: bits_for(config.max_pass_shift + 1)))
@@ -156,6 +157,8 @@ class Drain(Instruction):
     skip_offset: int = field(default=0, metadata=_FEATURE_LINE)  # lines from one that is written to the skip's, modulo
     skip_shift: int = field(default=0, metadata=_bits(lambda config: SKIP_SHIFT_BITS, signed=True))  # left shift
     skip_signed: int = field(default=0, metadata=_FLAG)  # activations of the skip are two's complement
+    tabled: int = field(default=0, metadata=_bits(lambda config: min(1, config.tables)))  # a table follows the clip
+    table: int = field(default=0, metadata=_bits(lambda config: bits_for(config.tables) if config.tables else 0))
 
     def position_cycles(self, config: ArrayConfig) -> int:
         """Cycles that a position takes: one a group; with a skip at least two a line, which is read and written."""
@@ -286,25 +289,34 @@ def point_record(config: ArrayConfig) -> Record:
     return Record.unsigned(config.fmt.row_fields)
 
 
+def section_kinds(config: ArrayConfig) -> tuple[Section, ...]:
+    """Sections that a build takes: a log PE has no point memory, and most builds have no tables."""
+    kinds = [Section.FEATURE, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM]
+    kinds += [Section.POINTS] * (config.pe == "subset") + [Section.TABLES] * (config.tables > 0)
+    return tuple(kinds)
+
+
 def line_bits(config: ArrayConfig, section: Section) -> int:
     """Bits of a line of the memory that a section fills."""
     return {
         Section.FEATURE: config.feature_bits,
-        Section.WEIGHT: config.rows * config.fmt.code_bits,
+        Section.WEIGHT: config.load_columns * config.rows * config.fmt.code_bits,
         Section.CHANNEL: config.requant_units * Channel.record(config).width,
         Section.PROGRAM: OPCODE_BITS + max(kind.record(config).width for kind in INSTRUCTIONS.values()),
         Section.POINTS: point_record(config).width,
+        Section.TABLES: config.act_bits,
     }[section]
 
 
 def line_count(config: ArrayConfig, section: Section) -> int:
-    """Lines of the memory that a section fills. A point is a line: set times points, plus index."""
+    """Lines of the memory that a section fills. Points of a set are neighbours, and so are a table's entries."""
     return {
         Section.FEATURE: config.feature_depth,
         Section.WEIGHT: config.weight_depth,
         Section.CHANNEL: config.channel_depth,
         Section.PROGRAM: config.program_depth,
         Section.POINTS: config.sets * config.fmt.point_count,
+        Section.TABLES: config.table_lines,
     }[section]
 
 

@@ -5,7 +5,7 @@ partial sum can lose a bit, and in int64 where it does not.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -97,10 +97,12 @@ def accumulate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.
 def requantise(layer: Layer, acc: NDArray[np.int64], skip: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """``clip(rne((acc * multiplier + (skip << (shift + right))) * 2**-right), low, high)``, in 64-bit integers.
 
+    Where the layer has a table, its entry for that.
+
     Parameters
     ----------
     layer
-        Gives multiplier, right shift, bounds, and the skip's shift.
+        Gives multiplier, right shift, bounds, the skip's shift, and the table.
     acc : int64, shape (B, M, Ho, Wo)
         Accumulators, bias included; times the multiplier, and with the skip, they must fit in 64 bits (`worst_scaled`).
     skip : int64, shape (B, M, Ho, Wo)
@@ -118,7 +120,8 @@ def requantise(layer: Layer, acc: NDArray[np.int64], skip: NDArray[np.int64] | N
     scaled = acc * multiplier
     if skip is not None and layer.skip is not None:
         scaled += np.left_shift(skip, layer.skip.shift + right)
-    return np.clip(rne(scaled, right), layer.low, layer.high)
+    clipped = np.clip(rne(scaled, right), layer.low, layer.high)
+    return clipped if layer.table is None else layer.table.look_up(clipped)
 
 
 def classify(network: Network, x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -223,13 +226,16 @@ def _exact_type(bound: int) -> DTypeLike:
 class _Plan:
     """A layer made ready: weights laid out, number types chosen. Tensors are (B, H, W, C) and float32.
 
-    `scale` is ``multiplier * 2**-right`` where float64 holds every product exactly, else None.
+    `scale` is ``multiplier * 2**-right`` where float64 holds every product exactly, else None; `entries` are those of
+    the table, the first for the value `least`.
     """
 
     layer: Layer
     kernels: tuple[BranchKernel, ...]
     dtype: DTypeLike
     scale: NDArray[np.float64] | None
+    entries: NDArray[np.float32] | None = None
+    least: int = 0
 
     @classmethod
     def of(cls, network: Network, layer: Layer) -> "_Plan":
@@ -243,7 +249,10 @@ class _Plan:
             for branch, sums in zip(layer.branches, _magnitudes(network, layer), strict=True)
         )
         scale = layer.multiplier * 2.0**-layer.right if scaled < FLOAT64_EXACT else None
-        return cls(layer, kernels, _exact_type(max(bounds)), scale)
+        plan = cls(layer, kernels, _exact_type(max(bounds)), scale)
+        if layer.table is None:
+            return plan
+        return replace(plan, entries=layer.table.entries.astype(np.float32), least=layer.table.low)
 
     def accumulate(self, values: Mapping[str, Numbers]) -> Numbers:
         """Accumulators, bias included; of type `dtype`."""
@@ -264,6 +273,11 @@ class _Plan:
 
     def requantise(self, acc: Numbers, skip: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """Activations, float32."""
+        clipped = self._clipped(acc, skip)
+        return clipped if self.entries is None else self.entries[clipped.astype(np.intp) - self.least]
+
+    def _clipped(self, acc: Numbers, skip: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Activations, or what the table is asked with."""
         layer = self.layer
         if self.scale is None:
             total = acc.astype(np.int64) * layer.multiplier

@@ -94,9 +94,10 @@ class Machine:
         self.config = config
         units = config.requant_units
         self.feature = np.zeros((config.feature_depth, config.rows), dtype=np.int64)
-        self._weight = np.zeros((config.weight_depth, config.rows), dtype=np.int64)
+        self._weight = np.zeros((config.weight_depth, config.load_columns, config.rows), dtype=np.int64)
         self._channel = np.zeros((config.channel_depth, 3, units), dtype=np.int64)
         self._program: list[int] = [0] * config.program_depth
+        self._tables = np.zeros(config.table_lines, dtype=np.int64)
         self._values = np.zeros((config.sets, 2 * config.fmt.point_count), dtype=np.int64)
         if config.pe == "log":
             self._values[0] = log_points(config.fmt).values
@@ -191,10 +192,13 @@ class Machine:
         if kind is Section.FEATURE:
             self.feature[number] = _lanes(line, config.act_bits, config.rows)
         elif kind is Section.WEIGHT:
-            self._weight[number] = _lanes(line, config.fmt.code_bits, config.rows)
+            lanes = _lanes(line, config.fmt.code_bits, config.load_columns * config.rows)
+            self._weight[number] = np.reshape(lanes, (config.load_columns, config.rows))
         elif kind is Section.CHANNEL:
             for unit, channel in enumerate(decode_channels(config, line)):
                 self._channel[number, :, unit] = channel.bias, channel.multiplier, channel.right
+        elif kind is Section.TABLES:
+            self._tables[number] = line
         elif kind is Section.POINTS:
             selects = point_record(config).unpack(line)
             level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
@@ -233,9 +237,10 @@ class Machine:
         accumulators[:, chosen] = result[:, chosen]
 
     def _load(self, number: int, tile: Pass) -> None:
-        columns, values = tile.columns + 1, self._values[tile.set]
-        self._check(number, "weight", tile.weights + columns - 1, self.config.weight_depth)
-        codes = self._weight[tile.weights : tile.weights + columns].T
+        groups, values = tile.groups + 1, self._values[tile.set]
+        self._check(number, "weight", tile.weights + groups - 1, self.config.weight_depth)
+        codes = self._weight[tile.weights : tile.weights + groups].reshape(-1, self.config.rows).T
+        columns = codes.shape[1]
         self._words[:, :columns] = values[codes]
         self._bases[:columns] = product_bases(self.config, values)[codes].sum(axis=0)
 
@@ -300,7 +305,10 @@ class Machine:
             self._check(number, "feature", int(source.max()), config.feature_depth)
             skip = self.feature[source, place % config.rows]
         accumulators = self._banks[self._bank, : width * height, : groups * units]
-        self.feature[target, place % config.rows] = requantised(config, drain, accumulators, channels, skip)
+        if drain.tabled:
+            self._check(number, "table", (drain.table + 1 << config.table_bits) - 1, config.table_lines)
+        result = requantised(config, drain, accumulators, channels, skip, self._tables)
+        self.feature[target, place % config.rows] = result
         self._bank ^= 1
 
     def _output(self, number: int, output: Output) -> tuple[int, ...]:

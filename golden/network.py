@@ -10,12 +10,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
+from twofold.golden.plain import check_flag, check_integers, check_name, is_number
+from twofold.golden.table import PointwiseTable
 
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
@@ -31,28 +32,6 @@ def windows_touch(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: P
         for length, pad, count, taps, step, dil in zip(size, begin, output, kernel, stride, dilation, strict=True)
         for n in range(count)
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_integers(thing: str, *values: object) -> None:
-    for value in values:
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise TypeError(f"{thing} must be of integers, not {value!r}")
-        if not -(1 << 31) <= int(value) < 1 << 31:
-            raise ValueError(f"{thing} must be of 32 bits, not {value!r}")
-
-
-def _check_flag(thing: str, value: object) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{thing} must be true or false, not {value!r}")
-
-
-def _check_name(thing: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{thing} must be a string, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -75,14 +54,14 @@ class Tensor:
     scale: float
 
     def __post_init__(self) -> None:
-        _check_integers("Shape", *self.shape)
-        _check_integers("Activation bits", self.bits)
-        _check_flag("Signedness", self.signed)
+        check_integers("Shape", *self.shape)
+        check_integers("Activation bits", self.bits)
+        check_flag("Signedness", self.signed)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"Shape must be (channels, height, width), each at least 1, not {self.shape!r}")
         if not 2 <= self.bits <= 8:
             raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
-        if not (_is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
+        if not (is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
             raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
 
     @property
@@ -119,6 +98,8 @@ class Branch:
         As in `torch.nn.Conv2d`.
     channel
         First output channel of the layer that the M channels of the branch add into.
+    channels
+        The N channels of the source that are read, in their order, each once; None: all of them.
     """
 
     source: str
@@ -130,18 +111,19 @@ class Branch:
     dilation: Pair = (1, 1)
     groups: int = 1
     channel: int = 0
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.codes.dtype != np.uint8 or self.codes.ndim != 5:
             raise ValueError(f"Codes must be uint8 of 5 dimensions, not {self.codes.dtype} of {self.codes.ndim}")
         if not self.codes.size:
             raise ValueError(f"Codes must not be empty, not {self.codes.shape!r}")
-        _check_name("Source", self.source)
-        _check_name("Name of the point set", self.point_set)
+        check_name("Source", self.source)
+        check_name("Name of the point set", self.point_set)
         for key in ("shifts", "stride", "padding", "dilation"):
-            _check_integers(key.capitalize(), *getattr(self, key))
-        _check_integers("Groups", self.groups)
-        _check_integers("Channel", self.channel)
+            check_integers(key.capitalize(), *getattr(self, key))
+        check_integers("Groups", self.groups)
+        check_integers("Channel", self.channel)
         if len(self.shifts) != len(self.codes) or not self.shifts or min(self.shifts) < 0:
             raise ValueError(f"Shifts must be {len(self.codes)} numbers, 0 or more, not {self.shifts!r}")
         if max(self.shifts) > 62:
@@ -158,6 +140,12 @@ class Branch:
             )
         if self.groups < 1 or self.out_channels % self.groups:
             raise ValueError(f"Groups must divide {self.out_channels} output channels, not {self.groups!r}")
+        if self.channels is not None:
+            check_integers("Channels", *self.channels)
+            if min(self.channels, default=-1) < 0 or len({*self.channels}) != len(self.channels):
+                raise ValueError(f"Channels must be different ones, 0 or more, not {self.channels!r}")
+            if len(self.channels) != self.in_channels:
+                raise ValueError(f"Channels must be {self.in_channels}, not {len(self.channels)!r}")
 
     @property
     def out_channels(self) -> int:
@@ -166,7 +154,7 @@ class Branch:
 
     @property
     def in_channels(self) -> int:
-        """N: channels of the source."""
+        """N: channels of the source that are read."""
         return int(self.codes.shape[2]) * self.groups
 
     @property
@@ -223,15 +211,16 @@ class SkipTensor:
     shift: int
 
     def __post_init__(self) -> None:
-        _check_name("Source of the skip", self.source)
-        _check_integers("Shift of the skip", self.shift)
+        check_name("Source of the skip", self.source)
+        check_integers("Shift of the skip", self.shift)
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
     """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
 
-    With a skip the sum within the rounding is ``(... ) * multiplier[c] + (skip[c] << (shift + right[c]))``.
+    With a skip the sum within the rounding is ``(... ) * multiplier[c] + (skip[c] << (shift + right[c]))``. With a
+    table, y is the entry of all this.
 
     Parameters
     ----------
@@ -246,11 +235,13 @@ class Layer:
     bias, multiplier, right : int64, shape (M,)
         In accumulator units; integers of few signed digits; bits.
     low, high
-        Clip bounds within the output's format.
+        Clip bounds within the output's format, or the table's.
     maximum
         Maximum over the window instead of the sum.
     skip
         What is added in the requantiser, or None; its shift plus every `right` is 0 to 62. Not with `maximum`.
+    table
+        A pointwise function behind the clip, or None; its entries are within the output's format.
     """
 
     name: str
@@ -264,12 +255,13 @@ class Layer:
     high: int
     maximum: bool = False
     skip: SkipTensor | None = None
+    table: PointwiseTable | None = None
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
-        _check_name("Name of a layer", self.name)
-        _check_integers(f"{where}: clip bounds", self.low, self.high)
-        _check_flag(f"{where}: maximum", self.maximum)
+        check_name("Name of a layer", self.name)
+        check_integers(f"{where}: clip bounds", self.low, self.high)
+        check_flag(f"{where}: maximum", self.maximum)
         if self.kind not in KINDS:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
         if not self.branches:
@@ -283,10 +275,16 @@ class Layer:
                 )
         if self.multiplier.min() < 0 or self.right.min() < 0 or self.right.max() > 62:
             raise ValueError(f"{where}: multiplier must not be negative and right must be 0 to 62")
-        if not self.output.low <= self.low <= self.high <= self.output.high:
+        bounds = self.output if self.table is None else self.table
+        if not bounds.low <= self.low <= self.high <= bounds.high:
             raise ValueError(
-                f"{where}: clip bounds must be within {self.output.low} and {self.output.high}, "
-                f"not {self.low!r}, {self.high!r}"
+                f"{where}: clip bounds must be within {bounds.low} and {bounds.high}, not {self.low!r}, {self.high!r}"
+            )
+        least, most = self.range
+        if not self.output.low <= least <= most <= self.output.high:
+            raise ValueError(
+                f"{where}: entries of the table must be within {self.output.low} and {self.output.high}, "
+                f"not {least} to {most}"
             )
         for branch in self.branches:
             end = branch.channel + branch.out_channels
@@ -314,6 +312,11 @@ class Layer:
             )
 
     @property
+    def range(self) -> tuple[int, int]:
+        """Least and largest result that there can be."""
+        return (self.low, self.high) if self.table is None else self.table.range(self.low, self.high)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Names of the tensors that the layer reads, each once."""
         names = [branch.source for branch in self.branches] + ([self.skip.source] if self.skip else [])
@@ -335,9 +338,9 @@ class Network:
     meta: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("Name of the network", self.name)
+        check_name("Name of the network", self.name)
         for name in self.point_sets:
-            _check_name("Name of a point set", name)
+            check_name("Name of a point set", name)
         if not isinstance(self.meta, Mapping):
             raise TypeError(f"Meta must be a table, not {self.meta!r}")
         if not self.layers:
@@ -359,8 +362,12 @@ class Network:
                         f"{where}: point set must be one of {tuple(self.point_sets)}, not {branch.point_set!r}"
                     )
                 channels, height, width = tensors[branch.source].shape
-                if branch.in_channels != channels:
+                if branch.channels is None and branch.in_channels != channels:
                     raise ValueError(f"{where}: branch must take {channels} channels, not {branch.in_channels!r}")
+                if branch.channels is not None and max(branch.channels) >= channels:
+                    raise ValueError(
+                        f"{where}: branch must read channels below {channels}, not {max(branch.channels)!r}"
+                    )
                 if branch.output_size(height, width) != layer.output.shape[1:]:
                     raise ValueError(
                         f"{where}: branch must give {layer.output.shape[1:]} positions, "

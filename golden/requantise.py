@@ -10,19 +10,23 @@ from twofold.golden.rounding import rne
 Array = NDArray[np.int64]
 
 
-def requantised(config: ArrayConfig, drain: Drain, accumulators: Array, channels: Array, skip: Array | None) -> Array:
+def requantised(
+    config: ArrayConfig, drain: Drain, accumulators: Array, channels: Array, skip: Array | None, tables: Array
+) -> Array:
     """Raw activations, unsigned.
 
     Parameters
     ----------
     config, drain
-        The build; shift and kind of the skip, and clip bounds.
+        The build; shift and kind of the skip, clip bounds, and the table.
     accumulators : shape (P, C)
         Without bias.
     channels : shape (3, C)
         Bias, multiplier and right shift of every column.
     skip : shape (P, C)
         Raw lanes, unsigned; None if there is none.
+    tables : shape (table_lines,)
+        Raw entries of all tables, unsigned.
 
     Returns
     -------
@@ -40,8 +44,11 @@ def requantised(config: ArrayConfig, drain: Drain, accumulators: Array, channels
         if skip is not None:
             exact = wrap(exact + _shifted(config, drain, skip.astype(object), right), config.scaled_bits)
         result = _rne_exact(exact, right)
-    clipped: Array = np.clip(result, drain.low, drain.high) & ((1 << config.act_bits) - 1)
-    return clipped
+    clipped: Array = np.clip(result, drain.low, drain.high)
+    if drain.tabled:
+        index = clipped & ((1 << config.table_bits) - 1)
+        return tables[((drain.table << config.table_bits) + index).astype(np.intp)]
+    return clipped & ((1 << config.act_bits) - 1)
 
 
 def wrap(value: Array, width: int) -> Array:

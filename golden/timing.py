@@ -62,7 +62,7 @@ class Clock:
         if isinstance(instruction, Pass):
             if loads:
                 # The tile's columns are read from the cycle on in which the tile before is taken.
-                loaded = max(ready, max(decoded, self.taken) + instruction.columns + 1)
+                loaded = max(ready, max(decoded, self.taken) + instruction.groups + 1)
             wait = bool(instruction.wait)
         accepted = max(loaded, free, self.idle if wait else 0)
         busy = min(max(self.free, self.accepted), accepted)

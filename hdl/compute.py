@@ -9,7 +9,7 @@ from twofold.golden.isa import Pass, Window
 from twofold.hdl.accumulators import Accumulators
 from twofold.hdl.array import PeArray
 from twofold.hdl.interfaces import accumulator_port, read_port
-from twofold.hdl.layouts import activations_layout, record_layout, tag_layout, word_layout
+from twofold.hdl.layouts import activations_layout, line_words_layout, record_layout, tag_layout
 from twofold.hdl.operands import Operands
 from twofold.hdl.window import WindowGenerator
 
@@ -29,8 +29,8 @@ class Compute(wiring.Component):
     -------
     start : In(stream of {window, pass, bank})
         A pass whose tile stands when its first position does, or is kept: geometry, operands, accumulator bank.
-    load : In(cols), words : In(array of word_layout)
-        Words for the shadow of the columns whose bit is set.
+    load : In(load_groups), words : In(line_words_layout)
+        Words for the shadow of the group of columns whose bit is set.
     feature : Out(`read_port`)
         Reads feature memory.
     accumulators : In(`accumulator_port`)
@@ -46,8 +46,8 @@ class Compute(wiring.Component):
         super().__init__(
             {
                 "start": In(stream.Signature(self.start_layout)),
-                "load": In(config.cols),
-                "words": In(data.ArrayLayout(word_layout(config), config.rows)),
+                "load": In(config.load_groups),
+                "words": In(line_words_layout(config)),
                 "feature": Out(read_port(range(config.feature_depth), activations_layout(config))),
                 "accumulators": In(accumulator_port(config)),
             }
@@ -110,8 +110,8 @@ class Compute(wiring.Component):
             array.operands.eq(operands.operands),
             array.once.eq(operands.once),
             array.twice.eq(operands.twice),
-            array.load.eq(self.load),
-            array.words.eq(self.words),
+            array.line_load.eq(self.load),
+            array.line_words.eq(self.words),
             array.swap.eq(swap),
             accumulators.tag.eq(tags[-1]),
             accumulators.sums.eq(array.sums),

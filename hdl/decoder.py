@@ -10,7 +10,7 @@ from twofold.hdl.layouts import code_layout, row_layout, word_layout
 
 
 class Decoder(wiring.Component):
-    """Decodes one code a row with one of the resident point sets; combinational.
+    """Decodes the codes of a weight line with one of the resident point sets; combinational.
 
     On the log PE there is no table: it has one point set, and that is wired.
 
@@ -25,9 +25,9 @@ class Decoder(wiring.Component):
         Rows of the decoder's table; line is ``set * points + index``. Always ready.
     set : In(unsigned)
         The point set to decode with; takes effect one cycle later.
-    codes : In(array of code_layout, one a row)
-        Weight codes.
-    words : Out(array of word_layout, one a row)
+    codes : In(array of code_layout, one a row of each of the line's columns)
+        Weight codes, column by column.
+    words : Out(likewise of word_layout)
         Decoded words.
 
     Source: [SubsetQ] section 3.5 (the shared decoder).
@@ -37,14 +37,15 @@ class Decoder(wiring.Component):
         self.config = config
         fmt = config.fmt
         self.row = row_layout(fmt)
+        self.lanes = config.load_columns * config.rows
         super().__init__(
             {
                 "table": In(
                     stream.Signature(data.StructLayout({"line": range(config.sets * fmt.point_count), "row": self.row}))
                 ),
                 "set": In(bits_for(config.sets)),
-                "codes": In(data.ArrayLayout(code_layout(config), config.rows)),
-                "words": Out(data.ArrayLayout(word_layout(config), config.rows)),
+                "codes": In(data.ArrayLayout(code_layout(config), self.lanes)),
+                "words": Out(data.ArrayLayout(word_layout(config), self.lanes)),
             }
         )
 
@@ -69,7 +70,7 @@ class Decoder(wiring.Component):
         for index, row in enumerate(active):
             choices = [table[n * fmt.point_count + index].as_value() for n in range(self.config.sets)]
             m.d.sync += row.as_value().eq(Array(choices)[self.set])
-        for lane in range(self.config.rows):
+        for lane in range(self.lanes):
             picked = Signal(self.row, name=f"picked{lane}")
             m.d.comb += picked.as_value().eq(Array(row.as_value() for row in active)[self.codes[lane].index])
             m.d.comb += [self.words[lane][term].eq(picked[term]) for term in fmt.row_fields]

@@ -25,6 +25,11 @@ def feature_writes(config: ArrayConfig) -> wiring.Signature:
     )
 
 
+def table_writes(config: ArrayConfig) -> wiring.Signature:
+    """Who writes entries of tables, one a cycle."""
+    return wiring.Signature({"enable": Out(1), "address": Out(range(config.table_lines)), "data": Out(config.act_bits)})
+
+
 def skip_reads(config: ArrayConfig) -> wiring.Signature:
     """Who reads the lines of a skip: a line stands one cycle after it is enabled, until the next one is."""
     return wiring.Signature({"enable": Out(1), "line": In(activations_layout(config))})

@@ -15,8 +15,8 @@ def field_shape(field: Field) -> Shape:
 
 
 def record_layout(record: Record) -> data.StructLayout:
-    """Layout of a record's bits."""
-    return data.StructLayout({name: field_shape(field) for name, field in record.fields.items()})
+    """Layout of a record's bits, without fields that have none."""
+    return data.StructLayout({name: field_shape(field) for name, field in record.fields.items() if field.width})
 
 
 def row_layout(fmt: WeightFormat) -> data.StructLayout:
@@ -32,6 +32,11 @@ def channels_layout(config: ArrayConfig) -> data.ArrayLayout:
 def word_layout(config: ArrayConfig) -> data.StructLayout:
     """A decoded word as a PE holds it: the select of each term, and the sign."""
     return data.StructLayout({**config.fmt.row_fields, "sign": 1})
+
+
+def line_words_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """The words of a weight line: one a row, column by column."""
+    return data.ArrayLayout(data.ArrayLayout(word_layout(config), config.rows), config.load_columns)
 
 
 def code_layout(config: ArrayConfig) -> data.StructLayout:

@@ -37,9 +37,7 @@ class Loader(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.sections = [kind for kind in Section if kind is not Section.END]
-        if config.pe == "log":
-            self.sections.remove(Section.POINTS)
+        self.sections = isa.section_kinds(config)
         self.beats = max(isa.line_beats(config, kind) for kind in self.sections)
         super().__init__(
             {

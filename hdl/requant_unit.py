@@ -35,8 +35,8 @@ class RequantUnit(wiring.Component):
         Its left shift; constant while a chunk is drained.
     low, high : In(signed(clip_bits))
         Clip bounds; constant likewise.
-    activation : Out(act_bits)
-        Two's complement where the bounds are negative.
+    activation : Out(value_bits)
+        Two's complement where the bounds are negative. In a build with tables it may be what one is asked with.
 
     Source: docs/machine.md; rounding to nearest, ties to even, as torch.round.
     """
@@ -52,7 +52,7 @@ class RequantUnit(wiring.Component):
                 "skip_shift": In(signed(SKIP_SHIFT_BITS)),
                 "low": In(signed(config.clip_bits)),
                 "high": In(signed(config.clip_bits)),
-                "activation": Out(config.act_bits),
+                "activation": Out(config.value_bits),
             }
         )
 
@@ -86,7 +86,7 @@ class RequantUnit(wiring.Component):
         rounded = Signal(signed(config.scaled_bits), reset_less=True)
         m.d.sync += rounded.eq(quotient + (half & (below | quotient[0])))
         m.d.comb += self.activation.eq(
-            Mux(rounded < self.low, self.low, Mux(rounded > self.high, self.high, rounded))[: config.act_bits]
+            Mux(rounded < self.low, self.low, Mux(rounded > self.high, self.high, rounded))[: config.value_bits]
         )
         return m
 

@@ -2,14 +2,15 @@
 
 from amaranth import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from twofold.golden.config import ArrayConfig
-from twofold.hdl.interfaces import accumulator_port, draining, read_port, shared_port
+from twofold.hdl.interfaces import accumulator_port, draining, read_port, shared_port, table_writes
 from twofold.hdl.layouts import channels_layout
 from twofold.hdl.line_writer import LineWriter
 from twofold.hdl.requant_unit import RequantUnit
 from twofold.hdl.skip_reader import SkipReader
+from twofold.hdl.table_lookup import TableLookup
 
 
 class Requantiser(wiring.Component):
@@ -35,16 +36,20 @@ class Requantiser(wiring.Component):
         Reads channel memory; asked one cycle after the accumulators.
     feature : Out(`shared_port`)
         Writes activations into feature memory, and reads skips.
+    entries : In(`table_writes`)
+        Fills the tables; only in a build with tables.
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
+        tables = {"entries": In(table_writes(config))} if config.tables else {}
         super().__init__(
             {
                 "drain": In(draining(config)),
                 "accumulators": Out(accumulator_port(config)),
                 "channel": Out(read_port(range(config.channel_depth), channels_layout(config))),
                 "feature": Out(shared_port(config)),
+                **tables,
             }
         )
 
@@ -166,6 +171,7 @@ class Requantiser(wiring.Component):
             line.eq(self.accumulators.line),
             self.channel.address.eq(at.channel),
         ]
+        tables = self._tables(m, at) if config.tables else None
         for unit in range(units):
             columns = Array(line[g * units + unit] for g in range(config.cols // units))
             acc = Signal(signed(config.acc_width), name=f"acc{unit}", reset_less=True)
@@ -178,8 +184,19 @@ class Requantiser(wiring.Component):
                 requant.skip_shift.eq(at.drain.skip_shift),
                 requant.low.eq(at.drain.low),
                 requant.high.eq(at.drain.high),
-                writer.activations[unit].eq(requant.activation),
             ]
+            if tables is None:
+                m.d.comb += writer.activations[unit].eq(requant.activation)
+            else:
+                m.d.comb += tables.values[unit].eq(requant.activation)
+                m.d.comb += writer.activations[unit].eq(tables.activations[unit])
+
+    def _tables(self, m: Module, at: "_Place") -> TableLookup:
+        """What follows the units in a build with tables."""
+        m.submodules.tables = tables = TableLookup(self.config)
+        connect(m, flipped(self.entries), tables.entries)
+        m.d.comb += [tables.on.eq(at.drain.tabled), tables.number.eq(at.drain.table)]
+        return tables
 
     def _register(self, m: Module, value: Value, name: str) -> Value:
         register = Signal(len(value), name=name)

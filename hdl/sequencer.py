@@ -28,13 +28,13 @@ class Sequencer(wiring.Component):
     program : Out(`read_port`)
         Reads program memory.
     weight_address : Out
-        Line of the column to load.
-    load : Out(cols)
-        Column that the line read two cycles before is for.
+        Weight line to load.
+    load : Out(load_groups)
+        Group of columns that the line read two cycles before is for.
     set : Out
-        Point set to decode the column with that was read one cycle before.
+        Point set to decode the line with that was read one cycle before.
     start : Out(stream of {window, pass, bank})
-        A pass whose tile's columns are all read, or that keeps the tile of the pass before.
+        A pass whose tile's lines are all read, or that keeps the tile of the pass before.
     drain : Out(`draining`)
         Drains for the requantiser.
     send : Out(stream of `isa.Output`), sent : In(1)
@@ -50,7 +50,7 @@ class Sequencer(wiring.Component):
                 "inference": Out(INFERENCE),
                 "program": Out(read_port(range(config.program_depth), self.line_bits)),
                 "weight_address": Out(range(config.weight_depth)),
-                "load": Out(config.cols),
+                "load": Out(config.load_groups),
                 "set": Out(field_shape(Pass.record(config)["set"])),
                 "start": Out(
                     stream.Signature(
@@ -170,9 +170,9 @@ class Sequencer(wiring.Component):
             ]
 
     def _load(self, m: Module, at: "_Place") -> None:
-        """Reads the columns of the next tile from the cycle on in which the tile before is taken.
+        """Reads the lines of the next tile from the cycle on in which the tile before is taken.
 
-        A tile goes with the line that is held or with the one that stands: that is looked at once, when no column of
+        A tile goes with the line that is held or with the one that stands: that is looked at once, when no line of
         another tile is left to read. Nothing behind END or an illegal instruction stands.
         """
         ahead = self._operands(Opcode.PASS, self.program.line)
@@ -181,13 +181,13 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             room.eq(~at.loaded | taken),
             at.reading.eq(at.running & at.pending & room),
-            last.eq(at.reading & (at.column == at.columns)),
+            last.eq(at.reading & (at.group == at.groups)),
         ]
         m.d.sync += self.set.eq(at.tile_set)
         with m.If(taken):
             m.d.sync += at.loaded.eq(0)
         with m.If(at.reading):
-            m.d.sync += [self.weight_address.eq(self.weight_address + 1), at.column.eq(at.column + 1)]
+            m.d.sync += [self.weight_address.eq(self.weight_address + 1), at.group.eq(at.group + 1)]
         with m.If(last):
             m.d.sync += [at.loaded.eq(1), at.pending.eq(0)]
         with m.If(at.running & at.stands & ~at.seen & (~at.pending | last)):
@@ -195,20 +195,20 @@ class Sequencer(wiring.Component):
                 at.seen.eq(1),
                 at.pending.eq((at.opcode == Opcode.PASS) & ~ahead.kept),
                 self.weight_address.eq(ahead.weights),
-                at.columns.eq(ahead.columns),
-                at.column.eq(0),
+                at.groups.eq(ahead.groups),
+                at.group.eq(0),
                 at.tile_set.eq(ahead.set),
             ]
 
     def _load_bits(self, m: Module, at: "_Place") -> None:
         """The line read in a cycle with `reading` is decoded two cycles later."""
-        cols, late = self.config.cols, self.config.load_latency
-        column_bit = Signal(cols)
-        m.d.comb += column_bit.eq((1 << at.column) & at.reading.replicate(cols))
+        groups, late = self.config.load_groups, self.config.load_latency
+        group_bit = Signal(groups)
+        m.d.comb += group_bit.eq((1 << at.group) & at.reading.replicate(groups))
         for n in range(late):
-            delayed = self.load if n == late - 1 else Signal(cols, name=f"column_bit{n}")
-            m.d.sync += delayed.eq(column_bit)
-            column_bit = delayed
+            delayed = self.load if n == late - 1 else Signal(groups, name=f"group_bit{n}")
+            m.d.sync += delayed.eq(group_bit)
+            group_bit = delayed
 
 
 class _Place:
@@ -222,10 +222,10 @@ class _Place:
         The line behind it stands in program memory's output; it was looked at for its tile; its opcode.
     over, ended
         The program ran past its memory; what is held is the last instruction.
-    pending, columns, column, tile_set, reading
-        A tile has columns to be read; their number minus one, the next one, the point set; it is read in this cycle.
+    pending, groups, group, tile_set, reading
+        A tile has lines to be read; their number minus one, the next one, the point set; it is read in this cycle.
     loaded
-        All columns of a tile are read, and its pass has not begun.
+        All lines of a tile are read, and its pass has not begun.
     """
 
     def __init__(self, sequencer: Sequencer) -> None:
@@ -243,8 +243,8 @@ class _Place:
         self.window = Signal(sequencer.layouts[Opcode.WINDOW])
         self.bank = Signal()
         self.pending = Signal()
-        self.columns = Signal.like(self.taken.columns)
-        self.column = Signal(range(config.cols))
+        self.groups = Signal.like(self.taken.groups)
+        self.group = Signal.like(self.taken.groups)
         self.tile_set = Signal.like(self.taken.set)
         self.reading = Signal()
         self.loaded = Signal()

@@ -113,15 +113,21 @@ class Twofold(wiring.Component):
         connect(m, sequencer.program, self._memory(m, loader, Section.PROGRAM))
         connect(m, requantiser.channel, self._memory(m, loader, Section.CHANNEL))
         weights = self._memory(m, loader, Section.WEIGHT)
-        column = Signal(len(weights.line))
-        m.d.sync += column.eq(weights.line)
+        weight_codes = Signal(len(weights.line))
+        m.d.sync += weight_codes.eq(weights.line)
         m.d.comb += [
             weights.address.eq(sequencer.weight_address),
-            decoder.codes.eq(column),
+            decoder.codes.eq(weight_codes),
             decoder.table.valid.eq(loader.write_valid & (loader.write.kind == Section.POINTS)),
             decoder.table.payload.line.eq(loader.write.address),
             decoder.table.payload.row.eq(loader.write.data),
         ]
+        if self.config.tables:
+            m.d.comb += [
+                requantiser.entries.enable.eq(loader.write_valid & (loader.write.kind == Section.TABLES)),
+                requantiser.entries.address.eq(loader.write.address),
+                requantiser.entries.data.eq(loader.write.data),
+            ]
         return m
 
     def _ports(self, m: Module, control: Control, loader: Loader, sender: Sender) -> None:

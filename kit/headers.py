@@ -6,10 +6,9 @@ from dataclasses import fields
 
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.fields import Record
-from twofold.golden.frame import section_kinds
 from twofold.golden.image import Image, PlacedTensor
 from twofold.golden.input_layout import InputLayout
-from twofold.golden.isa import FRAME_MAGIC, SECTION_HEADER, Section, line_beats, line_bits, line_count
+from twofold.golden.isa import FRAME_MAGIC, SECTION_HEADER, Section, line_beats, line_bits, line_count, section_kinds
 from twofold.golden.registers import FIELDS, ID_VALUE, REGISTERS, Error
 
 #: What the machine answers in its registers that identify it, and how it is called in C.

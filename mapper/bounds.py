@@ -10,11 +10,10 @@ Array = NDArray[np.int64]
 
 
 def source_range(network: Network, source: str) -> tuple[int, int]:
-    """Least and largest activation that a tensor can hold: its format's bounds, or its layer's tighter clip."""
+    """Least and largest activation that a tensor can hold: its format's bounds, or what its layer can give."""
     if source == INPUT:
         return network.input.low, network.input.high
-    layer = next(layer for layer in network.layers if layer.name == source)
-    return layer.low, layer.high
+    return next(layer for layer in network.layers if layer.name == source).range
 
 
 def accumulator_bits(config: ArrayConfig, network: Network, layer: Layer) -> int:

@@ -71,9 +71,9 @@ def chain_passes(
 
 def _interval(config: ArrayConfig, window: Window, columns: int, chain: int) -> int:
     """Cycles from one pass of a kind to the next, tiles loaded."""
-    clock = Clock(config)
+    clock, groups = Clock(config), -(-columns // config.load_columns)
     clock.step(window)
-    first, second = (clock.step(Pass.zero(columns=columns - 1, chain=chain)).accepted for _ in range(2))
+    first, second = (clock.step(Pass.zero(groups=groups - 1, chain=chain)).accepted for _ in range(2))
     return second - first
 
 

@@ -36,6 +36,7 @@ def check_network(config: ArrayConfig, network: Network) -> None:
         If the words are made for another weight format.
     """
     _check_points(config, network)
+    _check_tables(config, network)
     _check_tensor(config, "Input", network.input)
     for layer in network.layers:
         where = f"Layer {layer.name!r}"
@@ -83,6 +84,23 @@ def _check_points(config: ArrayConfig, network: Network) -> None:
     levels = {network.point_sets[name].levels for name in names}
     if len(levels) > config.sets:
         raise FitError(f"point_sets must be at least {len(levels)}, not {config.sets!r}")
+
+
+def table_needs(network: Network) -> tuple[int, int]:
+    """The least `tables` and `table_bits` of a build for a network; 0 and 0 where no layer has a table."""
+    tables = [layer.table for layer in network.layers if layer.table is not None]
+    bits = max((table.bits for table in tables), default=0)
+    return len({table.words(bits, 8) for table in tables}), bits
+
+
+def _check_tables(config: ArrayConfig, network: Network) -> None:
+    count, bits = table_needs(network)
+    if count > config.tables:
+        name = next(layer.name for layer in network.layers if layer.table is not None)
+        raise FitError(f"Layer {name!r}: tables must be at least {count}, not {config.tables!r}")
+    if bits > config.table_bits:
+        name = next(layer.name for layer in network.layers if layer.table is not None and layer.table.bits == bits)
+        raise FitError(f"Layer {name!r}: table_bits must be at least {bits}, not {config.table_bits!r}")
 
 
 def _check_tensor(config: ArrayConfig, where: str, tensor: Tensor) -> None:

@@ -103,12 +103,13 @@ class _Memories:
         Where it lies.
     mapped
         Every layer with its tiles.
-    weight, channel, points
+    weight, channel, points, tables
         Lines.
     """
 
     def __init__(self, config: ArrayConfig, network: Network) -> None:
         sets, self.points = _points(config, network)
+        tables, self.tables = _tables(config, network)
         weight, channel = _Store(), _Store()
         self.mapped = []
         for layer in network.layers:
@@ -120,7 +121,7 @@ class _Memories:
                     weight.add(negative_block(config))
             channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
             self.mapped.append(_Mapped(layer, tiles, channels))
-        self.layout = Layout(config, allocate(config, network), weight.blocks, sets, _signed(network))
+        self.layout = Layout(config, allocate(config, network), weight.blocks, sets, _signed(network), tables)
         self.weight, self.channel = tuple(weight.lines), tuple(channel.lines)
         self.used = {
             Section.FEATURE: feature_lines(config, network, self.layout.places),
@@ -145,6 +146,16 @@ def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tupl
             record = point_record(config)
             lines += [record.pack(dict(zip(record.fields, row, strict=True))) for row in points.rows]
     return sets, tuple(lines)
+
+
+def _tables(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
+    """Number of the table of every layer that has one, and the lines of their memory. Equal tables are kept once."""
+    store, numbers = _Store(), {}
+    for layer in network.layers:
+        if layer.table is not None:
+            words = layer.table.words(config.table_bits, config.act_bits)
+            numbers[layer.name] = store.add(words) >> config.table_bits
+    return numbers, tuple(store.lines)
 
 
 def _channel_block(config: ArrayConfig, layer: Layer, tile: OutputTile) -> tuple[int, ...]:
@@ -221,6 +232,7 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
         weight=memories.weight,
         channel=memories.channel,
         points=memories.points,
+        tables=memories.tables,
         layers=tuple(layers),
         input=replace(tensors[INPUT], layout=way.layout),
         output=output,

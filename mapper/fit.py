@@ -6,9 +6,10 @@ from itertools import product
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image
-from twofold.golden.isa import Section, Window, decode, line_bits, line_count
+from twofold.golden.isa import Section, Window, decode, line_bits, line_count, section_kinds
 from twofold.golden.network import Network
 from twofold.mapper.bounds import acc_width
+from twofold.mapper.checks import table_needs
 from twofold.mapper.compiler import compile_network
 
 #: The key of each memory whose depth is a build's choice.
@@ -79,8 +80,10 @@ def _cost(fit: Fit) -> tuple[int, ...]:
 
 def memory_bits(config: ArrayConfig) -> int:
     """Bits of all memories of a build, the two accumulator banks included."""
-    kinds = [*DEPTHS, *([Section.POINTS] if config.pe == "subset" else [])]
+    kinds = [kind for kind in section_kinds(config) if kind is not Section.TABLES]
     lines = sum(line_bits(config, kind) * line_count(config, kind) for kind in kinds)
+    # Every unit of the requantiser has its own copy of the tables.
+    lines += config.requant_units * config.act_bits * config.table_lines
     return lines + 2 * config.acc_depth * config.cols * config.acc_width
 
 
@@ -97,9 +100,10 @@ def _toml(value: str | int | bool) -> str:
 
 
 def _deeper(network: Network, config: ArrayConfig) -> Image | None:
-    """The network on the build with deeper memories; feature memory, which a folded input could fill, if it must."""
+    """The network on the build with deeper memories and its tables; feature memory, which a folded input could fill, if
+    it must."""
     width = max([config.acc_width, *(acc_width(config, network, layer) for layer in network.layers)])
-    depths = dict.fromkeys(DEPTHS.values(), _DEEPEST)
+    depths = dict.fromkeys(DEPTHS.values(), _DEEPEST) | _table_keys(network, config)
     for feature in (config.feature_depth, _DEEPEST):
         deep = replace(config, acc_width=min(width, _WIDEST), **depths | {"feature_depth": feature})  # type: ignore[arg-type]
         try:
@@ -109,12 +113,19 @@ def _deeper(network: Network, config: ArrayConfig) -> Image | None:
     return None
 
 
+def _table_keys(network: Network, config: ArrayConfig) -> dict[str, int]:
+    """The keys of the fewest tables that do; `table_bits` stays where it is enough."""
+    tables, bits = table_needs(network)
+    return {"tables": tables, "table_bits": max(bits, config.table_bits)}
+
+
 def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfig | None:
     depths = {key: max(image.used_lines(kind), _SHALLOWEST) for kind, key in DEPTHS.items()}
     # Simulation sends every layer's output, the last one's is sent anyway: an instruction each.
     depths["program_depth"] += len(network.layers) - 1
     if config.pe == "subset":
         depths["point_sets"] = max(1, len(image.points) // config.fmt.point_count)
+    depths |= _table_keys(network, config)
     least = replace(config, name=f"{config.name}_fit", **depths)  # type: ignore[arg-type]
     # A narrower accumulator also limits the right shifts, a shallower memory the strides, and shallower banks give
     # other chunks to choose among: only mapping tells.

@@ -22,7 +22,7 @@ from twofold.golden.timing import Clock, Step
 from twofold.mapper.chunks import Chunk
 from twofold.mapper.tiles import Geometry, OutputTile, TilePass, reached
 
-#: Codes of a column, and the number of the point set that they are decoded with.
+#: Codes of a weight line, and the number of the point set that they are decoded with.
 Words = tuple[int, int]
 
 
@@ -42,6 +42,8 @@ class Layout:
         Number of every point set.
     signed
         Names of the tensors whose activations are two's complement.
+    tables
+        Number of the table of every layer that has one.
     """
 
     config: ArrayConfig
@@ -49,6 +51,7 @@ class Layout:
     blocks: Mapping[tuple[int, ...], int]
     sets: Mapping[str, int]
     signed: frozenset[str] = frozenset()
+    tables: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def last_line(self) -> int:
@@ -69,7 +72,7 @@ class State:
     writing
         Feature lines that the last DRAIN may still be writing; None once a pass has waited for it.
     held
-        What each column of the array was loaded with last: codes and point set; None before that.
+        What each group of `load_columns` columns was loaded with last: codes and point set; None before that.
     """
 
     clock: Clock
@@ -82,7 +85,7 @@ class State:
         return State(copy(self.clock), self.window, self.writing, self.held)
 
     def holds(self, words: tuple[Words, ...]) -> bool:
-        """Whether the first columns of the array hold these words."""
+        """Whether the first groups of the array's columns hold these words."""
         return self.held[: len(words)] == words
 
 
@@ -223,9 +226,9 @@ class Scheduler:
     def _load(self, words: tuple[Words, ...], weights: int) -> dict[str, int]:
         """What a pass says of its tile: that the array holds it, or on which weight line it begins."""
         if self.state.holds(words):
-            return {"weights": 0, "columns": 0, "set": 0, "kept": 1}
+            return {"weights": 0, "groups": 0, "set": 0, "kept": 1}
         self.state.held = words + self.state.held[len(words) :]
-        return {"weights": weights, "columns": len(words) - 1, "set": words[0][1], "kept": 0}
+        return {"weights": weights, "groups": len(words) - 1, "set": words[0][1], "kept": 0}
 
     def _plane(self, one: TilePass) -> int:
         """First feature line of the channels that a pass reads."""
@@ -250,8 +253,9 @@ class Scheduler:
         window = self.state.window
         if window is None or (window.height, window.width) != (chunk.height, chunk.width):
             self._use_window(chunk, Geometry("", 1, 1, (1, 1), (0, 0), (1, 1)))
-        block = negative_block(self.layout.config)
-        words = tuple((codes, 0) for codes in block[: col_mask.bit_length()])
+        config = self.layout.config
+        block, groups = negative_block(config), -(-col_mask.bit_length() // config.load_columns)
+        words = tuple((codes, 0) for codes in block[:groups])
         self._emit(Pass.zero(**self._load(words, self.layout.blocks[block]), first=1, col_mask=col_mask))
 
     def _drain(self, chunk: Chunk, tile: OutputTile, channel: int) -> None:
@@ -271,11 +275,17 @@ class Scheduler:
                 low=self.layer.low,
                 high=self.layer.high,
                 **self._skip(),
+                **self._table(),
             )
         )
         planes = np.arange((tile.start % config.rows + tile.columns - 1) // config.rows + 1) * plane
         lines = address + np.arange(chunk.height)[:, None] * width + np.arange(chunk.width)
         self.state.writing = (planes[:, None] + lines.reshape(-1)).reshape(-1)
+
+    def _table(self) -> dict[str, int]:
+        """What a drain says of its table."""
+        tables = self.layout.tables
+        return {"tabled": 1, "table": tables[self.layer.name]} if self.layer.name in tables else {}
 
     def _skip(self) -> dict[str, int]:
         """What a drain says of its skip. It lies as what is written does, and nothing that may still be written."""
@@ -303,8 +313,8 @@ def _corner(chunk: Chunk, one: TilePass) -> tuple[int, int]:
 
 def negative_block(config: ArrayConfig) -> tuple[int, ...]:
     """Weight lines of negative codes: without activations their sums are `idle_sum`, whatever the point set is."""
-    fmt = config.fmt
-    return (sum(fmt.point_count << (lane * fmt.code_bits) for lane in range(config.rows)),) * config.cols
+    fmt, lanes = config.fmt, config.load_columns * config.rows
+    return (sum(fmt.point_count << (lane * fmt.code_bits) for lane in range(lanes)),) * config.load_groups
 
 
 def needs_clear(tile: OutputTile) -> bool:

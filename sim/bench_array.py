@@ -27,37 +27,38 @@ def column_sum(words: list[tuple[int, int, int]], line: list[int]) -> int:
 
 @timed
 async def sums_equal_matrix_products(dut):
-    """Columns load one by one, in any order and some not at all, while the active tile computes."""
+    """Groups of columns load one by one, in any order and some not at all, while the active tile computes."""
     numbers = random.Random(SEED)
     words, most = all_words(CONFIG), CONFIG.operand_max
+    at_once, groups = CONFIG.load_columns, CONFIG.load_groups
     array = Driver(dut)
     names = ("operands", "once", "twice")
-    await array.start("load", "words", "swap", *names)
+    await array.start("line_load", "line_words", "swap", *names)
     shadow = [[words[0]] * CONFIG.rows for _ in range(CONFIG.cols)]
     active = list(shadow)
-    for column in range(CONFIG.cols):
-        array.set(load=1 << column, words=join([words[0][0]] * CONFIG.rows, word_bits(CONFIG)))
+    for group in range(groups):
+        array.set(line_load=1 << group, line_words=join([words[0][0]] * CONFIG.rows * at_once, word_bits(CONFIG)))
         await array.step()
-    array.set(load=0, swap=1)
+    array.set(line_load=0, swap=1)
     await array.step()
     expected, got, inputs = [], [], []
     for _ in range(400):
-        column, swap = numbers.randrange(CONFIG.cols + 3), numbers.random() < 0.15
-        tile = numbers.choices(words, k=CONFIG.rows)
-        lines = [[numbers.choice((0, most, numbers.randrange(most + 1))) for _ in tile] for _ in names]
+        group, swap = numbers.randrange(groups + 3), numbers.random() < 0.15
+        tile = [numbers.choices(words, k=CONFIG.rows) for _ in range(at_once)]
+        lines = [[numbers.choice((0, most, numbers.randrange(most + 1))) for _ in range(CONFIG.rows)] for _ in names]
         seen = [seen_by(lines, col) for col in range(CONFIG.cols)]
         array.set(
-            load=1 << column if column < CONFIG.cols else 0,
+            line_load=1 << group if group < groups else 0,
             swap=swap,
-            words=join([bits for bits, _, _ in tile], word_bits(CONFIG)),
+            line_words=join([bits for column in tile for bits, _, _ in column], word_bits(CONFIG)),
             **{name: join(line, CONFIG.act_bits) for name, line in zip(names, lines, strict=True)},
         )
         inputs.append({"tile": active, "lines": lines})
         expected.append([column_sum(words, line) for words, line in zip(active, seen, strict=True)])
         if swap:
             active = list(shadow)
-        if column < CONFIG.cols:
-            shadow[column] = tile
+        if group < groups:
+            shadow[group * at_once : (group + 1) * at_once] = tile
         await array.step()
         got.append(split(array.get("sums"), CONFIG.sum_bits, CONFIG.cols, signed=False))
     equal(got[LATENCY - 1 :], expected[: len(expected) - LATENCY + 1], "Sums of cycle", inputs=inputs)

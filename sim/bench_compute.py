@@ -40,11 +40,13 @@ class ComputePath:
         self.driver.set(feature__line=join(self.memory[address], CONFIG.act_bits), load=0, start__valid=0)
 
     async def load(self, tile: list[list[tuple[int, int, int]]]) -> None:
-        """Loads a tile, column by column, as soon after a pass as the sequencer can."""
+        """Loads a tile, line by line, as soon after a pass as the sequencer can."""
         for _ in range(CONFIG.fetch_cycles + CONFIG.load_latency):
             await self.step()
-        for column, words in enumerate(tile):
-            self.driver.set(load=1 << column, words=join([bits for bits, _, _ in words], word_bits(CONFIG)))
+        for group in range(CONFIG.load_groups):
+            columns = tile[group * CONFIG.load_columns : (group + 1) * CONFIG.load_columns]
+            words = join([bits for words in columns for bits, _, _ in words], word_bits(CONFIG))
+            self.driver.set(load=1 << group, words=words)
             await self.step()
 
     async def take(self, payload: int) -> None:

@@ -13,7 +13,7 @@ from twofold.sim.component import Driver, join, split, struct, word_bits, word_r
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
-FMT = CONFIG.fmt
+FMT, LANES = CONFIG.fmt, CONFIG.load_columns * CONFIG.rows
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
 
 
@@ -49,11 +49,11 @@ async def every_code_is_decoded(dut):
             decoder.set(set=number)
             await decoder.step()
         for _ in range(4):
-            codes = [numbers.randrange(2 * FMT.point_count) for _ in range(CONFIG.rows)]
+            codes = [numbers.randrange(2 * FMT.point_count) for _ in range(LANES)]
             for code in range(2 * FMT.point_count):
-                codes[numbers.randrange(CONFIG.rows)] = code
+                codes[numbers.randrange(LANES)] = code
                 decoder.set(codes=join(codes, FMT.code_bits))
                 await decoder.settle()
-                got = split(decoder.get("words"), word_bits(CONFIG), CONFIG.rows, signed=False)
+                got = split(decoder.get("words"), word_bits(CONFIG), LANES, signed=False)
                 equal(got, [decoded(points, code) for code in codes], f"Set {number}, word of lane", inputs=codes)
             await decoder.step()

@@ -5,8 +5,8 @@ import random
 import cocotb
 
 from twofold.golden import isa
-from twofold.golden.frame import FrameError, frame, parse, section_kinds
-from twofold.golden.isa import Section
+from twofold.golden.frame import FrameError, frame, parse
+from twofold.golden.isa import Section, section_kinds
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver

@@ -85,8 +85,8 @@ def expected(program: tuple[int, ...]) -> list[tuple[str, int, int]]:
     return found
 
 
-def columns(surroundings: Surroundings) -> list[tuple[int, int]]:
-    """(weight line, column bit) of every column loaded: the bit comes `load_latency` cycles after the line."""
+def groups(surroundings: Surroundings) -> list[tuple[int, int]]:
+    """(weight line, bit) of every group of columns loaded: the bit comes `load_latency` cycles after the line."""
     loads, late = surroundings.loads, CONFIG.load_latency
     return [(loads[n - late][0], bits) for n, (_, bits) in enumerate(loads) if bits]
 
@@ -111,11 +111,11 @@ async def programs_take_their_exact_time(dut):
         equal(around.seen, expected(program), f"Program {SEED + number}, step")
         assert sequencer.get("inference__cycles") == cycles(timing(CONFIG, instructions))
         assert sequencer.get("inference__passes") == sum(isinstance(one, Pass) for one in instructions)
-        assert columns(around) == [
-            (one.weights + column, 1 << column)
+        assert groups(around) == [
+            (one.weights + group, 1 << group)
             for one in instructions
             if isinstance(one, Pass) and not one.kept
-            for column in range(one.columns + 1)
+            for group in range(one.groups + 1)
         ]
 
 

@@ -13,7 +13,10 @@ def blocks(bits: int, lines: int) -> int:
 
 
 def ecp5_blocks(config: ArrayConfig) -> int:
-    """Block RAMs of a build: its four memories, and an accumulator memory a column and bank."""
+    """Block RAMs of a build: its four memories, the tables of every requantisation unit, and an accumulator memory a
+    column and bank."""
     kinds = (Section.FEATURE, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
     memories = sum(blocks(line_bits(config, kind), line_count(config, kind)) for kind in kinds)
+    if config.tables:
+        memories += config.requant_units * blocks(config.act_bits, config.table_lines)
     return memories + 2 * config.cols * blocks(config.acc_width, config.acc_depth)

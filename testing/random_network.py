@@ -15,7 +15,9 @@ from twofold.golden.layers import accumulate, requantise, worst_case
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
 from twofold.golden.rounding import csd, scale_multiplier
 from twofold.testing.random_branches import random_points, random_words
+from twofold.testing.random_channels import with_channels
 from twofold.testing.random_skip import with_skip
+from twofold.testing.random_table import random_table
 
 #: Draws of a layer before the build counts as too small; each is smaller than the one before.
 TRIES = 40
@@ -141,7 +143,8 @@ class _Draw:
             weights = (0.25, 0.15, 0.2, 0.1, 0.1, 0.1, 0.1) if n + 1 < count else (0.2, 0.1, 0.15, 0.1, 0.1, 0.1, 0.25)
             kind = str(self.rng.choice(kinds, p=weights)) if attempt + 5 < TRIES else "maxpool"
             source = self.live[-1] if self.chance(0.8) else str(self.rng.choice(self.live))
-            branches, shape = self.branches(kind, source, size)
+            whole, shape = self.branches(kind, source, size)
+            branches = tuple(with_channels(self.rng, branch) for branch in whole)
             same = [name for name in self.live if self.tensor(name).shape == shape]
             skip = str(self.rng.choice(same)) if kind in ("skip", "avgpool", "add") and same else None
             layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape, skip)
@@ -179,7 +182,7 @@ class _Draw:
         branch = self.convolution(source, kind == "residual", size)
         outputs, positions = branch.out_channels, branch.output_size(height, width)
         if kind == "conv2d":
-            return (branch,), (outputs, *positions)
+            return (branch, *self.joined(branch, (height, width))), (outputs, *positions)
         if self.chance(0.25):
             shortcut = self.dense(source, outputs, (1, 1), stride=branch.stride)
         else:
@@ -187,6 +190,16 @@ class _Draw:
             skip, stride = others[self.upto(0, len(others) - 1)]
             shortcut = self.identity(skip, stride, self.upto(0, outputs - self.tensor(skip).shape[0]))
         return (branch, shortcut) if self.chance(0.7) else (shortcut, branch), (outputs, *positions)
+
+    def joined(self, branch: Branch, size: Pair) -> tuple[Branch, ...]:
+        """Now and then, of a convolution: a branch like it, over a tensor of that size that it is concatenated with."""
+        if branch.groups > 1 or not self.chance(0.3):
+            return ()
+        alike = [name for name in self.live if self.tensor(name).shape[1:] == size]
+        other = str(self.rng.choice(alike))
+        shape = (branch.out_channels, self.tensor(other).shape[0], *branch.kernel)
+        point_set, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
+        return (Branch(other, point_set, codes, shifts, branch.stride, branch.padding, branch.dilation),)
 
     def skips(self, positions: Pair, outputs: int) -> Iterator[tuple[str, Pair]]:
         """Live tensors that a strided identity can add to an output of that size."""
@@ -296,16 +309,19 @@ class _Draw:
         sums = accumulate(network, draft, self.samples).swapaxes(0, 1).reshape(channels, -1)
         biases = np.array([self.random_bias(row, most) for row, most in zip(sums, room, strict=True)], dtype=np.int64)
         sums += biases[:, None]
-        pairs = [self.random_scale(row, tensor) for row in sums]
+        tables = [one.table for one in self.layers if one.table is not None]
+        table = random_table(self.rng, self.config, tensor, list({id(one): one for one in tables}.values()))
+        bounds = tensor if table is None else table
+        pairs = [self.random_scale(row, bounds.high) for row in sums]
         multiplier, right = np.array(pairs, dtype=np.int64).T
-        high = tensor.high if self.chance(0.8) else self.upto(max(1, tensor.high // 2), tensor.high)
-        low = int(self.rng.choice([tensor.low, -high, 0])) if tensor.signed else 0
-        layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum)
+        high = bounds.high if self.chance(0.8) else self.upto(max(1, bounds.high // 2), bounds.high)
+        low = int(self.rng.choice([bounds.low, -high, 0])) if bounds.signed else 0
+        layer = Layer(name, kind, branches, tensor, biases, multiplier, right, low, high, maximum, table=table)
         if skip is not None:
             layer = with_skip(self.rng, self.config, network, layer, skip)
         acc = accumulate(Network(self.name, self.input, (*self.layers, layer), self.point_sets), layer, self.samples)
         y = requantise(layer, acc, self.samples[layer.skip.source] if layer.skip else None)
-        inside = np.mean((y > low) & (y < high)) if high - low > 1 else 1.0
+        inside = np.mean((y > low) & (y < high)) if table is None and high - low > 1 else 1.0
         if inside < 0.05 or len(np.unique(y)) < 2:
             return None
         self.samples[name] = y
@@ -322,10 +338,10 @@ class _Draw:
         value = round(centre + self.rng.normal() * (float(sums.std()) + 1))
         return max(-most, min(most, value))
 
-    def random_scale(self, sums: NDArray[np.int64], tensor: Tensor) -> tuple[int, int]:
+    def random_scale(self, sums: NDArray[np.int64], high: int) -> tuple[int, int]:
         """Multiplier and right shift that put most sums within the format; some extreme ones."""
         span, max_right = self.config.digit_span, min(62, self.config.scaled_bits)
-        scale = tensor.high * self.rng.uniform(0.3, 1.5) / max(1.0, float(np.quantile(np.abs(sums), 0.9)))
+        scale = high * self.rng.uniform(0.3, 1.5) / max(1.0, float(np.quantile(np.abs(sums), 0.9)))
         kind = self.rng.random()
         if kind < 0.04:
             return 1, 0
@@ -353,7 +369,7 @@ class _Draw:
         tiles = math.ceil(layer.output.shape[0] / config.cols)
         passes = sum(_tile_passes(config, self.point_sets[branch.point_set], branch) for branch in layer.branches)
         program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.branches)))
-        weights = self.weight_lines + passes * config.cols
+        weights = self.weight_lines + passes * config.load_groups
         channel = self.channel_lines + tiles * (config.cols // config.requant_units)
         if channel > share * config.channel_depth:
             return False
@@ -370,8 +386,9 @@ class _Draw:
 def _tile_passes(config: ArrayConfig, points: PointSet, branch: Branch) -> int:
     """Passes of a branch for one chunk, at most."""
     inputs, outputs = branch.codes.shape[2], branch.out_channels // branch.groups
+    read = branch.channels or range(branch.in_channels)
     tiles = {
-        ((branch.channel + m) // config.cols, n // config.rows)
+        ((branch.channel + m) // config.cols, read[n] // config.rows)
         for m in range(branch.out_channels)
         for n in range(m // outputs * inputs, (m // outputs + 1) * inputs)
     }

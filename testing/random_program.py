@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from twofold.golden import isa
 from twofold.golden.config import CHAIN, ArrayConfig
-from twofold.golden.frame import frame, section_kinds
-from twofold.golden.isa import Channel, Drain, End, Output, Pass, Section, Window, point_record
+from twofold.golden.frame import frame
+from twofold.golden.isa import Channel, Drain, End, Output, Pass, Section, Window, point_record, section_kinds
 
 #: Lines of a memory that a random program uses, at a random place.
 MOST_LINES = 256
@@ -132,7 +132,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
     row_step = numbers.randint(1, 3)
     extent = height * (width - 1 + row_step)
     plane = numbers.randint(0, max(0, (half - extent) // planes))
-    low, high = sorted(numbers.randrange(-(1 << config.act_bits), 1 << config.act_bits) for _ in range(2))
+    low, high = sorted(numbers.randrange(-(1 << config.value_bits), 1 << config.value_bits) for _ in range(2))
     length = extent + (planes - 1) * plane
     address = features.half(True).draw(numbers, length)
     drain = Drain(
@@ -145,6 +145,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
         low=low,
         high=high,
         **_skip(config, numbers, features.half(False).draw(numbers, length) - address, in_place=plane >= extent),
+        **_table(config, numbers),
     )
     lines.append(drain.encode(config))
     if numbers.random() < 0.7:
@@ -171,15 +172,22 @@ def _skip(config: ArrayConfig, numbers: random.Random, offset: int, *, in_place:
     return values | ({"skip": 1, "skip_offset": offset & record["skip_offset"].high} if skip else {"skip": 0})
 
 
+def _table(config: ArrayConfig, numbers: random.Random) -> dict[str, int]:
+    """A drain's operands about its table: none, or any that the build has."""
+    if not config.tables:
+        return {}
+    return {"tabled": int(numbers.random() < 0.6), "table": numbers.randrange(config.tables)}
+
+
 def _load(config: ArrayConfig, numbers: random.Random, weights: _Span, *, every: bool) -> dict[str, int]:
     """A pass's operands about its tile: `every` column is loaded, or some; or none, and the others mean nothing."""
     record = Pass.record(config)
     if not every and numbers.random() < 0.4:
-        names = ("weights", "columns", "set")
+        names = ("weights", "groups", "set")
         return {name: numbers.getrandbits(record[name].width) for name in names} | {"kept": 1}
-    columns = config.cols if every else numbers.randint(1, config.cols)
-    first, points = weights.draw(numbers, columns), numbers.randrange(config.sets)
-    return {"weights": first, "columns": columns - 1, "set": points, "kept": 0}
+    groups = config.load_groups if every else numbers.randint(1, config.load_groups)
+    first, points = weights.draw(numbers, groups), numbers.randrange(config.sets)
+    return {"weights": first, "groups": groups - 1, "set": points, "kept": 0}
 
 
 def _reach(window: dict[str, int]) -> int:

@@ -4,10 +4,11 @@ import io
 import re
 import tokenize
 import tomllib
+from functools import cache
 from pathlib import Path
 
 FOLDERS = (
-    "support golden mapper hdl train synth testing sim formal mutation boards kit bench demo examples tests"
+    "support golden exchange mapper hdl train synth testing sim formal mutation boards kit bench demo examples tests"
 ).split()
 PAGES = sorted([*Path("docs").rglob("*.md"), Path("CONTRIBUTING.md"), Path("README.md")])
 #: Where a page says what a key in brackets links to.
@@ -20,6 +21,7 @@ def files() -> list[Path]:
     return sorted([*code, *Path("recipes").rglob("*.toml"), *PAGES])
 
 
+@cache
 def prose(path: Path) -> str:
     """Comments and docstrings of Python, comments and source of a recipe, Markdown without code and definitions."""
     text = path.read_text(encoding="utf-8")

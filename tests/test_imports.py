@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-ALL = tuple("support golden mapper hdl train synth testing sim formal mutation boards kit bench demo".split())
+ALL = tuple("support golden exchange mapper hdl train synth testing sim formal mutation boards kit bench demo".split())
 #: Folders of data.
 DATA = ("configs", "recipes")
 #: What each folder may import besides itself.
 MAY_IMPORT = {
     "support": (),
     "golden": ("support",),
+    "exchange": ("support", "golden"),
     "mapper": ("support", "golden"),
     "hdl": (
         "golden.formats",
@@ -23,7 +24,7 @@ MAY_IMPORT = {
         "golden.registers",
         "support",
     ),
-    "train": ("support", "golden"),
+    "train": ("support", "golden", "exchange"),
     "synth": ("support", "golden", "hdl"),
     "testing": ("support", "golden", "mapper"),
     "sim": ("support", "golden", "mapper", "hdl", "synth.yosys", "testing"),

@@ -99,3 +99,11 @@ def test_a_networks_images():
     found = words("sim", "NETWORK=my net", "IMAGES=30", "DATA=my data", "JOBS=2")
     given = {name: found[found.index(f"--{name}") + 1] for name in ("network", "images", "data", "jobs")}
     assert given == {"network": "my net", "images": "30", "data": "my data", "jobs": "2"}
+
+
+def test_style_and_types_are_checked_beside_the_tests():
+    lines = dry_run("test").stdout.splitlines()
+    (beside,) = [line for line in lines if line.endswith(" pytest lint")]
+    assert "--jobs 2" in beside
+    for command in ("-m pytest -n 2", "-m ruff check .", "-m ruff format --check .", "-m mypy"):
+        assert [line for line in lines if command in line], command

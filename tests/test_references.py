@@ -26,18 +26,19 @@ def wrong(text: str, known: list[str]) -> list[str]:
     return sorted({*CITATION.findall(text), *near} - {*known})
 
 
-PROSE = {path: prose(path) for path in files()}
-CITED = {path: CITATION.findall(text) for path, text in PROSE.items()}
+def cited(path: Path) -> list[str]:
+    """Keys that a file cites."""
+    return CITATION.findall(prose(path))
 
 
 def test_every_citation_has_a_reference():
     known = keys()
-    found = {str(path): wrong(text, known) for path, text in PROSE.items()}
+    found = {str(path): wrong(prose(path), known) for path in files()}
     assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_every_reference_is_cited():
-    elsewhere = {key for path, cited in CITED.items() if path != REFERENCES for key in cited}
+    elsewhere = {key for path in files() if path != REFERENCES for key in cited(path)}
     assert [key for key in keys() if key not in elsewhere] == []
 
 
@@ -60,7 +61,7 @@ def test_references_are_sorted_by_key():
 def test_every_citation_of_a_page_is_a_link(page):
     text = page.read_text(encoding="utf-8")
     start = "" if page == REFERENCES else "references.md" if page.parent == REFERENCES.parent else "docs/references.md"
-    expected = {key: f"{start}#{key.lower()}" for key in CITED[page]}
+    expected = {key: f"{start}#{key.lower()}" for key in cited(page)}
     assert dict(DEFINITION.findall(text)) == expected
 
 

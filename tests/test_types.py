@@ -1,4 +1,4 @@
-"""Golden model, mapper and hardware are checked with what mypy's --strict turns on."""
+"""Golden model, ONNX, mapper and hardware are checked with what mypy's --strict turns on."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-STRICT = ("twofold.golden.*", "twofold.mapper.*")
+STRICT = ("twofold.golden.*", "twofold.exchange.*", "twofold.mapper.*")
 HARDWARE = ("twofold.hdl.*",)
 
 

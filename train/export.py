@@ -13,14 +13,17 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.rounding import scale_multiplier
+from twofold.golden.table import PointwiseTable
 from twofold.train.compare import check_finite
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
+from twofold.train.reads import conv_branches, largest, octaves, scale_units, unit_scale
 from twofold.train.residual import addend_branch, fraction_bits
-from twofold.train.skip import Skip
+from twofold.train.scale_layer import ScaleLayer
+from twofold.train.skip import Read, Skip
 from twofold.train.streams import plain_skip, tie_costs
 
 
@@ -68,6 +71,17 @@ def _tensor(shape: tuple[int, int, int], quantizer: ActivationQuantizer) -> Tens
     return Tensor(shape, quantizer.bits, quantizer.signed, float(quantizer.scale))
 
 
+@torch.no_grad()
+def table_of(layer: QuantLayer) -> PointwiseTable | None:
+    """What a layer's function makes of every value that it can be asked with; None where it has none."""
+    before, quantizer = layer.before, layer.quantizer
+    if before is None or quantizer is None:
+        return None
+    results = layer.activate(torch.arange(before.low, before.high + 1) * before.scale)
+    entries = torch.round(results / quantizer.scale).clamp(quantizer.low, quantizer.high)
+    return PointwiseTable(before.bits, before.signed, float(before.scale), entries.long().numpy())
+
+
 def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
     """(M, r) of the build's requantiser nearest to a scale."""
     most = min(62, config.scaled_bits)
@@ -95,6 +109,11 @@ class _Exporter:
         self.point_sets: dict[str, PointSet] = {}
         self.report: dict[str, dict[str, object]] = {}
         self.words = self.weights = 0
+        #: Real value of an LSB of each layer's rounded sums.
+        self.units = {
+            layer.name: self.formats[layer.name].scale if layer.before is None else float(layer.before.scale)
+            for layer in model.quant_layers
+        }
 
     def run(self, meta: dict[str, object]) -> Network:
         check_finite(self.model.quant_layers)
@@ -115,6 +134,8 @@ class _Exporter:
                 return [self._conv(layer)]
             if isinstance(layer, AddLayer):
                 return [self._add(layer)]
+            if isinstance(layer, ScaleLayer):
+                return [self._scaled(layer)]
             if isinstance(layer, MaxLayer):
                 return [self._max(layer)]
             if isinstance(layer, AverageLayer):
@@ -172,7 +193,7 @@ class _Exporter:
         )
         unit = unit * 2.0**-bits
         branch = Branch(
-            layer.source,
+            layer.reads[0].source,
             self._points(coded.points, layer.name),
             coded.codes,
             tuple(shift + bits for shift in coded.shifts),
@@ -182,19 +203,19 @@ class _Exporter:
             layer.groups,
         )
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
-        return self._requantised(layer, (branch, *branches), unit, bias)
+        return self._requantised(layer, (*conv_branches(layer, branch, self.formats), *branches), unit, bias)
 
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
-        unit = coded.scale * self.formats[layer.source].scale
-        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.formats[layer.name].scale * 2.0**-FREE_BITS)
+        unit = coded.scale * unit_scale(layer, self.formats)
+        return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.units[layer.name] * 2.0**-FREE_BITS)
 
     def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
         """Fraction bits of the accumulator with which a rounded bias is off by half an LSB of the output at most."""
-        wanted = int(np.ceil(np.log2((unit / self.formats[layer.name].scale).max())))
+        wanted = int(np.ceil(np.log2((unit / self.units[layer.name]).max())))
         if wanted <= 0:
             return 0
-        most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit))
+        most = min(self._spare_shift(layer, coded), self._spare_bits(layer, coded, unit))
         return max(0, min(wanted, most))
 
     def _addends(
@@ -204,7 +225,7 @@ class _Exporter:
         config = self.config
         ratios = [(self.formats[s.source].scale / unit[self._span(s)], self.formats[s.source]) for s in skips]
         most = min(
-            config.max_pass_shift - max(coded.shifts),
+            self._spare_shift(layer, coded),
             self._spare_bits(layer, coded, unit, list(zip(skips, ratios, strict=True))),
         )
         bits = fraction_bits(ratios, shift=config.fmt.digit_shift, most=most)
@@ -224,7 +245,12 @@ class _Exporter:
         return branches
 
     def _span(self, skip: Skip) -> slice:
-        return slice(skip.channel, skip.channel + self.formats[skip.source].shape[0])
+        count = Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0])
+        return slice(skip.channel, skip.channel + count)
+
+    def _spare_shift(self, layer: ConvLayer, coded: CodedWeights) -> int:
+        """Fraction bits for which the build's passes can still shift every word."""
+        return self.config.max_pass_shift - max(coded.shifts) - max(octaves(layer, self.formats))
 
     def _spare_bits(
         self,
@@ -234,8 +260,7 @@ class _Exporter:
         addends: Iterable[tuple[Skip, tuple[NDArray[np.float64], Tensor]]] = (),
     ) -> int:
         """Fraction bits for which the worst case still fits the accumulator."""
-        source = self.formats[layer.source]
-        worst = np.abs(coded.integers).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
+        worst = (np.abs(coded.integers).sum(axis=(2, 3)) * largest(layer, self.formats)).sum(axis=1)
         worst = worst + np.abs(layer.bias.detach().double().numpy() / unit)
         for skip, (ratio, tensor) in addends:
             worst[self._span(skip)] += ratio * max(-tensor.low, tensor.high)
@@ -248,9 +273,10 @@ class _Exporter:
         """Branches for these addends."""
         tensors = [self.formats[skip.source] for skip in skips]
         # A scale that is tied has not been moved to what a multiplier can do (`train.snap`).
-        tied = layer.quantizer is not None and layer.quantizer.stream is not None
-        base = self.formats[layer.name].scale if tied else min(tensor.scale for tensor in tensors)
-        ratios = [np.full(tensor.shape[0], tensor.scale / base) for tensor in tensors]
+        tied = layer.rounding is not None and layer.rounding.stream is not None
+        base = self.units[layer.name] if tied else min(tensor.scale for tensor in tensors)
+        counts = [Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0]) for skip in skips]
+        ratios = [np.full(count, tensor.scale / base) for count, tensor in zip(counts, tensors, strict=True)]
         worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
         room = int(np.floor(self.config.acc_width - 1 - np.log2(worst * 1.01 + 2)))
         shift = self.config.fmt.digit_shift
@@ -259,10 +285,31 @@ class _Exporter:
         branches = self._branches(layer, skips, ratios, bits)
         return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
 
+    def _scaled(self, layer: ScaleLayer) -> Layer:
+        """A branch of ones for each tensor; the gains are the multipliers."""
+        config, output = self.config, self.units[layer.name]
+        gain, unit = layer.gain.detach().double().numpy(), scale_units(layer, self.formats)
+        unit = np.where(gain == 0, output * 2.0**-FREE_BITS, unit / (1 << config.fmt.digit_shift))
+        bias = layer.bias.detach().double().numpy()
+        sources = [self.formats[read.source] for read in layer.reads]
+        most = max(max(-tensor.low, tensor.high) for tensor in sources) << config.fmt.digit_shift
+        room = int(np.floor(config.acc_width - 1 - np.log2((most + np.abs(bias / unit)).max() * 1.01 + 2)))
+        wanted = int(np.ceil(np.log2((unit / output).max())))
+        bits = max(0, min(wanted, room, config.max_pass_shift - config.fmt.digit_shift))
+        factors, branches, start = np.sign(gain).astype(np.int64) << bits, [], 0
+        for read, tensor in zip(layer.reads, sources, strict=True):
+            skip = Skip(read.source, channel=start, channels=read.channels)
+            end = start + read.count(tensor.shape[0])
+            branches.append(addend_branch(config, skip, factors[start:end], self._digits()))
+            start = end
+        unit = unit * 2.0**-bits
+        return self._requantised(layer, tuple(branches), unit, np.rint(bias / unit).astype(np.int64))
+
     def _max(self, layer: MaxLayer) -> Layer:
         channels, source = layer.shape[0], self.formats[layer.source]
         branch = window_branch(self.config, layer.source, self._digits(), channels, layer.kernel)
         branch = replace(branch, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+        branch = replace(branch, channels=layer.read.channels)
         unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
         return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))
 
@@ -284,11 +331,16 @@ class _Exporter:
     def _requantised(
         self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
     ) -> Layer:
-        output = self.formats[layer.name]
-        ratios = unit / output.scale
+        output, table = self.formats[layer.name], table_of(layer)
+        ratios = unit / self.units[layer.name]
         pairs = [multiplier(self.config, float(ratio)) for ratio in ratios]
         errors = [abs(m * 2.0**-r / ratio - 1) for (m, r), ratio in zip(pairs, ratios, strict=True)]
         self.report[layer.name]["multiplier_error"] = float(max(errors))
+        low, high = max(output.low, 0) if layer.relu else output.low, output.high
+        if layer.quantizer is not None:
+            high = layer.quantizer.high
+        if table is not None:
+            low, high = table.low, table.high
         return Layer(
             name=layer.name,
             kind=layer.kind,
@@ -297,9 +349,10 @@ class _Exporter:
             bias=bias,
             multiplier=np.array([m for m, _ in pairs], dtype=np.int64),
             right=np.array([r for _, r in pairs], dtype=np.int64),
-            low=max(output.low, 0) if layer.relu else output.low,
-            high=output.high if layer.quantizer is None else layer.quantizer.high,
+            low=low,
+            high=high,
             maximum=layer.kind == "maxpool",
+            table=table,
         )
 
     def _count(self, layer: ConvLayer, coded: CodedWeights) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import fx, nn
+from torch.fx.passes.shape_prop import TensorMetadata
 
 from twofold.golden.network import Pair
 
@@ -17,6 +18,20 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.BatchNorm2d,
         nn.ReLU,
         nn.ReLU6,
+        nn.LeakyReLU,
+        nn.PReLU,
+        nn.Sigmoid,
+        nn.Hardsigmoid,
+        nn.Hardswish,
+        nn.SiLU,
+        nn.Tanh,
+        nn.ELU,
+        nn.CELU,
+        nn.SELU,
+        nn.GELU,
+        nn.Softplus,
+        nn.Mish,
+        nn.Softsign,
         nn.MaxPool1d,
         nn.MaxPool2d,
         nn.AvgPool1d,
@@ -28,6 +43,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.ConstantPad1d,
         nn.ConstantPad2d,
         nn.Flatten,
+        nn.Unflatten,
+        nn.ChannelShuffle,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -41,6 +58,19 @@ OPERATIONS = (
     "add",
     "relu",
     "relu6",
+    "leaky_relu",
+    "sigmoid",
+    "hardsigmoid",
+    "hardswish",
+    "silu",
+    "tanh",
+    "elu",
+    "celu",
+    "selu",
+    "gelu",
+    "softplus",
+    "mish",
+    "softsign",
     "max_pool1d",
     "max_pool2d",
     "avg_pool1d",
@@ -51,7 +81,11 @@ OPERATIONS = (
     "flatten",
     "view or reshape to (batch, -1)",
     "dropout",
-    "slice with steps",
+    "slice of channels, or with steps",
+    "cat over channels",
+    "chunk, split, tensor_split or unbind of channels",
+    "channel_shuffle",
+    "view, unflatten, transpose or permute of channels",
     "pad with zeros",
 )
 
@@ -59,7 +93,7 @@ OPERATIONS = (
 def result_shape(node: Any) -> tuple[int, ...]:
     """Shape of a node's result, the batch of one included; () for a number."""
     meta = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None
-    return tuple(meta.shape) if meta is not None else ()
+    return tuple(meta.shape) if isinstance(meta, TensorMetadata) else ()
 
 
 def place(node: fx.Node) -> str:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.golden.network import INPUT, Branch, Layer, Network
+from twofold.golden.table import PointwiseTable
 from twofold.train.data.checks import check_shape
 from twofold.train.windows import pad
 
@@ -56,7 +57,8 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
         scaled = total.add_(bias).mul_(multiplier)
         if layer.skip is not None:
             scaled.add_(torch.bitwise_left_shift(tensors[layer.skip.source], right + layer.skip.shift))
-        tensors[layer.name] = round_shift(scaled, right).clamp_(layer.low, layer.high)
+        value = round_shift(scaled, right).clamp_(layer.low, layer.high)
+        tensors[layer.name] = value if layer.table is None else _entries(layer.table, value)
     del tensors[INPUT]
     return tensors
 
@@ -75,7 +77,7 @@ def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Te
             raise ValueError(f"Layer {layer.name!r}: sums must stay below {EXACT}, not reach {bound}")
         # Single precision is several times as fast, and exact where no partial sum can exceed what it holds.
         kind = torch.float32 if bound < EXACT_SINGLE else torch.float64
-        x = pad(x.to(kind), branch.padding)
+        x = pad(_read(branch, x).to(kind), branch.padding)
         part = F.conv2d(x, weights.to(kind), None, branch.stride, 0, branch.dilation, groups=branch.groups)
         total[:, branch.channel : branch.channel + branch.out_channels] += part.long()
     return total
@@ -90,6 +92,15 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
     return rounded if right.min() > 0 else torch.where(right > 0, rounded, value)
 
 
+def _read(branch: Branch, x: Tensor) -> Tensor:
+    """The channels of the source that the branch reads."""
+    return x if branch.channels is None else x[:, list(branch.channels)]
+
+
+def _entries(table: PointwiseTable, values: Tensor) -> Tensor:
+    return torch.as_tensor(table.entries)[values + ((1 << (table.bits - 1)) if table.signed else 0)]
+
+
 def _weights(network: Network, branch: Branch) -> Tensor:
     values = torch.tensor(network.point_sets[branch.point_set].values, dtype=torch.int64)
     words = values[torch.as_tensor(branch.codes.astype("int64"))]
@@ -99,7 +110,7 @@ def _weights(network: Network, branch: Branch) -> Tensor:
 
 
 def _maximum(network: Network, branch: Branch, tensors: dict[str, Tensor]) -> Tensor:
-    x = tensors[branch.source] * int(_weights(network, branch).flatten()[0])
+    x = _read(branch, tensors[branch.source]) * int(_weights(network, branch).flatten()[0])
     high, wide = branch.kernel
     lowest = torch.iinfo(torch.int64).min // 4
     x = pad(x, branch.padding, lowest)

@@ -8,17 +8,19 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from twofold.golden.network import INPUT, Padding, Pair
+from twofold.train.activated import Activated
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
+from twofold.train.pointwise import Pointwise
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
-from twofold.train.skip import Skip
+from twofold.train.skip import Read, Skip, concatenated
 from twofold.train.windows import pad
 
 Tensors = dict[str, Tensor]
 
 
-class QuantLayer(nn.Module):
+class QuantLayer(Activated):
     """Base of the layers.
 
     Parameters
@@ -29,17 +31,13 @@ class QuantLayer(nn.Module):
         One of `golden.network.KINDS`.
     shape
         (channels, height, width) of the output.
-    relu
-        Negative results become 0.
     nonnegative
         No result is negative, so the output is unsigned.
-    limit
-        Upper bound of the results (6 for ReLU6), or none.
+    relu, limit, function
+        See `Activated`.
 
     Attributes
     ----------
-    quantizer
-        Of the output; ``None`` keeps the source's format.
     copies
         Results are values of the source, and keep its format.
     """
@@ -55,11 +53,10 @@ class QuantLayer(nn.Module):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
     ):
-        super().__init__()
-        self.name, self.kind, self.shape = name, kind, shape
-        self.relu, self.nonnegative, self.limit = relu, nonnegative, limit
-        self.quantizer: ActivationQuantizer | None = None
+        super().__init__(relu=relu, limit=limit, function=function)
+        self.name, self.kind, self.shape, self.nonnegative = name, kind, shape, nonnegative
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -70,33 +67,19 @@ class QuantLayer(nn.Module):
         """The result before activation and quantization."""
         raise NotImplementedError
 
-    def activate(self, y: Tensor) -> Tensor:
-        """ReLU, where there is one."""
-        if self.relu:
-            y = torch.relu(y)
-        return y if self.limit is None else y.clamp(max=self.limit)
-
     def forward(self, tensors: Tensors) -> Tensor:
         return self.quantize(self.compute(tensors))
 
-    def quantize(self, y: Tensor) -> Tensor:
-        """Activation and quantization of a result."""
-        if self.quantizer is None:
-            return self.activate(y)
-        # A pass over memory less where clipping does the ReLU's work.
-        done = self.relu and self.limit is None and self.quantizer.clips_negatives
-        return self.quantizer(y if done else self.activate(y))
-
 
 class ConvLayer(QuantLayer):
-    """Convolution (or linear layer) with bias, plus residuals."""
+    """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals."""
 
     def __init__(
         self,
         name: str,
         kind: str,
         shape: tuple[int, int, int],
-        source: str,
+        source: str | tuple[Read, ...],
         weight: Tensor,
         bias: Tensor,
         *,
@@ -107,10 +90,13 @@ class ConvLayer(QuantLayer):
         skips: tuple[Skip, ...] = (),
         relu: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
         norm: nn.BatchNorm2d | None = None,
     ):
-        super().__init__(name, kind, shape, relu=relu, nonnegative=relu, limit=limit)
-        self.source, self.skips = source, skips
+        nonnegative = relu if function is None else function.nonnegative
+        super().__init__(name, kind, shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
+        self.reads = (Read(source),) if isinstance(source, str) else source
+        self.skips = skips
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.weight = nn.Parameter(weight)
         self.norm = norm
@@ -119,7 +105,7 @@ class ConvLayer(QuantLayer):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return (self.source, *(skip.source for skip in self.skips))
+        return (*(read.source for read in self.reads), *(skip.source for skip in self.skips))
 
     @property
     def _parametrization(self) -> ParametrizationList:
@@ -135,12 +121,16 @@ class ConvLayer(QuantLayer):
         """The weights before quantization."""
         return self._parametrization.original
 
+    def input(self, tensors: Tensors) -> Tensor:
+        """What is convolved."""
+        return concatenated(self.reads, tensors)
+
     def convolve(self, tensors: Tensors) -> Tensor:
         """The convolution alone, without bias and residuals."""
         return self._convolved(tensors, None)
 
     def _convolved(self, tensors: Tensors, bias: Tensor | None) -> Tensor:
-        x, padding = tensors[self.source], self.padding
+        x, padding = self.input(tensors), self.padding
         if len(padding) == 4:
             x, padding = pad(x, padding), (0, 0)
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, groups=self.groups)
@@ -199,9 +189,10 @@ class AddLayer(QuantLayer):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
+        function: Pointwise | None = None,
         copies: bool = False,
     ):
-        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit)
+        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.skips, self.copies = skips, copies
 
     @property

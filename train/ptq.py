@@ -128,7 +128,7 @@ def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: Post
     """Weights, then gain and bias, then the output's scale; `sums` are the float layer's."""
     if isinstance(layer, ConvLayer):
         if settings.weighted and layer.weight_quantizer.weighted:
-            calibrate_weights(layer, importance=second_moments(layer, tensors[layer.source]))
+            calibrate_weights(layer, importance=second_moments(layer, layer.input(tensors)))
         else:
             calibrate_weights(layer)
         fit_channels(layer, tensors, sums)
@@ -138,7 +138,10 @@ def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: Post
 @torch.no_grad()
 def _settle(layer: QuantLayer, tensors: Tensors, *, again: bool = True) -> None:
     """Output of a layer; its scale is chosen for it, unless it has been trained or is tied."""
-    y = layer.activate(layer.compute(tensors))
+    sums = layer.compute(tensors)
+    if again and layer.before is not None:
+        layer.before.calibrate(sums)
+    y = layer.activate(layer.asked(sums))
     if layer.quantizer is not None:
         if again and layer.quantizer.stream is None:
             layer.quantizer.calibrate(y)

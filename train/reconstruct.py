@@ -157,7 +157,7 @@ def learn_block(
         here = {name: _drop(tensors[name][batch], floats[name][batch], settings.drop, generator) for name in names}
         for layer in layers:
             y = learners[layer.name].compute(here) if layer.name in learners else layer.compute(here)
-            y = layer.activate(y)
+            y = layer.activate(layer.asked(y))
             last = layer is layers[-1]
             out = y if last or layer.quantizer is None else layer.quantizer(y)
             here[layer.name] = _drop(out, y, settings.drop, generator)

@@ -12,6 +12,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils import parametrize
 
 from twofold.train.graph import BATCH, TYPES
+from twofold.train.pointwise import FUNCTIONS
 
 #: Modules that hold the user's own under this name and compute the same in evaluation.
 _WRAPPERS = {
@@ -236,5 +237,6 @@ def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
         return False
     name = _called(traced, node)
     changes = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
-    flagged = node.kwargs.get("inplace") or (name in ("relu", "relu6") and len(node.args) > 1 and node.args[1])
+    place = 1 if name in ("relu", "relu6") else 1 + len(FUNCTIONS.get(name, "none"))
+    flagged = node.kwargs.get("inplace") or (len(node.args) > place and node.args[place] is True)
     return bool(flagged) or changes or (name.endswith("_") and not name.endswith("__"))

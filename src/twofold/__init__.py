@@ -27,6 +27,7 @@ __all__ = [
     "emit",
     "execute",
     "export",
+    "from_onnx",
     "input_frame",
     "load",
     "load_config",
@@ -41,12 +42,16 @@ __all__ = [
     "save_model",
     "simulate",
     "snap",
+    "to_onnx",
+    "torch_from_onnx",
 ]
 
 if TYPE_CHECKING:
     from twofold.boards.device import Device
     from twofold.boards.host import Board, SerialPort
     from twofold.boards.pynq import PynqLink
+    from twofold.exchange.read import from_onnx
+    from twofold.exchange.write import to_onnx
     from twofold.golden.config import ArrayConfig, load_config
     from twofold.golden.container import load, save
     from twofold.golden.image import Image, input_frame, read_output
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     from twofold.train.data import DataSet, InputFormat
     from twofold.train.export import export
     from twofold.train.hooks import QuantTraining
+    from twofold.train.onnx_model import torch_from_onnx
     from twofold.train.pipelines import apply as quantize
     from twofold.train.recipe import Recipe, load_recipe
     from twofold.train.saved import load_model, save_model
@@ -88,6 +94,7 @@ _PLACES = {
     "emit": "hdl.emit:emit",
     "execute": "golden.machine:execute",
     "export": "train.export:export",
+    "from_onnx": "exchange.read:from_onnx",
     "input_frame": "golden.image:input_frame",
     "load": "golden.container:load",
     "load_config": "golden.config:load_config",
@@ -102,6 +109,8 @@ _PLACES = {
     "save_model": "train.saved:save_model",
     "simulate": "sim.fast:run_images",
     "snap": "train.snap:snap",
+    "to_onnx": "exchange.write:to_onnx",
+    "torch_from_onnx": "train.onnx_model:torch_from_onnx",
 }
 
 

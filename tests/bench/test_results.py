@@ -4,6 +4,7 @@ import gzip
 import json
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from twofold.bench.results import measure, rows, table
 from twofold.bench.results.rows import ROWS, Row, find_row
 from twofold.golden.config import load_config
 from twofold.train.__main__ import _parser
+from twofold.train.__main__ import main as train
 from twofold.train.quantizers import build_quantizer
 from twofold.train.recipe import load_recipe
 
@@ -174,6 +176,20 @@ def write_fashion(folder):
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(head + labels.tobytes()))
 
 
+@pytest.fixture
+def floats_alone(monkeypatch):
+    """Only the float network's command is a process of its own: each of them imports PyTorch."""
+    run = subprocess.run
+
+    def here(command, **options):
+        if command[:3] != [sys.executable, "-m", "twofold.train"] or "--recipe" not in command:
+            return run(command, **options)
+        return subprocess.CompletedProcess(command, train(command[3:]))
+
+    monkeypatch.setattr(measure.subprocess, "run", here)
+
+
+@pytest.mark.usefixtures("floats_alone")
 def test_rows_are_run_once_each_after_the_float_network(place, monkeypatch, capsys):
     write_fashion(place / "data" / "fashion_mnist")
     row = Row("small_vgg_mnist", "fashion_mnist", "subset_w4a8", 4, 8)

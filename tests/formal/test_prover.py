@@ -78,6 +78,23 @@ def test_what_needs_an_invariant_is_not_proven_without(tmp_path):
     assert (outcome.status, outcome.failed) == ("unknown", ("zero",))
 
 
+def test_requirements_are_asked_about_together_and_one_by_one_where_that_fails(tmp_path):
+    class Twice(Registered):
+        def specify(self, m):
+            super().specify(m)
+            self.require(same=self.dut.operands.as_value() == self.dut.operands.as_value())
+
+    class LateAndTwice(Late):
+        def specify(self, m):
+            super().specify(m)
+            self.require(same=self.dut.operands.as_value() == self.dut.operands.as_value())
+
+    for checker, failed in ((Twice, ()), (LateAndTwice, ("zero",))):
+        assert prove(prepare(checker, CONFIG), 1, tmp_path).failed == failed
+        asked = (tmp_path / "times.txt").read_text()
+        assert ("require_zero require_same" in asked, len(asked.splitlines())) == (True, 5 if failed else 3)
+
+
 def test_assumptions_that_nothing_meets_are_noticed(tmp_path):
     with pytest.raises(RuntimeError, match=r"^Assumptions must leave a trace of 2 cycles, but none is legal$"):
         prove(prepare(Impossible, CONFIG), 1, tmp_path)
@@ -145,17 +162,25 @@ def test_a_fault_reaches_components_inside():
     assert good != bad
 
 
+def test_a_property_of_one_build_is_listed_without_making_it(monkeypatch):
+    monkeypatch.setattr("twofold.formal.runner.prepare", mock.Mock(side_effect=AssertionError("made")))
+    checkers = [checker for checker in PROPERTIES if len(checker.short) == 1]
+    found = [(one.checker, one.formats) for one in obligations(checkers, short=True)]
+    assert found == [(checker, checker.short) for checker in checkers]
+
+
 def test_every_shipped_build_is_covered(monkeypatch):
     """Large builds are not written out here: `make formal` does it, for minutes."""
 
     def light(checker, config, **options):
-        if config.rows <= 4:
+        if config.rows <= 4 and not config.tables:
             return prepare(checker, config, **options)
         return SimpleNamespace(verilog=repr(config), rtlil="")
 
     monkeypatch.setattr("twofold.formal.runner.prepare", light)
     for checker in PROPERTIES:
-        expected = {name for name, config in builds.shipped().items() if checker.applies(config)}
+        configs = builds.shipped() | (builds.tabled() if checker.builds == "shipped" else {})
+        expected = {name for name, config in configs.items() if checker.applies(config)}
         found = {name for obligation in obligations([checker]) for name in obligation.formats}
         assert expected and expected <= found, checker
 

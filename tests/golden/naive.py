@@ -27,7 +27,10 @@ def output(network, layer, sources):
         if layer.skip:
             y += sources[layer.skip.source][m][i][j] * Fraction(2) ** layer.skip.shift
         y = round(y)
-        result[m][i][j] = min(max(y, layer.low), layer.high)
+        y = min(max(y, layer.low), layer.high)
+        if layer.table:
+            y = int(layer.table.entries[y + (2 ** (layer.table.bits - 1) if layer.table.signed else 0)])
+        result[m][i][j] = y
     return result
 
 
@@ -48,5 +51,6 @@ def branch_products(network, branch, m, i, j, source):
                 points.values[int(branch.codes[word, m, n, ky, kx])] << shift
                 for word, shift in enumerate(branch.shifts)
             )
-            products.append(weight * source[group * inputs + n][y][x])
+            read = group * inputs + n
+            products.append(weight * source[branch.channels[read] if branch.channels else read][y][x])
     return products

@@ -28,6 +28,9 @@ SUBSET = ArrayConfig(name="b", pe="subset", rows=4, cols=16, word_bits=4, act_bi
         ({"acc_width": 12}, ValueError, "acc_width must be at least 13 (one column sum), not 12"),
         ({"requant_units": 8}, ValueError, "requant_units must be at most 4 (the smaller of rows and cols), not 8"),
         ({"requant_units": 3}, ValueError, "requant_units must be a power of two, not 3"),
+        ({"load_columns": 0}, ValueError, "load_columns must be 1 to 64, not 0"),
+        ({"load_columns": 3}, ValueError, "load_columns must divide 4 (cols), not 3"),
+        ({"load_columns": 8}, ValueError, "load_columns must divide 4 (cols), not 8"),
         ({"universal_set": 6}, ValueError, "universal_set must be one of (1, 2, 3, 4, 5), not 6"),
         ({"acc_depth": 3}, ValueError, "acc_depth must be 4 to 65536, not 3"),
         ({"max_pass_shift": 32}, ValueError, "max_pass_shift must be 0 to 31, not 32"),
@@ -94,8 +97,8 @@ def test_bits_for_by_hand():
 def test_the_build_hash_names_everything_but_the_name():
     assert replace(LOG, name="other").build_hash == LOG.build_hash
     changes = ({"rows": 4}, {"asymmetric": True}, {"acc_width": 30}, {"tree_step": 1}, {"digits": 2})
-    hashes = {replace(LOG, **change).build_hash for change in changes} | {LOG.build_hash}
-    assert len(hashes) == 6
+    hashes = {replace(LOG, **change).build_hash for change in (*changes, {"load_columns": 2})} | {LOG.build_hash}
+    assert len(hashes) == 7
     assert all(0 <= number < 1 << 32 for number in hashes)
 
 

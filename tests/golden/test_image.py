@@ -27,7 +27,7 @@ def image(layout: InputLayout | None = None) -> Image:
         ImageLayer("two", "linear", 4, 6, 7, 20, SPENT, WORK, 100, 11, OUTPUT),
     )
     program = (Output(address=2, count=3).encode(CONFIG), End().encode(CONFIG))
-    return Image(CONFIG, "net", program, (1, 2), (3,), (), layers, replace(INPUT, layout=layout), OUTPUT, 40)
+    return Image(CONFIG, "net", program, (1, 2), (3,), (), (), layers, replace(INPUT, layout=layout), OUTPUT, 40)
 
 
 X = np.array([[[1, -2]], [[3, 4]], [[-5, -8]]])

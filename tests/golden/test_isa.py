@@ -105,13 +105,13 @@ def test_an_instruction_by_hand():
 def test_operands_are_all_given_and_fit():
     with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'count'"):
         Output(address=5)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match=r"^columns must be 0 to 7, not 8$"):
-        Pass.zero(columns=8).encode(CONFIGS[1])
+    with pytest.raises(ValueError, match=r"^groups must be 0 to 7, not 8$"):
+        Pass.zero(groups=8).encode(CONFIGS[1])
     with pytest.raises(ValueError, match=r"^step_x must be 0 to 15, not -1$"):
         Window.zero(step_x=-1).encode(CONFIGS[1])
-    assert Pass.zero(columns=3) != Pass.zero()
+    assert Pass.zero(groups=3) != Pass.zero()
     with pytest.raises(AttributeError):
-        Pass.zero().columns = 1  # type: ignore[misc]
+        Pass.zero().groups = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("number", [0, 6, 7])

@@ -45,7 +45,7 @@ def window(width, height, in_width, in_height, step_x=1, step_y=1):
 
 
 def tile(**changes):
-    return Pass.zero(**({"columns": 1, "first": 1, "row_mask": 3, "col_mask": 3} | changes))
+    return Pass.zero(**({"groups": 1, "first": 1, "row_mask": 3, "col_mask": 3} | changes))
 
 
 def drain(**changes):
@@ -95,7 +95,7 @@ def test_passes_add_shifted_sums_and_masks_leave_columns_and_lanes_alone():
         window(2, 1, 2, 1),
         tile(),  # (1, 393), (20, 28)
         tile(first=0, shift=3, row_mask=1, col_mask=1),  # column 0: + (2*3 << 3), + (2*200 << 3)
-        tile(first=1, row_mask=2, col_mask=2, weights=1, columns=0),  # column 1 keeps its old word: 4*5, 4*7
+        tile(first=1, row_mask=2, col_mask=2, weights=1, groups=0),  # column 1 keeps its old word: 4*5, 4*7
         drain(low=-128, high=127),
         END,
     ]
@@ -110,9 +110,9 @@ def test_a_kept_tile_is_what_was_loaded_last_column_by_column():
     program = [
         window(2, 1, 2, 1),
         tile(weights=2),  # -1 and -2, 1 and 1 (masked from here on)
-        tile(weights=0, columns=0),  # column 0 only: (1, 393); column 1 keeps 1 and 1: (8, 207)
+        tile(weights=0, groups=0),  # column 0 only: (1, 393); column 1 keeps 1 and 1: (8, 207)
         # Twice as much on top; what it says of a tile means nothing, not even a line beyond the memory.
-        tile(kept=1, first=0, shift=1, weights=15, columns=1, set=0),
+        tile(kept=1, first=0, shift=1, weights=15, groups=1, set=0),
         drain(low=-128, high=127),
         END,
     ]
@@ -171,7 +171,7 @@ def chain_sums(step, x, width):
     weights[1] = column(CHAIN, ZERO, MINUS_ONE, TWO, FOUR)
     program = [
         window(width, 2, 4, 2, step_x=step),
-        tile(columns=3, chain=1, signed=1, x=-1, address=31, row_mask=0b0010, col_mask=0b1111),
+        tile(groups=3, chain=1, signed=1, x=-1, address=31, row_mask=0b0010, col_mask=0b1111),
         drain(groups=3, low=-128, high=127),
         END,
     ]

@@ -26,7 +26,7 @@ def window(width, height):
 
 
 def tile(columns, wait=0, kept=0):
-    return Pass.zero(columns=columns - 1, wait=wait, kept=kept)
+    return Pass.zero(groups=columns - 1, wait=wait, kept=kept)
 
 
 def drain(groups):

@@ -1,5 +1,6 @@
 """The emitted Verilog: deterministic, readable, clean in three tools' eyes, made without torch."""
 
+import gc
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.__main__ import main
 from twofold.hdl.emit import COMPONENTS, emit, emit_component, emit_verilog, share_modules
+from twofold.hdl.rtlil import uncollected
 from twofold.sim.tools import find
 
 LOG = ArrayConfig(name="small_log", pe="log", rows=4, cols=4, word_bits=3)
@@ -125,6 +127,20 @@ def test_impossible_build_ends_with_one_line_and_nothing_written(text, message, 
     error = capsys.readouterr().err
     assert error.startswith(f"error: {path}: {message}") and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_afterwards_as_before(enabled):
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        for _ in range(2):
+            with pytest.raises(AttributeError), uncollected():
+                assert not gc.isenabled()
+                raise AttributeError
+            assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_a_memory_that_is_no_zeros_keeps_what_it_begins_with():

@@ -30,6 +30,7 @@ def build(rng: np.random.Generator) -> ArrayConfig:
         max_side=64,
         requant_units=int(2 ** rng.integers(0, min(rows, cols).bit_length())),
         digits=int(rng.integers(1, 4)),
+        load_columns=int(2 ** rng.spawn(1)[0].integers(cols.bit_length())),
     )
 
 

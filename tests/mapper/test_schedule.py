@@ -40,8 +40,8 @@ def test_a_tile_begins_with_the_window_that_the_one_before_ended_with():
 
 
 def loads(image):
-    """Of every pass the weight line and number of the columns that it loads, or None."""
-    return [None if one.kept else (one.weights, one.columns + 1) for one in passes(image)]
+    """Of every pass the first weight line and number of those that it loads, or None."""
+    return [None if one.kept else (one.weights, one.groups + 1) for one in passes(image)]
 
 
 @pytest.mark.parametrize("maximum", [False, True])

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig, load_config
@@ -15,8 +17,12 @@ from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings
 from twofold.sim.probe import probed, read_layers
-from twofold.sim.random_check import check_networks, check_programs
+from twofold.sim.random_check import check_network, check_networks, check_programs
 from twofold.testing.random_network import random_inputs, random_network
+from twofold.train.convert import calibrate, convert
+from twofold.train.data import InputFormat
+from twofold.train.export import export
+from twofold.train.recipe import parse_recipe
 from twofold.train.reference import run as torch_reference
 
 BUILDS = ("log_4x4", "subset_4x4")
@@ -53,41 +59,57 @@ def test_programs_of_no_compiler_agree(config):
     assert [result.message for result in check_programs(config, 10, 200)] == [""] * 10
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        ArrayConfig(
-            name="wide_log",
-            pe="log",
-            rows=8,
-            cols=4,
-            word_bits=4,
-            asymmetric=True,
-            requant_units=4,
-            acc_depth=16,
-            tree_step=1,
-            digits=2,
-            acc_width=32,
-        ),
-        ArrayConfig(
-            name="tall_subset",
-            pe="subset",
-            rows=2,
-            cols=8,
-            word_bits=3,
-            universal_set=2,
-            requant_units=2,
-            acc_depth=8,
-            act_bits=7,
-            digits=4,
-            tree_step=3,
-        ),
-    ],
-    ids=lambda config: config.name,
+WIDE = ArrayConfig(
+    name="wide_log",
+    pe="log",
+    rows=8,
+    cols=4,
+    word_bits=4,
+    asymmetric=True,
+    requant_units=4,
+    load_columns=2,
+    acc_depth=16,
+    tree_step=1,
+    digits=2,
+    acc_width=32,
+    tables=1,
+    table_bits=6,
 )
+TALL = ArrayConfig(
+    name="tall_subset",
+    pe="subset",
+    rows=2,
+    cols=8,
+    word_bits=3,
+    universal_set=2,
+    requant_units=2,
+    load_columns=4,
+    acc_depth=8,
+    act_bits=7,
+    digits=4,
+    tree_step=3,
+    tables=3,
+)
+
+
+@pytest.mark.parametrize("odd", [WIDE, TALL], ids=lambda config: config.name)
 def test_builds_of_other_shapes_agree(odd):
     results = list(check_networks(odd, 8, 300, reference=torch_reference)) + list(check_programs(odd, 8, 400))
     assert [result.message for result in results] == [""] * 16
+
+
+def test_activations_by_table_agree_from_pytorch_to_hardware():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.LeakyReLU(0.1), nn.Conv2d(4, 3, 1), nn.Hardswish(), nn.SiLU())
+    weight = {"quantizer": "uniform", "bits": 4}
+    rule = {"match": "*", "weight": weight, "activation": {"bits": 7, "calibration": "max"}}
+    recipe = parse_recipe({"name": "seven", "method": "ptq", "layer": [rule]})
+    quantized = convert(model, recipe, InputFormat((2, 5, 6), bits=7, signed=True, scale=1 / 32))
+    calibrate(quantized, torch.randn(8, 2, 5, 6))
+    network = export(quantized, TALL)
+    assert all(layer.table is not None for layer in network.layers)
+    result = check_network(TALL, network, 3, reference=torch_reference)
+    assert result.message == ""
 
 
 def test_a_reference_that_differs_is_found(log_config):

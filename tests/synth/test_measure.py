@@ -13,12 +13,11 @@ from twofold.synth.fpga import TECHNOLOGIES, place_and_route, readable
 from twofold.synth.measure import ASIC, COMPONENTS, Measurement, measure, measure_all
 
 LIBRARY = Path("tests/synth/small.lib")
-SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, feature_depth=64, weight_depth=64)
 
 
-def test_every_component_of_the_machine_can_be_measured(tmp_path):
-    measurements = [Measurement(SMALL, component, "ecp5") for component in COMPONENTS]
-    rows = {row["component"]: row for row in measure_all(measurements, Store(tmp_path), route=False, workers=2)}
+def test_every_component_of_the_machine_can_be_measured(small, mapped):
+    measurements = [Measurement(small, component, "ecp5") for component in COMPONENTS]
+    rows = {row["component"]: row for row in measure_all(measurements, mapped, route=False, workers=2)}
     assert tuple(rows) == COMPONENTS
     assert all(
         row["multipliers"] == 0 and row["fmax"] is None and row["reason"] == "not routed" for row in rows.values()
@@ -29,7 +28,7 @@ def test_every_component_of_the_machine_can_be_measured(tmp_path):
     assert rows["top"]["brams"] > sum(rows[name]["brams"] for name in ("array", "loader", "sequencer"))
 
 
-def test_nothing_unchanged_is_made_again(tmp_path, monkeypatch):
+def test_nothing_unchanged_is_made_again(small, tmp_path, monkeypatch):
     calls = []
     real = yosys.run_tool
 
@@ -39,7 +38,7 @@ def test_nothing_unchanged_is_made_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(yosys, "run_tool", counted)
 
-    def run(component, config=SMALL, technology="ecp5"):
+    def run(component, config=small, technology="ecp5"):
         before = len(calls)
         row = measure(Measurement(config, component, technology), Store(tmp_path), liberty=LIBRARY, route=False)
         return row, len(calls) - before
@@ -48,9 +47,9 @@ def test_nothing_unchanged_is_made_again(tmp_path, monkeypatch):
     assert made > 0
     assert run("pe") == (first, 0)
     # Another build with the same PE: the name is no part of the hardware, the depth of a memory is none of the PE's.
-    other = ArrayConfig(**{**vars_of(SMALL), "name": "other", "weight_depth": 128})
+    other = ArrayConfig(**{**vars_of(small), "name": "other", "weight_depth": 128})
     assert run("sender")[1] > 0
-    assert run("pe", ArrayConfig(**{**vars_of(SMALL), "act_bits": 4}))[1] > 0
+    assert run("pe", ArrayConfig(**{**vars_of(small), "act_bits": 4}))[1] > 0
     assert run("pe", other)[1] == 0
     standard, made = run("pe", technology=ASIC)
     assert made > 0 and standard["area"] > 0 and standard["delay"] > 0

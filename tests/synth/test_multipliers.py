@@ -7,13 +7,14 @@ import pytest
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.hdl.emit import emit, top_name
 from twofold.support.once import Store
-from twofold.synth.fpga import TECHNOLOGIES
+from twofold.synth.fpga import ECP5_MACHINE, TECHNOLOGIES
 from twofold.synth.fpga import synthesise as map_to
 from twofold.synth.multipliers import mapped_multipliers, word_multipliers
 from twofold.synth.yosys import count_multipliers, read_statistics, run_yosys
 
 SHIPPED = sorted([*Path("configs").glob("*.toml"), *Path("boards").glob("*.toml")])
-SMALL = ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=4, feature_depth=64, weight_depth=64)
+#: How whole machines are mapped.
+FLOWS = TECHNOLOGIES | {"ecp5": ECP5_MACHINE}
 PLANTED = (
     "module top(input signed [8:0] a, input signed [8:0] b, output signed [17:0] y); assign y = a * b; endmodule\n"
 )
@@ -29,9 +30,9 @@ def test_no_shipped_build_multiplies(path, tmp_path):
 
 
 @pytest.mark.parametrize("component", ["unit", "window", "sequencer"])
-def test_a_multiplication_in_any_component_is_seen(component, tmp_path):
+def test_a_multiplication_in_any_component_is_seen(component, small, tmp_path):
     """One addition of a requantisation unit, of the address generator or of the sequencer becomes a product."""
-    verilog, top = emit(SMALL), top_name(SMALL)
+    verilog, top = emit(small), top_name(small)
     start = verilog.index(f"module {top}_{component}(")
     sum_ = verilog.index(" + ", start)
     assert sum_ < verilog.index("endmodule", start)
@@ -46,11 +47,11 @@ def test_a_planted_multiplier_is_counted_before_and_after_mapping(name, tmp_path
     assert planted.multipliers == {"ecp5": 2, "ice40": 1}[name]
 
 
-@pytest.mark.parametrize("name", TECHNOLOGIES)
-def test_a_small_machine_mapped_to_cells_has_none(name, tmp_path):
-    mapped = map_to(TECHNOLOGIES[name], emit(SMALL), top_name(SMALL), Store(tmp_path))
-    assert mapped.multipliers == 0
-    assert mapped.luts > 1000 and mapped.ffs > 500 and mapped.brams > 4
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_small_machine_mapped_to_cells_has_none(name, small, mapped):
+    cells = map_to(FLOWS[name], emit(small), top_name(small), mapped)
+    assert cells.multipliers == 0
+    assert cells.luts > 1000 and cells.ffs > 500 and cells.brams > 4
 
 
 @pytest.mark.parametrize("pe", ["log", "subset"])

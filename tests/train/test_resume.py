@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -77,14 +77,30 @@ def train(data, build, settings, **kwargs):
 # Resuming
 
 
-def resumed(tmp_path, data, build, settings, *, stop, every=0):
-    """Final state of a training that is interrupted in epoch `stop`, before its end is saved, and resumed."""
+def once(build):
+    """`build` that is done once: then there are copies, and the random numbers are what they were after it."""
+    made = []
+
+    def copy():
+        if not made:
+            made[:] = build(), torch.get_rng_state()
+        torch.set_rng_state(made[1])
+        return deepcopy(made[0])
+
+    return copy
+
+
+def resumed(tmp_path, data, build, settings, *, stop, every=0, rebuild=None):
+    """Final state of a training that is interrupted in epoch `stop`, before its end is saved, and resumed.
+
+    The latter is of a model that `rebuild` makes, or else `build`, among other random numbers.
+    """
     options = FitOptions(state=tmp_path / STATE, every=every)
     with pytest.raises(StoppedError):
         train(data, build, settings, report=interrupt(stop), options=options)
     torch.manual_seed(99)
     torch.rand(5)
-    model = build()
+    model = (rebuild or build)()
     fit(model, data, settings, options=replace(options, resume=True))
     return model.state_dict()
 
@@ -109,6 +125,7 @@ def test_resumed_float_training_ends_with_the_same_bits(tmp_path, few, optimizer
 @pytest.mark.parametrize("path", QAT, ids=[path.stem for path in QAT])
 def test_resumed_quantized_training_ends_with_the_same_bits(tmp_path, few, path):
     recipe = load_recipe(path)
+    few = replace(few, train_x=few.train_x[:192], train_y=few.train_y[:192])
     torch.manual_seed(0)
     model = build_model("demo").eval()
 
@@ -118,36 +135,40 @@ def test_resumed_quantized_training_ends_with_the_same_bits(tmp_path, few, path)
         return quantized
 
     settings = replace(recipe.train, epochs=4, batch=64, settle=0.3, distill=0.0)
-    whole = train(few, build, settings)
-    assert same(whole, resumed(tmp_path / "before", few, build, settings, stop=2, every=2))
-    assert same(whole, resumed(tmp_path / "settled", few, build, settings, stop=4))
+    first, second = once(build), once(build)
+    whole = train(few, first, settings)
+    assert same(whole, resumed(tmp_path / "before", few, first, settings, stop=2, every=2, rebuild=second))
+    assert same(whole, resumed(tmp_path / "settled", few, first, settings, stop=4, rebuild=second))
 
 
-def epoch_now(file, folder):
-    """Epoch of a checkpoint that a run keeps replacing: of a copy, since safetensors opens a file twice."""
-    if not file.is_file():
-        return read_progress(file)[0]
-    copy = folder / "snapshot.safetensors"
-    copy.write_bytes(file.read_bytes())
-    return read_progress(copy)[0]
+#: Kills itself in the middle of an epoch, and of what is done between two savings.
+KILLED = """
+import os, signal, sys
+from twofold.train.__main__ import main
+from twofold.train.loop import Training
+step, left = Training.step, [int(sys.argv[1])]
+def counted(*arguments):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+Training.step = counted
+main(sys.argv[2:])
+"""
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
-    command = ["fit", "--epochs", "60", "--batch", "64", "--device", "cpu", "--save-every", "7"]
+    command = ["fit", "--epochs", "6", "--batch", "64", "--device", "cpu", "--save-every", "7"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "twofold.train", *command, "--out", str(killed)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while epoch_now(killed / STATE, tmp_path) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert 3 <= read_progress(killed / STATE)[0] < 60
+    steps = len(load_data("digits").train_x) // 64
+    lived = 3 * steps + 7 + 4
+    program = [sys.executable, "-c", KILLED, str(lived), *command, "--out", str(killed)]
+    assert subprocess.run(program, cwd=ROOT, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    assert read_progress(killed / STATE)[0] == 3
     assert main([*command, "--out", str(killed), "--resume"]) == 0
     assert main([*command, "--out", str(whole)]) == 0
     assert same(load_file(killed / "model.safetensors"), load_file(whole / "model.safetensors"))
-    assert [line["epoch"] for line in read_lines(killed / "metrics.jsonl")] == list(range(1, 61))
+    assert [line["epoch"] for line in read_lines(killed / "metrics.jsonl")] == list(range(1, 7))
     assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
 
 
@@ -209,21 +230,23 @@ assert not [name for name in names if "gloo" in name], names
 """
 
 
-def test_two_processes_do_as_one(tmp_path):
+def test_two_processes_do_as_one(tmp_path, monkeypatch):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for prefix, name in (([sys.executable], "one"), (torchrun, "two")):
-        done = subprocess.run(
-            [*prefix, str(script), str(tmp_path / name)],
-            cwd=ROOT,
-            env=environment,
-            timeout=120,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [*torchrun, str(script), str(tmp_path / "two")],
+        cwd=ROOT,
+        env=environment,
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # The one is this one.
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "one")])
+    exec(WORKER, {"__name__": "__main__"})
     assert int(load_file(tmp_path / "two.size")["size"]) == 2 and int(load_file(tmp_path / "one.size")["size"]) == 1
     for part in ("float", "quantized"):
         one, two = load_file(tmp_path / f"one.{part}"), load_file(tmp_path / f"two.{part}")

@@ -1,5 +1,6 @@
 """Linear activations of a few bits, one scale a tensor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,6 +26,10 @@ def sample(x: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 def _places(count: int) -> Tensor:
     return torch.randint(count, (SAMPLE,), generator=torch.Generator().manual_seed(0))
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 #: Activation quantizers by the name that recipes use: classes that were defined with ``name=``.
@@ -72,6 +77,8 @@ class ActivationQuantizer(nn.Module):
     ----------
     stream
         What the scale is tied to, if it is: then it is ``base * 2**octave``.
+    through
+        The function behind, if there is one: then ``mse`` is the error of its results.
     octave
         Power of two between base and scale.
     tie_cost : shape (4,), where the scale is tied
@@ -84,7 +91,10 @@ class ActivationQuantizer(nn.Module):
     decayed = False
     #: Whether the scale may be tied to others'; a subclass must say so itself, as it may have its scale from elsewhere.
     can_tie = True
+    #: Whether the scale is always a power of two.
+    power_scale = False
     stream: Stream | None = None
+    through: Callable[[Tensor], Tensor] | None = None
     octave = 0
     tie_cost: Tensor
 
@@ -163,11 +173,13 @@ class ActivationQuantizer(nn.Module):
             self.scale.fill_(largest)
             return
         flat = sample(x).double()
-        best = (np.inf, largest)
-        for clip in np.linspace(0.1, 1.0, 91):
+        # Of many functions only the middle counts, however far the values reach.
+        through, least = (_same, 0.1) if self.through is None else (self.through, 0.01)
+        wanted, best = through(flat), (np.inf, largest)
+        for clip in np.linspace(least, 1.0, 91):
             scale = largest * float(clip)
-            error = float(((torch.round(flat / scale).clamp(self.low, high) * scale - flat) ** 2).sum())
-            best = min(best, (error, scale))
+            found = through(torch.round(flat / scale).clamp(self.low, high) * scale)
+            best = min(best, (float(((found - wanted) ** 2).sum()), scale))
         self.scale.fill_(best[1])
 
     @torch.no_grad()

@@ -1,0 +1,33 @@
+"""What the writers know of a network: a field that they do not know must be refused, not left out."""
+
+from dataclasses import fields
+
+from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.table import PointwiseTable
+
+KNOWN: dict[type, frozenset[str]] = {
+    Network: frozenset({"name", "input", "layers", "point_sets", "meta"}),
+    Tensor: frozenset({"shape", "bits", "signed", "scale"}),
+    Branch: frozenset(
+        {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
+    ),
+    SkipTensor: frozenset({"source", "shift"}),
+    PointwiseTable: frozenset({"bits", "signed", "scale", "entries"}),
+    Layer: frozenset(
+        {"name", "kind", "branches", "output", "bias", "multiplier", "right", "low", "high", "maximum", "skip", "table"}
+    ),
+}
+
+
+def check_known() -> None:
+    """Refuses to write networks that may hold what the writers would leave out.
+
+    Raises
+    ------
+    TypeError
+        If a part of a network has a field that is not in `KNOWN`.
+    """
+    for kind, known in KNOWN.items():
+        unknown = sorted({spec.name for spec in fields(kind)} - known)
+        if unknown:
+            raise TypeError(f"Fields of {kind.__name__} must be those that ONNX is written for, not also {unknown}")

@@ -1,0 +1,19 @@
+"""What several tests map to cells, once for all of them and for both of pytest's processes."""
+
+import pytest
+
+from twofold.golden.config import ArrayConfig
+from twofold.support.once import Store
+from twofold.support.output import build_folder
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A machine that is mapped in seconds."""
+    return ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, feature_depth=64, weight_depth=64)
+
+
+@pytest.fixture(scope="session")
+def mapped():
+    """Where it is kept what became of it: results are made anew whenever sources, texts or tools are others."""
+    return Store(build_folder("synth", "tests"))
