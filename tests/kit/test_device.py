@@ -9,7 +9,7 @@ from twofold.boards.device import Device, MachineError
 from twofold.boards.pynq import PynqLink
 from twofold.golden import layers
 from twofold.golden.config import load_config
-from twofold.golden.isa import Opcode
+from twofold.golden.isa import End, Opcode, Output
 from twofold.golden.registers import Error
 from twofold.mapper.compiler import compile_network
 from twofold.sim.live import LiveMachine
@@ -127,8 +127,9 @@ def test_errors_are_said_and_the_next_inference_runs(link):
     other = replace(IMAGE, config=replace(CONFIG, acc_width=30))
     with pytest.raises(ValueError, match=rf"^Build of the machine must be \w{{8}}, not '{CONFIG.build_hash:08x}'$"):
         device.load(other)
-    # A program that only ends ill, without an output.
-    device.load(replace(IMAGE, program=(int(Opcode.ILLEGAL),)))
+    # A program that ends ill after some time, without an output.
+    assert [type(one) for one in IMAGE.instructions[-2:]] == [Output, End]
+    device.load(replace(IMAGE, program=(*IMAGE.program[:-2], int(Opcode.ILLEGAL))))
     with pytest.raises(MachineError, match=r"^Machine must report no error, not INSTRUCTION: illegal opcode, or "):
         device.run(INPUTS[0])
     damaged = replace(IMAGE)
