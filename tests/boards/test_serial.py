@@ -8,15 +8,14 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
+from twofold.boards.device import Device
 from twofold.boards.host import Board
 from twofold.boards.machine import SerialMachine
 from twofold.boards.uart import Receiver, Transmitter, check_divisor
 from twofold.golden import layers
 from twofold.golden.catalog import log_points
-from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.config import ArrayConfig
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
-from twofold.golden.registers import ID_VALUE
 from twofold.mapper.compiler import compile_network
 
 DIVISOR = 4
@@ -75,6 +74,9 @@ class Wire:
         with self.moved:
             self.to_board.extend(data)
             self.moved.notify_all()
+
+    def close(self) -> None:
+        pass
 
     def read(self, count: int) -> bytes:
         with self.moved:
@@ -150,17 +152,16 @@ def test_a_host_loads_a_network_and_gets_golden_integers():
     assert len(np.unique(expected)) > 8
 
     def host(board):
-        registers = [board.read(name) for name in ("ID", "VERSION", "BUILD")]
-        board.send(image.beats)
-        outputs, cycles = [], []
-        for one in x:
-            (frame,) = board.infer(input_frame(image, one))
-            outputs.append(read_output(image, frame))
-            cycles.append(board.read("CYCLES"))
-        return registers, np.stack(outputs), cycles
+        with Device(board) as device:
+            device.load(image)
+            outputs, cycles = [], []
+            for one in x:
+                outputs.append(device.run(one))
+                cycles.append(device.cycles)
+            return device.build, np.stack(outputs), cycles
 
-    registers, outputs, cycles = simulate(host)
-    assert registers == [ID_VALUE, MACHINE_VERSION, CONFIG.build_hash]
+    build, outputs, cycles = simulate(host)
+    assert build == CONFIG.build_hash
     np.testing.assert_array_equal(outputs, expected)
     assert cycles == [image.cycles, image.cycles]
 
