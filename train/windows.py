@@ -110,7 +110,7 @@ def _runs(windows: list[tuple[int, int, int]]) -> tuple[WindowRun, ...]:
     for window in windows:
         part = parts[-1] if parts else []
         steps = {after[0] - before[0] for before, after in pairwise([*part, window])}
-        if part and part[-1][1:] == window[1:] and len(steps) == 1:
+        if part and part[-1][1:] == window[1:] and len(steps) == 1 and 0 not in steps:
             part.append(window)
         else:
             parts.append([window])

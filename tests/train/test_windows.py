@@ -87,6 +87,7 @@ AVERAGES = {
     "adaptive, one axis": (nn.AdaptiveAvgPool2d((None, 1)), 1),
     "adaptive, overlapping": (nn.AdaptiveAvgPool2d((4, 3)), 1),
     "adaptive, does not divide": (nn.AdaptiveAvgPool2d((5, 4)), 6),
+    "adaptive, more than there are": (nn.AdaptiveAvgPool2d((1, 20)), 11),
 }
 
 
@@ -197,6 +198,7 @@ def test_runs_by_hand():
     # Of ten, two were added in front by the model.
     assert pooling_runs(10, 4, 4, 0, 3, before=2) == (WindowRun(2, -2, 4, 4, 4), WindowRun(1, 6, 4, 1, 2))
     assert adaptive_runs(7, 3) == (WindowRun(3, 0, 3, 2, 3),)
+    assert adaptive_runs(1, 2) == 2 * (WindowRun(1, 0, 1, 1, 1),)
     assert adaptive_runs(5, 3) == (WindowRun(1, 0, 2, 1, 2), WindowRun(1, 1, 3, 1, 3), WindowRun(1, 3, 2, 1, 2))
 
 
