@@ -70,8 +70,9 @@ def agree(
     config: ArrayConfig = BUILD,
     runs: int = 1,
     recipe=RECIPE,
+    images: int = 16,
 ):
-    """Convert, calibrate, export, map and run a model.
+    """Convert, calibrate with so many images, export, map and run a model.
 
     Returns
     -------
@@ -79,10 +80,10 @@ def agree(
     as a part of the latter's root mean square.
     """
     form = InputFormat(shape, bits=8, signed=signed, scale=1 / 64)
-    x = torch.randint(form.low, form.high + 1, (16, *shape), generator=torch.Generator().manual_seed(1))
-    images = x.float() / 64
+    x = torch.randint(form.low, form.high + 1, (images, *shape), generator=torch.Generator().manual_seed(1))
+    values = x.float() / 64
     quantized = convert(model, recipe, form)
-    calibrate(quantized, images)
+    calibrate(quantized, values)
     snap(quantized, config)
     network = export(quantized, config)
     integers = x.reshape(len(x), *network.input.shape)
@@ -96,7 +97,7 @@ def agree(
             assert np.array_equal(result.tensors[layer.name], ours[layer.name][n]), layer.name
         assert result.run.cycles == image.cycles
     with torch.no_grad():
-        wanted = model(images)
+        wanted = model(values)
     got = torch.as_tensor(ours[network.output.name]).reshape(wanted.shape) * network.output.output.scale
     gap = float((got - wanted).abs().max() / wanted.square().mean().sqrt())
     return quantized, network, image, gap

@@ -60,6 +60,13 @@ def test_every_name_is_there(wanted):
     assert [name for name in wanted if name not in WORDS] == []
 
 
+def test_table_of_networks_is_that_of_the_code():
+    table = PAGE.split("| `--network` |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(names) == sorted(MODELS)
+
+
 def test_every_key_of_an_activation_is_there():
     line = next(line for line in PAGE.splitlines() if line.startswith("| `activation` |"))
     assert [spec.name for spec in fields(ActivationRule) if spec.name != "options" and spec.name not in line] == []
