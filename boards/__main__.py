@@ -12,7 +12,7 @@ from twofold.boards.build import BOARDS, build
 from twofold.boards.host import Board, SerialPort
 from twofold.golden import image_folder
 from twofold.golden.arrays import read_npy
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.image import input_frame, read_outputs
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("inputs", type=Path, help="NumPy file with integer inputs, (N, C, H, W) or (C, H, W)")
     run.add_argument("--port", default="/dev/ttyUSB0", help="serial port")
     run.add_argument("--baud", type=int, default=1_000_000, help="bits a second")
-    run.add_argument("--out", type=Path, help="NumPy file to write the integer outputs to")
+    several = "of several, the others go to NAME.1.npy and so on"
+    run.add_argument("--out", type=Path, help=f"NumPy file to write the integer outputs to; {several}")
     options = parser.parse_args(arguments)
     try:
         return _build(options) if options.command == "build" else _run(options)
@@ -74,13 +75,15 @@ def _run(options: argparse.Namespace) -> int:
         board.send(image.beats)
         outputs = []
         for n, one in enumerate(inputs):
-            (frame,) = board.infer(input_frame(image, one))
-            outputs.append(read_output(image, frame))
-            print(f"{n}: class {int(outputs[-1].argmax())}, {board.read('CYCLES')} cycles")
+            frames = board.infer(input_frame(image, one), frames=len(image.outputs))
+            outputs.append(read_outputs(image, frames))
+            print(f"{n}: class {int(outputs[-1][0].argmax())}, {board.read('CYCLES')} cycles")
     finally:
         port.close()
     if options.out:
-        np.save(options.out, np.stack(outputs), allow_pickle=False)
+        for number, tensors in enumerate(zip(*outputs, strict=True)):
+            path = options.out if number == 0 else options.out.with_suffix(f".{number}{options.out.suffix}")
+            np.save(path, np.stack(tensors), allow_pickle=False)
     return 0
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
 
 KNOWN: dict[type, frozenset[str]] = {
-    Network: frozenset({"name", "input", "layers", "point_sets", "meta"}),
+    Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads"}),
     Tensor: frozenset({"shape", "bits", "signed", "scale"}),
     Branch: frozenset({"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel"}),
     SkipTensor: frozenset({"source", "shift"}),

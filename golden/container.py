@@ -150,6 +150,7 @@ def _structure(network: Network) -> dict[str, Any]:
             }
             for layer in network.layers
         ],
+        "outputs": network.heads,
         "meta": dict(network.meta),
     }
 
@@ -187,7 +188,8 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Net
         )
         for n, fields in enumerate(structure["layers"])
     )
-    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"])
+    heads = tuple(structure.get("outputs", ())) if structure["version"] > 2 else ()
+    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"], heads)
 
 
 def _tensor(fields: dict[str, Any]) -> Tensor:

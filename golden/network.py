@@ -340,8 +340,16 @@ class Layer:
 class Network:
     """A quantized network, layers in an order in which each one's sources come before it.
 
-    The last layer is the network's output. `meta` holds strings and numbers for reports (recipe, accuracy, ratio
-    asked).
+    Parameters
+    ----------
+    name, input, layers
+        Its name, the input tensor, and what is computed.
+    point_sets
+        What the branches' codes index, by name.
+    meta
+        Strings and numbers for reports (recipe, accuracy, ratio asked).
+    heads
+        Names of the layers whose results are the network's outputs, in order, each once; empty: the last layer's.
     """
 
     name: str
@@ -349,6 +357,7 @@ class Network:
     layers: tuple[Layer, ...]
     point_sets: Mapping[str, PointSet]
     meta: Mapping[str, object] = field(default_factory=dict)
+    heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("Name of the network", self.name)
@@ -388,13 +397,23 @@ class Network:
                 if layer.maximum and not branch.windows_touch(height, width):
                     raise ValueError(f"{where}: padding must leave every window an input, not {branch.padding!r}")
             tensors[layer.name] = layer.output
+        names = tuple(layer.name for layer in self.layers)
+        for head in self.heads:
+            if head not in names or self.heads.count(head) > 1:
+                raise ValueError(f"Network {self.name!r}: outputs must be layers, each once, not {self.heads!r}")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name: the input and each layer's output."""
         return {INPUT: self.input} | {layer.name: layer.output for layer in self.layers}
 
+    @cached_property
+    def outputs(self) -> tuple[Layer, ...]:
+        """The layers whose results are the network's outputs, in order."""
+        by_name = {layer.name: layer for layer in self.layers}
+        return tuple(by_name[name] for name in self.heads) or self.layers[-1:]
+
     @property
     def output(self) -> Layer:
-        """The last layer."""
-        return self.layers[-1]
+        """The only output, or the first of several."""
+        return self.outputs[0]

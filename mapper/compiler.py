@@ -78,7 +78,7 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
 
 def _time(config: ArrayConfig, way: Stored) -> tuple[int, int]:
     """When the layers are done that read the input, and those before them; for equals, their feature lines."""
-    first = replace(way.network, layers=way.network.layers[: way.readers])
+    first = replace(way.network, layers=way.network.layers[: way.readers], heads=())
     memories = _Memories(config, first)
     plan = _schedule(memories.layout, memories.mapped, fewest=False)
     return plan[-1].state.clock.idle, memories.used[Section.FEATURE]
@@ -88,9 +88,9 @@ def _compile(config: ArrayConfig, network: Network, way: Stored) -> Image:
     """The image of a network on one way to store its input."""
     memories = _Memories(config, way.network)
     plan = _schedule(memories.layout, memories.mapped, fewest=False)
-    if _length(plan) > config.program_depth:
+    if _length(plan, network) > config.program_depth:
         plan = _schedule(memories.layout, memories.mapped, fewest=True)
-    check_memory(config, network, memories.used | {Section.PROGRAM: _length(plan)})
+    check_memory(config, network, memories.used | {Section.PROGRAM: _length(plan, network)})
     return _image(network, way, memories, plan)
 
 
@@ -190,9 +190,9 @@ def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Sc
     return plan
 
 
-def _length(plan: list[Scheduler]) -> int:
-    """Program lines, OUTPUT and END included."""
-    return sum(len(part.program) for part in plan) + 2
+def _length(plan: list[Scheduler], network: Network) -> int:
+    """Program lines, those of OUTPUT and END included."""
+    return sum(len(part.program) for part in plan) + len(network.outputs) + 1
 
 
 def _image(network: Network, way: Stored, memories: _Memories, plan: list[Scheduler]) -> Image:
@@ -222,9 +222,10 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
             )
         )
         first = last + 1
-    output = tensors[network.output.name]
+    outputs = tuple(tensors[layer.name] for layer in network.outputs)
     clock = plan[-1].state.clock
-    tail: list[Instruction] = [Output(address=output.address, count=output.lines(config) - 1), End()]
+    tail: list[Instruction] = [Output(address=one.address, count=one.lines(config) - 1) for one in outputs]
+    tail.append(End())
     return Image(
         config=config,
         network=network.name,
@@ -235,7 +236,7 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
         tables=memories.tables,
         layers=tuple(layers),
         input=replace(tensors[INPUT], layout=way.layout),
-        output=output,
+        outputs=outputs,
         cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(one) for one in tail]),
     )
 

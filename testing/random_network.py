@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +15,7 @@ from twofold.golden.layers import accumulate, requantise, worst_case
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
 from twofold.golden.rounding import csd, scale_multiplier
 from twofold.testing.random_branches import random_points, random_words
+from twofold.testing.random_heads import random_heads
 from twofold.testing.random_skip import with_skip
 from twofold.testing.random_table import random_table
 
@@ -61,7 +62,7 @@ def random_network(
     draw.start(min(max_side, config.max_side, math.isqrt(config.feature_depth // 4)))
     for n in range(layers):
         draw.add_layer(n, layers)
-    return draw.network
+    return replace(draw.network, heads=random_heads(rng, draw.live))
 
 
 def random_inputs(seed: int | Generator, network: Network, count: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from twofold.boards.uart import Receiver, Transmitter, check_divisor
 from twofold.golden import layers
 from twofold.golden.catalog import log_points
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.image import input_frame, read_outputs
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 from twofold.golden.registers import ID_VALUE
 from twofold.mapper.compiler import compile_network
@@ -59,6 +59,7 @@ def small_network() -> Network:
         Tensor((3, 4, 4), 8, False, 1.0),
         (layer("first", INPUT, 3, 3, 3), layer("second", "first", 3, 3, 1)),
         {"natural": points},
+        heads=("second", "first"),
     )
 
 
@@ -146,7 +147,8 @@ def test_a_host_loads_a_network_and_gets_golden_integers():
     network = small_network()
     image = compile_network(network, CONFIG)
     x = np.random.default_rng(6).integers(0, 256, (2, 3, 4, 4))
-    expected = layers.run(network, x)["second"]
+    golden = layers.run(network, x)
+    expected = [golden["second"], golden["first"]]
     assert len(np.unique(expected)) > 8
 
     def host(board):
@@ -154,10 +156,10 @@ def test_a_host_loads_a_network_and_gets_golden_integers():
         board.send(image.beats)
         outputs, cycles = [], []
         for one in x:
-            (frame,) = board.infer(input_frame(image, one))
-            outputs.append(read_output(image, frame))
+            frames = board.infer(input_frame(image, one), frames=2)
+            outputs.append(read_outputs(image, frames))
             cycles.append(board.read("CYCLES"))
-        return registers, np.stack(outputs), cycles
+        return registers, [np.stack(one) for one in zip(*outputs, strict=True)], cycles
 
     registers, outputs, cycles = simulate(host)
     assert registers == [ID_VALUE, MACHINE_VERSION, CONFIG.build_hash]
