@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from twofold.exchange.channels import whole_weights
 from twofold.exchange.graph import GraphBuilder, activation_type
 from twofold.exchange.known import check_known
 from twofold.golden.layers import FLOAT64_EXACT, worst_case, worst_scaled
@@ -84,10 +85,11 @@ class _Exact:
     def _sum(self, branch: Branch) -> str:
         """Sums of a branch over its windows, of all the layer's channels."""
         source, zero = self._bytes(branch)
+        groups, weight_bytes = self._weight_bytes(branch)
         zeros = [self.graph.constant(np.array(value, np.uint8), "zero") for value in (zero, SIGNED_ZERO)]
         pads = [max(0, side) for side in (*branch.begin, *branch.end)]
         parts = []
-        for place, part in enumerate(self._weight_bytes(branch)):
+        for place, part in enumerate(weight_bytes):
             weights = self.graph.constant((part + SIGNED_ZERO).astype(np.uint8), self._name("weights"))
             sums = self.graph.add(
                 "ConvInteger",
@@ -98,7 +100,7 @@ class _Exact:
                 kernel_shape=branch.kernel,
                 strides=branch.stride,
                 dilations=branch.dilation,
-                group=branch.groups,
+                group=groups,
                 pads=pads,
             )
             sums = self.graph.cast(sums, self.dtype, out=self._name("wide"))
@@ -117,11 +119,15 @@ class _Exact:
         cut = [min(0, side) for side in (*branch.begin, *branch.end)]
         return self._pad(source, (cut[0], cut[1], cut[2], cut[3])), SIGNED_ZERO if tensor.signed else 0
 
-    def _weight_bytes(self, branch: Branch) -> list[NDArray[np.int64]]:
-        """Signed bytes of the weights, least significant first; all but the first are left out where they are zero."""
-        rest = branch.weights(self.network.point_sets[branch.point_set])
-        parts: list[NDArray[np.int64]] = []
+    def _weight_bytes(self, branch: Branch) -> tuple[int, list[NDArray[np.int64]]]:
+        """Groups, and signed bytes of the weights.
+
+        The least significant comes first; all but the first are left out where they are zero.
+        """
         tensor = self.network.tensors[branch.source]
+        weights = branch.weights(self.network.point_sets[branch.point_set])
+        rest, groups = whole_weights(branch, weights, tensor.shape[0])
+        parts: list[NDArray[np.int64]] = []
         while not parts or rest.any():
             part = ((rest + 128) & 255) - 128
             rest = (rest - part) >> 8
@@ -129,7 +135,7 @@ class _Exact:
             worst = int(np.abs(part).sum(axis=(1, 2, 3)).max()) * max(-tensor.low, tensor.high)
             if worst >= 1 << 31:
                 raise ValueError(f"Layer {self.layer.name!r}: sums of bytes must be below 2**31, not {worst}")
-        return parts
+        return groups, parts
 
     def _maximum(self) -> str:
         """Maxima of weight times activation over the windows."""
@@ -141,6 +147,9 @@ class _Exact:
             raise ValueError(f"Layer {self.layer.name!r}: maximum must be below 2**53, not {worst}")
         graph = self.graph
         wide = graph.cast(branch.source, np.float64, out=self._name("wide"))
+        if branch.channels is not None:
+            read = graph.constant(np.array(branch.channels), "channels")
+            wide = graph.add("Gather", wide, read, out=self._name("read"), axis=1)
         times = graph.constant(np.array(weight, np.float64), "weight")
         product = graph.add("Mul", wide, times, out=self._name("product"))
         (top, left), (bottom, right) = branch.begin, branch.end

@@ -7,7 +7,9 @@ from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
 KNOWN: dict[type, frozenset[str]] = {
     Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads"}),
     Tensor: frozenset({"shape", "bits", "signed", "scale"}),
-    Branch: frozenset({"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel"}),
+    Branch: frozenset(
+        {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
+    ),
     SkipTensor: frozenset({"source", "shift"}),
     Layer: frozenset(
         {"name", "kind", "branches", "output", "bias", "multiplier", "right", "low", "high", "maximum", "skip"}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from twofold.exchange.channels import whole_weights
 from twofold.exchange.graph import GraphBuilder, Shape, activation_type
 from twofold.exchange.known import check_known
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
@@ -135,14 +136,16 @@ class _Real:
 
     def _sum(self, branch: Branch, *, bias: bool) -> str:
         """Real sums of a branch over its windows, of all the layer's channels."""
-        scale = self.network.tensors[branch.source].scale
+        tensor = self.network.tensors[branch.source]
+        scale = tensor.scale
         part = slice(branch.channel, branch.channel + branch.out_channels)
         cut = [min(0, side) for side in (*branch.begin, *branch.end)]
         source = self._pad(self._source(branch.source, np.array(scale)), [0, 0, *cut[:2], 0, 0, *cut[2:]])
-        weights = branch.weights(self.network.point_sets[branch.point_set]) * self.used[part, None, None, None]
+        used = branch.weights(self.network.point_sets[branch.point_set]) * self.used[part, None, None, None]
+        weights, groups = whole_weights(branch, used, tensor.shape[0])
         geometry: dict[str, Any] = {
             "pads": [max(0, side) for side in (*branch.begin, *branch.end)],
-            "group": branch.groups,
+            "group": groups,
         }
         unit = self.unit[part] / scale
         sums = self._convolution(source, weights, unit, bias=bias, **geometry, **_window(branch))
@@ -178,7 +181,7 @@ class _Real:
         tensor = self.network.tensors[branch.source]
         scale = abs(weight) * self.unit * self.used
         plain = scale[0] > 0 and bool((scale == scale[0]).all()) and not self.bias.any()
-        direct = plain and not tensor.signed
+        direct = plain and not tensor.signed and branch.channels is None
         lsb = np.array(scale[0] if direct else tensor.scale)
         value = self._source(branch.source, lsb)
         if weight < 0:
@@ -197,7 +200,8 @@ class _Real:
             integers = quantize(self.graph, most, tensor, np.iinfo(dtype).min, np.iinfo(dtype).max)
             most = dequantize(self.graph, integers, lsb, dtype, out=self._name("maximum"))
         factors = np.abs(weight) * self.used.astype(np.int64).reshape(-1, 1, 1, 1)
-        return self._convolution(most, factors, self.unit / lsb, bias=True, group=len(self.bias))
+        factors, groups = whole_weights(branch, factors, tensor.shape[0])
+        return self._convolution(most, factors, self.unit / lsb, bias=True, group=groups)
 
     def _pad(self, value: str, sides: list[int], *fill: str) -> str:
         if not any(sides):

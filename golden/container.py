@@ -22,7 +22,7 @@ from twofold.support.tables import read_json
 FORMAT = "twofold-network"
 #: A new number for any change of the structure; older software refuses it.
 VERSION = 3
-#: Versions that are read: 2 has no skips and no tables, 1 no paddings of four sides either; they are else the same.
+#: Versions that are read: 2 has no skips, no tables and reads all channels, 1 no paddings of four sides either.
 READABLE = (1, 2, VERSION)
 STRUCTURE_FILE, TENSOR_FILE = "network.json", "tensors.safetensors"
 
@@ -144,6 +144,7 @@ def _structure(network: Network) -> dict[str, Any]:
                         "dilation": branch.dilation,
                         "groups": branch.groups,
                         "channel": branch.channel,
+                        "channels": branch.channels,
                     }
                     for branch in layer.branches
                 ],
@@ -206,5 +207,7 @@ def _table(fields: dict[str, Any] | None, tensors: dict[str, NDArray[Any]], numb
 
 def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:
     pairs = {key: tuple(fields[key]) for key in ("shifts", "stride", "padding", "dilation")}
-    others = {key: value for key, value in (fields | pairs).items() if key != "points"}
-    return Branch(**others, point_set=fields["points"], codes=codes)
+    others = {key: value for key, value in (fields | pairs).items() if key not in ("points", "channels")}
+    channels = fields.get("channels")
+    chosen = None if channels is None else tuple(channels)
+    return Branch(**others, point_set=fields["points"], codes=codes, channels=chosen)

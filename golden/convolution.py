@@ -47,7 +47,7 @@ class BranchKernel:
     def sum(self, x: Numbers) -> Numbers:
         """Sums over the windows: (B, H, W, N) to (B, Ho, Wo, M)."""
         size = self.branch.output_size(x.shape[1], x.shape[2])
-        x = self._pad(x, 0)
+        x = self._pad(self._read(x), 0)
         if self.uniform:
             sums: Numbers = self._spread(self._fold(np.add, x, size)) * self.taps[0, 0]
             return sums
@@ -63,8 +63,13 @@ class BranchKernel:
         """Maxima of weight times activation over the windows; positions outside the map are left out."""
         size = self.branch.output_size(x.shape[1], x.shape[2])
         lowest = np.iinfo(self.dtype).min if self.dtype.kind == "i" else -np.inf
-        products = x.astype(self.dtype) * self.taps[0, 0]
+        products = self._read(x).astype(self.dtype) * self.taps[0, 0]
         return self._fold(np.maximum, self._pad(products, lowest), size)
+
+    def _read(self, x: Numbers) -> Numbers:
+        """The channels that the branch reads."""
+        channels = self.branch.channels
+        return x if channels is None else x[..., list(channels)]
 
     def _pad(self, x: Numbers, value: float) -> Numbers:
         if not any(self.branch.padding):

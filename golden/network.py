@@ -10,12 +10,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
+from twofold.golden.plain import check_flag, check_integers, check_name, is_number
 from twofold.golden.table import PointwiseTable
 
 INPUT = "input"
@@ -32,28 +32,6 @@ def windows_touch(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: P
         for length, pad, count, taps, step, dil in zip(size, begin, output, kernel, stride, dilation, strict=True)
         for n in range(count)
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_integers(thing: str, *values: object) -> None:
-    for value in values:
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise TypeError(f"{thing} must be of integers, not {value!r}")
-        if not -(1 << 31) <= int(value) < 1 << 31:
-            raise ValueError(f"{thing} must be of 32 bits, not {value!r}")
-
-
-def _check_flag(thing: str, value: object) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{thing} must be true or false, not {value!r}")
-
-
-def _check_name(thing: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{thing} must be a string, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -76,14 +54,14 @@ class Tensor:
     scale: float
 
     def __post_init__(self) -> None:
-        _check_integers("Shape", *self.shape)
-        _check_integers("Activation bits", self.bits)
-        _check_flag("Signedness", self.signed)
+        check_integers("Shape", *self.shape)
+        check_integers("Activation bits", self.bits)
+        check_flag("Signedness", self.signed)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"Shape must be (channels, height, width), each at least 1, not {self.shape!r}")
         if not 2 <= self.bits <= 8:
             raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
-        if not (_is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
+        if not (is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
             raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
 
     @property
@@ -120,6 +98,8 @@ class Branch:
         As in `torch.nn.Conv2d`.
     channel
         First output channel of the layer that the M channels of the branch add into.
+    channels
+        The N channels of the source that are read, in their order, each once; None: all of them.
     """
 
     source: str
@@ -131,18 +111,19 @@ class Branch:
     dilation: Pair = (1, 1)
     groups: int = 1
     channel: int = 0
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.codes.dtype != np.uint8 or self.codes.ndim != 5:
             raise ValueError(f"Codes must be uint8 of 5 dimensions, not {self.codes.dtype} of {self.codes.ndim}")
         if not self.codes.size:
             raise ValueError(f"Codes must not be empty, not {self.codes.shape!r}")
-        _check_name("Source", self.source)
-        _check_name("Name of the point set", self.point_set)
+        check_name("Source", self.source)
+        check_name("Name of the point set", self.point_set)
         for key in ("shifts", "stride", "padding", "dilation"):
-            _check_integers(key.capitalize(), *getattr(self, key))
-        _check_integers("Groups", self.groups)
-        _check_integers("Channel", self.channel)
+            check_integers(key.capitalize(), *getattr(self, key))
+        check_integers("Groups", self.groups)
+        check_integers("Channel", self.channel)
         if len(self.shifts) != len(self.codes) or not self.shifts or min(self.shifts) < 0:
             raise ValueError(f"Shifts must be {len(self.codes)} numbers, 0 or more, not {self.shifts!r}")
         if max(self.shifts) > 62:
@@ -159,6 +140,12 @@ class Branch:
             )
         if self.groups < 1 or self.out_channels % self.groups:
             raise ValueError(f"Groups must divide {self.out_channels} output channels, not {self.groups!r}")
+        if self.channels is not None:
+            check_integers("Channels", *self.channels)
+            if min(self.channels, default=-1) < 0 or len({*self.channels}) != len(self.channels):
+                raise ValueError(f"Channels must be different ones, 0 or more, not {self.channels!r}")
+            if len(self.channels) != self.in_channels:
+                raise ValueError(f"Channels must be {self.in_channels}, not {len(self.channels)!r}")
 
     @property
     def out_channels(self) -> int:
@@ -167,7 +154,7 @@ class Branch:
 
     @property
     def in_channels(self) -> int:
-        """N: channels of the source."""
+        """N: channels of the source that are read."""
         return int(self.codes.shape[2]) * self.groups
 
     @property
@@ -224,8 +211,8 @@ class SkipTensor:
     shift: int
 
     def __post_init__(self) -> None:
-        _check_name("Source of the skip", self.source)
-        _check_integers("Shift of the skip", self.shift)
+        check_name("Source of the skip", self.source)
+        check_integers("Shift of the skip", self.shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,9 +259,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
-        _check_name("Name of a layer", self.name)
-        _check_integers(f"{where}: clip bounds", self.low, self.high)
-        _check_flag(f"{where}: maximum", self.maximum)
+        check_name("Name of a layer", self.name)
+        check_integers(f"{where}: clip bounds", self.low, self.high)
+        check_flag(f"{where}: maximum", self.maximum)
         if self.kind not in KINDS:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
         if not self.branches:
@@ -360,9 +347,9 @@ class Network:
     heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_name("Name of the network", self.name)
+        check_name("Name of the network", self.name)
         for name in self.point_sets:
-            _check_name("Name of a point set", name)
+            check_name("Name of a point set", name)
         if not isinstance(self.meta, Mapping):
             raise TypeError(f"Meta must be a table, not {self.meta!r}")
         if not self.layers:
@@ -384,8 +371,12 @@ class Network:
                         f"{where}: point set must be one of {tuple(self.point_sets)}, not {branch.point_set!r}"
                     )
                 channels, height, width = tensors[branch.source].shape
-                if branch.in_channels != channels:
+                if branch.channels is None and branch.in_channels != channels:
                     raise ValueError(f"{where}: branch must take {channels} channels, not {branch.in_channels!r}")
+                if branch.channels is not None and max(branch.channels) >= channels:
+                    raise ValueError(
+                        f"{where}: branch must read channels below {channels}, not {max(branch.channels)!r}"
+                    )
                 if branch.output_size(height, width) != layer.output.shape[1:]:
                     raise ValueError(
                         f"{where}: branch must give {layer.output.shape[1:]} positions, "

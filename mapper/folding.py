@@ -108,9 +108,14 @@ def _fold(branch: Branch, axes: tuple[bool, bool]) -> Branch:
     def pair(values: Pair, folded: int) -> Pair:
         return folded if axes[0] else values[0], folded if axes[1] else values[1]
 
+    folded = kernel[0] * kernel[1] // (kept[0] * kept[1])
+    chosen = None
+    if branch.channels is not None:
+        chosen = tuple(channel * folded + position for channel in branch.channels for position in range(folded))
     return replace(
         branch,
         codes=codes,
+        channels=chosen,
         stride=pair(branch.stride, 1),
         padding=(*pair(branch.begin, 0), *pair(branch.end, 0)),
         dilation=pair(branch.dilation, 1),

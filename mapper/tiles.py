@@ -155,8 +155,9 @@ def _branch_passes(
     offset = first - start
     values = np.array(points.values, dtype=np.int64)
     taps = _live_taps(geometry, layer.output.shape[1:], branch.kernel)
-    for group in range(-(-branch.in_channels // config.rows)):
-        codes, valid = _block(config, branch, points, channels, group, offset)
+    read = np.arange(branch.in_channels) if branch.channels is None else np.array(branch.channels)
+    for group in np.unique(read // config.rows).tolist():
+        codes, valid = _block(branch, points, channels, _lanes(config, read, group), offset)
         live = [
             (*tap, word) for tap, word in product(taps, range(len(codes))) if values[codes[word, *tap]][valid].any()
         ]
@@ -222,8 +223,16 @@ def _live_taps(geometry: Geometry, size: tuple[int, ...], kernel: tuple[int, int
     return [(ky, kx) for ky in live[0] for kx in live[1]]
 
 
+def _lanes(config: ArrayConfig, read: NDArray[np.int64], group: int) -> NDArray[np.int64]:
+    """Which input of the branch each lane supplies, shape (rows,); -1: none."""
+    lanes = np.full(config.rows, -1)
+    inputs = np.flatnonzero(read // config.rows == group)
+    lanes[read[inputs] - group * config.rows] = inputs
+    return lanes
+
+
 def _block(
-    config: ArrayConfig, branch: Branch, points: PointSet, channels: NDArray[np.int64], group: int, offset: int
+    branch: Branch, points: PointSet, channels: NDArray[np.int64], lanes: NDArray[np.int64], offset: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Codes of the tile, shape (words, Kh, Kw, rows, columns), and which of rows x columns the branch connects.
 
@@ -231,19 +240,15 @@ def _block(
     """
     words, _, per_group, height, width = branch.codes.shape
     filler = points.encode(0) if points.has_zero else 0
-    shape = (config.rows, offset + len(channels))
+    shape = (len(lanes), offset + len(channels))
     codes = np.full((words, height, width, *shape), filler, dtype=np.uint8)
     valid = np.zeros(shape, dtype=bool)
     per_channel = branch.out_channels // branch.groups
     for column, channel in enumerate(channels.tolist(), start=offset):
-        begin = channel // per_channel * per_group
-        low = max(begin, group * config.rows)
-        high = min(begin + per_group, (group + 1) * config.rows)
-        if low < high:
-            lanes = slice(low - group * config.rows, high - group * config.rows)
-            part = branch.codes[:, channel, low - begin : high - begin]
-            codes[..., lanes, column] = part.transpose(0, 2, 3, 1)
-            valid[lanes, column] = True
+        inputs = lanes - channel // per_channel * per_group
+        seen = np.flatnonzero((lanes >= 0) & (inputs >= 0) & (inputs < per_group))
+        codes[..., seen, column] = branch.codes[:, channel, inputs[seen]].transpose(0, 2, 3, 1)
+        valid[seen, column] = True
     return codes, valid
 
 

@@ -15,6 +15,7 @@ from twofold.golden.layers import accumulate, requantise, worst_case
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
 from twofold.golden.rounding import csd, scale_multiplier
 from twofold.testing.random_branches import random_points, random_words
+from twofold.testing.random_channels import with_channels
 from twofold.testing.random_heads import random_heads
 from twofold.testing.random_skip import with_skip
 from twofold.testing.random_table import random_table
@@ -143,7 +144,8 @@ class _Draw:
             weights = (0.25, 0.15, 0.2, 0.1, 0.1, 0.1, 0.1) if n + 1 < count else (0.2, 0.1, 0.15, 0.1, 0.1, 0.1, 0.25)
             kind = str(self.rng.choice(kinds, p=weights)) if attempt + 5 < TRIES else "maxpool"
             source = self.live[-1] if self.chance(0.8) else str(self.rng.choice(self.live))
-            branches, shape = self.branches(kind, source, size)
+            whole, shape = self.branches(kind, source, size)
+            branches = tuple(with_channels(self.rng, branch) for branch in whole)
             same = [name for name in self.live if self.tensor(name).shape == shape]
             skip = str(self.rng.choice(same)) if kind in ("skip", "avgpool", "add") and same else None
             layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape, skip)
@@ -181,7 +183,7 @@ class _Draw:
         branch = self.convolution(source, kind == "residual", size)
         outputs, positions = branch.out_channels, branch.output_size(height, width)
         if kind == "conv2d":
-            return (branch,), (outputs, *positions)
+            return (branch, *self.joined(branch, (height, width))), (outputs, *positions)
         if self.chance(0.25):
             shortcut = self.dense(source, outputs, (1, 1), stride=branch.stride)
         else:
@@ -189,6 +191,16 @@ class _Draw:
             skip, stride = others[self.upto(0, len(others) - 1)]
             shortcut = self.identity(skip, stride, self.upto(0, outputs - self.tensor(skip).shape[0]))
         return (branch, shortcut) if self.chance(0.7) else (shortcut, branch), (outputs, *positions)
+
+    def joined(self, branch: Branch, size: Pair) -> tuple[Branch, ...]:
+        """Now and then, of a convolution: a branch like it, over a tensor of that size that it is concatenated with."""
+        if branch.groups > 1 or not self.chance(0.3):
+            return ()
+        alike = [name for name in self.live if self.tensor(name).shape[1:] == size]
+        other = str(self.rng.choice(alike))
+        shape = (branch.out_channels, self.tensor(other).shape[0], *branch.kernel)
+        point_set, codes, shifts = random_words(self.rng, self.config, self.point_sets, shape)
+        return (Branch(other, point_set, codes, shifts, branch.stride, branch.padding, branch.dilation),)
 
     def skips(self, positions: Pair, outputs: int) -> Iterator[tuple[str, Pair]]:
         """Live tensors that a strided identity can add to an output of that size."""
@@ -375,8 +387,9 @@ class _Draw:
 def _tile_passes(config: ArrayConfig, points: PointSet, branch: Branch) -> int:
     """Passes of a branch for one chunk, at most."""
     inputs, outputs = branch.codes.shape[2], branch.out_channels // branch.groups
+    read = branch.channels or range(branch.in_channels)
     tiles = {
-        ((branch.channel + m) // config.cols, n // config.rows)
+        ((branch.channel + m) // config.cols, read[n] // config.rows)
         for m in range(branch.out_channels)
         for n in range(m // outputs * inputs, (m // outputs + 1) * inputs)
     }

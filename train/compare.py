@@ -1,6 +1,7 @@
 """Whether a lowered network computes what the user's model computes."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,6 +31,14 @@ def check_finite(layers: Iterable[QuantLayer]) -> None:
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 wrong = float(tensor[~torch.isfinite(tensor)].flatten()[0])
                 raise ValueError(f"Layer {layer.name!r}: {key.rpartition('.')[2]} must be finite, not {wrong!r}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a graph has a layer's value: a node, and which of its channels are the layer's; None: all, in order."""
+
+    node: fx.Node
+    channels: tuple[int, ...] | None = None
 
 
 class Reference(fx.Interpreter):
@@ -72,7 +81,7 @@ class Reference(fx.Interpreter):
 
 
 @torch.no_grad()
-def check_same(quantized: QuantModel, there: Reference, places: dict[str, fx.Node], *, kept: bool) -> None:
+def check_same(quantized: QuantModel, there: Reference, places: dict[str, Place], *, kept: bool) -> None:
     """Compare the lowered network, quantizers off, with the model.
 
     Parameters
@@ -82,7 +91,7 @@ def check_same(quantized: QuantModel, there: Reference, places: dict[str, fx.Nod
     there
         The model.
     places
-        Node of the graph that each layer gives the value of.
+        Where the graph has each layer's value; layers that it has nowhere are not compared.
     kept
         Batch norms are kept.
 
@@ -96,7 +105,12 @@ def check_same(quantized: QuantModel, there: Reference, places: dict[str, fx.Nod
     tensors = quantized.trace(there.inputs)
     quantized.enable()
     for layer in quantized.quant_layers:
-        ours, theirs = tensors[layer.name], there.values[places[layer.name]]
+        if layer.name not in places:
+            continue
+        ours, place = tensors[layer.name], places[layer.name]
+        theirs = there.values[place.node]
+        if place.channels is not None:
+            theirs = theirs.reshape(len(theirs), -1, layer.shape[1] * layer.shape[2])[:, list(place.channels)]
         what = f"Layer {layer.name!r} must compute what the model computes"
         if ours.numel() != theirs.numel():
             raise ValueError(f"{what}, of shape {tuple(theirs.shape[1:])}, not {tuple(ours.shape[1:])}")

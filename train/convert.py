@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from twofold.golden.network import INPUT
 from twofold.train.compare import check_finite, check_same
 from twofold.train.data import InputFormat, check_images
+from twofold.train.join import put_together
 from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
 from twofold.train.lower import Lowering
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
@@ -27,8 +28,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     Parameters
     ----------
     model
-        Anything that `torch.fx` can trace, of convolutions, linear layers, batch norm, ReLU, pooling, flatten and
-        additions. It is not changed.
+        Anything that `torch.fx` can trace, of convolutions, linear layers, batch norm, ReLU, pooling, flatten,
+        additions, and what moves channels. It is not changed.
     recipe
         Which quantizers each layer gets.
     input
@@ -53,12 +54,15 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
     check_finite(layers)
     for layer in layers:
         _quantize(layer, recipe, _roles(layer, weighted))
+    quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
+    layers = put_together(
+        layers, lowering.input_shape, quantizer, lambda layer: _quantize(layer, recipe, _roles(layer, weighted))
+    )
     total = sum(layer.float_weight.numel() for layer in layers if isinstance(layer, ConvLayer))
     for layer in layers:
         for part in layer.modules():
             if isinstance(part, (WeightQuantizer, ActivationQuantizer)):
                 part.network_weights = total
-    quantizer = ActivationQuantizer(bits=input.bits, signed=input.signed, calibration="max", scale=input.scale)
     quantized = QuantModel(
         layers,
         lowering.input_shape,
@@ -68,8 +72,7 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
         recipe=recipe.name,
     )
     quantized.given_input = input
-    if recipe.residual.tie:
-        tie_streams(quantized)
+    tie_streams(quantized, residuals=recipe.residual.tie)
     quantized.train(False)
     check_same(quantized, lowering.reference, lowering.places, kept=norms)
     return quantized
@@ -169,14 +172,19 @@ def calibrate(model: QuantModel, images: Tensor) -> None:
             if layer.norm:
                 layer.norm.load_state_dict(norms[layer.name])
         if model.input_quantizer.stream is not None:
-            _calibrate_weights([layer for layer in model.conv_layers if layer.source == INPUT], model)
+            _calibrate_weights([layer for layer in model.conv_layers if _reads_input(layer)], model)
     _calibrate_results(model, images)
     model.calibrated = True
 
 
+def _reads_input(layer: ConvLayer) -> bool:
+    """Whether all that a layer convolves is the input's."""
+    return all(read.source == INPUT for read in layer.reads)
+
+
 def _calibrate_weights(layers: list[ConvLayer], model: QuantModel) -> None:
     for layer in layers:
-        if layer.source == INPUT:
+        if _reads_input(layer):
             layer.weight_quantizer.read_scale(float(model.input_quantizer.scale))
         calibrate_weights(layer)
 

@@ -7,9 +7,11 @@ from torch import Tensor, fx, nn
 
 from twofold.golden.network import INPUT, Pair
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
+from twofold.train.picks import Pick, Picks
 from twofold.train.pointwise import Pointwise
 from twofold.train.pool_layers import AverageLayer, MaxLayer
-from twofold.train.skip import Skip
+from twofold.train.scale_layer import ScaleLayer
+from twofold.train.skip import Read, Skip
 from twofold.train.windows import around
 
 
@@ -22,8 +24,9 @@ class Draft:
     shape: tuple[int, int, int]
     skips: list[Skip] = field(default_factory=list)
     weight: Tensor | None = None
+    gain: Tensor | None = None
     bias: Tensor | None = None
-    source: str = INPUT
+    reads: tuple[Read, ...] = (Read(INPUT),)
     relu: bool = False
     nonnegative: bool = False
     limit: float | None = None
@@ -31,8 +34,9 @@ class Draft:
     copies: bool = False
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
-    #: Where the model has the layer's value.
+    #: Where the model has the layer's value, and which of the channels there are the layer's; None: all, in order.
     node: fx.Node | None = None
+    spots: tuple[int, ...] | None = None
 
     def build(self) -> QuantLayer:
         """The layer."""
@@ -41,7 +45,7 @@ class Draft:
                 self.name,
                 self.kind,
                 self.shape,
-                self.source,
+                self.reads,
                 self.weight,
                 self.bias,
                 skips=tuple(self.skips),
@@ -50,6 +54,17 @@ class Draft:
                 function=self.function,
                 norm=self.norm,
                 **self.geometry,
+            )
+        if self.gain is not None and self.bias is not None:
+            return ScaleLayer(
+                self.name,
+                self.shape,
+                self.reads,
+                self.gain,
+                self.bias,
+                relu=self.relu,
+                limit=self.limit,
+                function=self.function,
             )
         if self.kind == "add":
             return AddLayer(
@@ -63,19 +78,19 @@ class Draft:
                 copies=self.copies,
             )
         kind = MaxLayer if self.kind == "maxpool" else AverageLayer
-        return kind(self.name, self.shape, self.source, nonnegative=self.nonnegative, **self.geometry)
+        return kind(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
 
 
 @dataclass(frozen=True)
 class Value:
-    """What a node stands for: a draft's result (``None``: the input), perhaps flattened, strided or padded.
+    """What a node stands for: channels of drafts' results, perhaps flattened, strided or padded.
 
     Parameters
     ----------
-    draft
-        What gives the tensor.
-    whole, shape
-        (channels, height, width) of the tensor, and of what is meant of it.
+    picks
+        The channels.
+    size, shape
+        (height, width) of the tensors, and (channels, height, width) of what is meant of them.
     shared
         More than one operation takes it.
     flat
@@ -88,10 +103,12 @@ class Value:
         What the padding holds: 0 or minus infinity.
     node
         Where the model has it.
+    split
+        Sizes of the axes that the model has instead of one of channels; empty: one.
     """
 
-    draft: Draft | None
-    whole: tuple[int, int, int]
+    picks: Picks
+    size: Pair
     shape: tuple[int, int, int]
     shared: bool = False
     flat: bool = False
@@ -100,22 +117,44 @@ class Value:
     channel: int = 0
     fill: float = 0.0
     node: fx.Node | None = None
+    split: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, draft: Draft | None, shape: tuple[int, int, int], **others: Any) -> "Value":
+        """The whole result of a draft, or (``None``) the input."""
+        return cls((Pick.of(draft, shape[0]),), shape[1:], shape, **others)
 
     @property
-    def name(self) -> str:
-        return INPUT if self.draft is None else self.draft.name
+    def draft(self) -> Draft | None:
+        """What gives all channels; ``None`` where it is the input or more than one."""
+        return self.picks[0].draft if len(self.picks) == 1 else None
+
+    @property
+    def channels(self) -> int:
+        """Channels of tensors; without those of zeros."""
+        return sum(len(pick.channels) for pick in self.picks)
 
     @property
     def plain(self) -> bool:
-        """The whole tensor."""
-        return self.unsliced and self.begin == (0, 0) and self.shape == self.whole
+        """A whole tensor."""
+        return self.still and len(self.picks) == 1 and self.picks[0].whole
+
+    @property
+    def still(self) -> bool:
+        """All positions of its channels."""
+        return self.unsliced and self.begin == (0, 0) and self.shape[1:] == self.size
 
     @property
     def unsliced(self) -> bool:
-        """The whole tensor but for padding around it, or lines left out there."""
-        return self.stride == (1, 1) and self.channel == 0 and self.shape[0] == self.whole[0]
+        """All positions of its channels but for padding around them, or lines left out there."""
+        return self.stride == (1, 1) and self.channel == 0 and self.shape[0] == self.channels
 
     @property
-    def skip(self) -> Skip:
-        padding = around(self.whole[1:], self.begin, self.shape[1:], (1, 1), self.stride)
-        return Skip(self.name, self.stride, self.channel, padding)
+    def skips(self) -> list[Skip]:
+        """What a layer adds that adds it, a tensor each."""
+        padding = around(self.size, self.begin, self.shape[1:], (1, 1), self.stride)
+        skips, place = [], self.channel
+        for pick in self.picks:
+            skips.append(Skip(pick.name, self.stride, place, padding, pick.read.channels))
+            place += len(pick.channels)
+        return skips

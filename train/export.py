@@ -20,8 +20,10 @@ from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
+from twofold.train.reads import conv_branches, largest, octaves, scale_units, unit_scale
 from twofold.train.residual import addend_branch, fraction_bits
-from twofold.train.skip import Skip
+from twofold.train.scale_layer import ScaleLayer
+from twofold.train.skip import Read, Skip
 from twofold.train.streams import plain_skip, tie_costs
 
 
@@ -132,6 +134,8 @@ class _Exporter:
                 return [self._conv(layer)]
             if isinstance(layer, AddLayer):
                 return [self._add(layer)]
+            if isinstance(layer, ScaleLayer):
+                return [self._scaled(layer)]
             if isinstance(layer, MaxLayer):
                 return [self._max(layer)]
             if isinstance(layer, AverageLayer):
@@ -189,7 +193,7 @@ class _Exporter:
         )
         unit = unit * 2.0**-bits
         branch = Branch(
-            layer.source,
+            layer.reads[0].source,
             self._points(coded.points, layer.name),
             coded.codes,
             tuple(shift + bits for shift in coded.shifts),
@@ -199,11 +203,11 @@ class _Exporter:
             layer.groups,
         )
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
-        return self._requantised(layer, (branch, *branches), unit, bias)
+        return self._requantised(layer, (*conv_branches(layer, branch, self.formats), *branches), unit, bias)
 
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
-        unit = coded.scale * self.formats[layer.source].scale
+        unit = coded.scale * unit_scale(layer, self.formats)
         return np.where(coded.integers.any(axis=(1, 2, 3)), unit, self.units[layer.name] * 2.0**-FREE_BITS)
 
     def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
@@ -211,7 +215,7 @@ class _Exporter:
         wanted = int(np.ceil(np.log2((unit / self.units[layer.name]).max())))
         if wanted <= 0:
             return 0
-        most = min(self.config.max_pass_shift - max(coded.shifts), self._spare_bits(layer, coded, unit))
+        most = min(self._spare_shift(layer, coded), self._spare_bits(layer, coded, unit))
         return max(0, min(wanted, most))
 
     def _addends(
@@ -221,7 +225,7 @@ class _Exporter:
         config = self.config
         ratios = [(self.formats[s.source].scale / unit[self._span(s)], self.formats[s.source]) for s in skips]
         most = min(
-            config.max_pass_shift - max(coded.shifts),
+            self._spare_shift(layer, coded),
             self._spare_bits(layer, coded, unit, list(zip(skips, ratios, strict=True))),
         )
         bits = fraction_bits(ratios, shift=config.fmt.digit_shift, most=most)
@@ -241,7 +245,12 @@ class _Exporter:
         return branches
 
     def _span(self, skip: Skip) -> slice:
-        return slice(skip.channel, skip.channel + self.formats[skip.source].shape[0])
+        count = Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0])
+        return slice(skip.channel, skip.channel + count)
+
+    def _spare_shift(self, layer: ConvLayer, coded: CodedWeights) -> int:
+        """Fraction bits for which the build's passes can still shift every word."""
+        return self.config.max_pass_shift - max(coded.shifts) - max(octaves(layer, self.formats))
 
     def _spare_bits(
         self,
@@ -251,8 +260,7 @@ class _Exporter:
         addends: Iterable[tuple[Skip, tuple[NDArray[np.float64], Tensor]]] = (),
     ) -> int:
         """Fraction bits for which the worst case still fits the accumulator."""
-        source = self.formats[layer.source]
-        worst = np.abs(coded.integers).sum(axis=(1, 2, 3)) * float(max(-source.low, source.high))
+        worst = (np.abs(coded.integers).sum(axis=(2, 3)) * largest(layer, self.formats)).sum(axis=1)
         worst = worst + np.abs(layer.bias.detach().double().numpy() / unit)
         for skip, (ratio, tensor) in addends:
             worst[self._span(skip)] += ratio * max(-tensor.low, tensor.high)
@@ -267,7 +275,8 @@ class _Exporter:
         # A scale that is tied has not been moved to what a multiplier can do (`train.snap`).
         tied = layer.rounding is not None and layer.rounding.stream is not None
         base = self.units[layer.name] if tied else min(tensor.scale for tensor in tensors)
-        ratios = [np.full(tensor.shape[0], tensor.scale / base) for tensor in tensors]
+        counts = [Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0]) for skip in skips]
+        ratios = [np.full(count, tensor.scale / base) for count, tensor in zip(counts, tensors, strict=True)]
         worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
         room = int(np.floor(self.config.acc_width - 1 - np.log2(worst * 1.01 + 2)))
         shift = self.config.fmt.digit_shift
@@ -276,10 +285,31 @@ class _Exporter:
         branches = self._branches(layer, skips, ratios, bits)
         return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
 
+    def _scaled(self, layer: ScaleLayer) -> Layer:
+        """A branch of ones for each tensor; the gains are the multipliers."""
+        config, output = self.config, self.units[layer.name]
+        gain, unit = layer.gain.detach().double().numpy(), scale_units(layer, self.formats)
+        unit = np.where(gain == 0, output * 2.0**-FREE_BITS, unit / (1 << config.fmt.digit_shift))
+        bias = layer.bias.detach().double().numpy()
+        sources = [self.formats[read.source] for read in layer.reads]
+        most = max(max(-tensor.low, tensor.high) for tensor in sources) << config.fmt.digit_shift
+        room = int(np.floor(config.acc_width - 1 - np.log2((most + np.abs(bias / unit)).max() * 1.01 + 2)))
+        wanted = int(np.ceil(np.log2((unit / output).max())))
+        bits = max(0, min(wanted, room, config.max_pass_shift - config.fmt.digit_shift))
+        factors, branches, start = np.sign(gain).astype(np.int64) << bits, [], 0
+        for read, tensor in zip(layer.reads, sources, strict=True):
+            skip = Skip(read.source, channel=start, channels=read.channels)
+            end = start + read.count(tensor.shape[0])
+            branches.append(addend_branch(config, skip, factors[start:end], self._digits()))
+            start = end
+        unit = unit * 2.0**-bits
+        return self._requantised(layer, tuple(branches), unit, np.rint(bias / unit).astype(np.int64))
+
     def _max(self, layer: MaxLayer) -> Layer:
         channels, source = layer.shape[0], self.formats[layer.source]
         branch = window_branch(self.config, layer.source, self._digits(), channels, layer.kernel)
         branch = replace(branch, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+        branch = replace(branch, channels=layer.read.channels)
         unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
         return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))
 

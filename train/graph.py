@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import fx, nn
+from torch.fx.passes.shape_prop import TensorMetadata
 
 from twofold.golden.network import Pair
 
@@ -42,6 +43,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.ConstantPad1d,
         nn.ConstantPad2d,
         nn.Flatten,
+        nn.Unflatten,
+        nn.ChannelShuffle,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -78,7 +81,11 @@ OPERATIONS = (
     "flatten",
     "view or reshape to (batch, -1)",
     "dropout",
-    "slice with steps",
+    "slice of channels, or with steps",
+    "cat over channels",
+    "chunk, split, tensor_split or unbind of channels",
+    "channel_shuffle",
+    "view, unflatten, transpose or permute of channels",
     "pad with zeros",
 )
 
@@ -86,7 +93,7 @@ OPERATIONS = (
 def result_shape(node: Any) -> tuple[int, ...]:
     """Shape of a node's result, the batch of one included; () for a number."""
     meta = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None
-    return tuple(meta.shape) if meta is not None else ()
+    return tuple(meta.shape) if isinstance(meta, TensorMetadata) else ()
 
 
 def place(node: fx.Node) -> str:

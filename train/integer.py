@@ -77,7 +77,7 @@ def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Te
             raise ValueError(f"Layer {layer.name!r}: sums must stay below {EXACT}, not reach {bound}")
         # Single precision is several times as fast, and exact where no partial sum can exceed what it holds.
         kind = torch.float32 if bound < EXACT_SINGLE else torch.float64
-        x = pad(x.to(kind), branch.padding)
+        x = pad(_read(branch, x).to(kind), branch.padding)
         part = F.conv2d(x, weights.to(kind), None, branch.stride, 0, branch.dilation, groups=branch.groups)
         total[:, branch.channel : branch.channel + branch.out_channels] += part.long()
     return total
@@ -90,6 +90,11 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
     half = torch.bitwise_left_shift(torch.ones_like(right), (right - 1).clamp(min=0))
     rounded.add_(value).add_(half - 1).bitwise_right_shift_(right)
     return rounded if right.min() > 0 else torch.where(right > 0, rounded, value)
+
+
+def _read(branch: Branch, x: Tensor) -> Tensor:
+    """The channels of the source that the branch reads."""
+    return x if branch.channels is None else x[:, list(branch.channels)]
 
 
 def _entries(table: PointwiseTable, values: Tensor) -> Tensor:
@@ -105,7 +110,7 @@ def _weights(network: Network, branch: Branch) -> Tensor:
 
 
 def _maximum(network: Network, branch: Branch, tensors: dict[str, Tensor]) -> Tensor:
-    x = tensors[branch.source] * int(_weights(network, branch).flatten()[0])
+    x = _read(branch, tensors[branch.source]) * int(_weights(network, branch).flatten()[0])
     high, wide = branch.kernel
     lowest = torch.iinfo(torch.int64).min // 4
     x = pad(x, branch.padding, lowest)

@@ -14,7 +14,7 @@ from twofold.train.norm import bound, forgotten, gains, normalise, offsets
 from twofold.train.pointwise import Pointwise
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
-from twofold.train.skip import Skip
+from twofold.train.skip import Read, Skip, concatenated
 from twofold.train.windows import pad
 
 Tensors = dict[str, Tensor]
@@ -72,14 +72,14 @@ class QuantLayer(Activated):
 
 
 class ConvLayer(QuantLayer):
-    """Convolution (or linear layer) with bias, plus residuals."""
+    """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals."""
 
     def __init__(
         self,
         name: str,
         kind: str,
         shape: tuple[int, int, int],
-        source: str,
+        source: str | tuple[Read, ...],
         weight: Tensor,
         bias: Tensor,
         *,
@@ -95,7 +95,8 @@ class ConvLayer(QuantLayer):
     ):
         nonnegative = relu if function is None else function.nonnegative
         super().__init__(name, kind, shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
-        self.source, self.skips = source, skips
+        self.reads = (Read(source),) if isinstance(source, str) else source
+        self.skips = skips
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.weight = nn.Parameter(weight)
         self.norm = norm
@@ -104,7 +105,7 @@ class ConvLayer(QuantLayer):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return (self.source, *(skip.source for skip in self.skips))
+        return (*(read.source for read in self.reads), *(skip.source for skip in self.skips))
 
     @property
     def _parametrization(self) -> ParametrizationList:
@@ -120,12 +121,16 @@ class ConvLayer(QuantLayer):
         """The weights before quantization."""
         return self._parametrization.original
 
+    def input(self, tensors: Tensors) -> Tensor:
+        """What is convolved."""
+        return concatenated(self.reads, tensors)
+
     def convolve(self, tensors: Tensors) -> Tensor:
         """The convolution alone, without bias and residuals."""
         return self._convolved(tensors, None)
 
     def _convolved(self, tensors: Tensors, bias: Tensor | None) -> Tensor:
-        x, padding = tensors[self.source], self.padding
+        x, padding = self.input(tensors), self.padding
         if len(padding) == 4:
             x, padding = pad(x, padding), (0, 0)
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, groups=self.groups)

@@ -1,7 +1,7 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import fx, nn
@@ -9,15 +9,15 @@ from torch import fx, nn
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, chw, is_shared, result_shape
+from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, is_shared, result_shape
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_windows import Windows
-from twofold.train.norm import kept_norm
+from twofold.train.lower_norm import Norms
+from twofold.train.picks import arranged, chosen
 from twofold.train.pointwise import FUNCTIONS, Pointwise
 from twofold.train.trace import own_copy, reference, resolve, trace
 
 
-class Lowering(Windows):
+class Lowering(Norms):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -48,24 +48,25 @@ class Lowering(Windows):
                 if self.values:
                     raise ValueError(f"Model must have one input, not {node.target!r} too")
                 flat, shape = len(result_shape(node)) == 2, self.input_shape
-                self.values[node] = Value(None, shape, shape, shared=is_shared(node), flat=flat, node=node)
+                self.values[node] = Value.of(None, shape, shared=is_shared(node), flat=flat, node=node)
             elif node.op == "output":
-                return self._end(node.args[0])
+                return self._end(node)
             elif node.op == "get_attr":
                 raise ValueError(f"{self._where(node)} must not read a tensor of its own, not {node.target!r}")
             elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
-                value = self.values[node] = self._lower(node)
-                if value.draft is not None and value.plain:
-                    value.draft.node = node
+                self._keep(node, self._lower(node))
         raise ValueError("Model must have an output, not none")
 
-    def _end(self, output: Any) -> list[QuantLayer]:
+    def _end(self, node: fx.Node) -> list[QuantLayer]:
+        output = node.args[0]
         if not isinstance(output, fx.Node) or output not in self.values:
             raise ValueError(f"Model must return one tensor, not {type(output).__name__}")
-        last = self.values[output].draft
-        self.output_shape = result_shape(output)[1:]
-        if last is None or not self.values[output].plain:
+        value = self._operand(node, 0)
+        if not value.still or all(pick.draft is None for pick in value.picks):
             raise ValueError("Model must end with a layer, not with its input or a slice")
+        last = value.draft if value.plain else self._sum(output, value, copies=len(value.picks) == 1)
+        assert last is not None
+        self.output_shape = result_shape(output)[1:]
         layers = {draft.name: draft.build() for draft in self.drafts}
         needed = {last.name}
         for name in reversed(layers):
@@ -76,7 +77,7 @@ class Lowering(Windows):
 
     # One node
 
-    def _lower(self, node: fx.Node) -> Value:
+    def _lower(self, node: fx.Node) -> Value | list[Value]:
         if node.op == "call_module":
             module = self.graph.get_submodule(str(node.target))
             kind = type(module).__name__
@@ -122,6 +123,10 @@ class Lowering(Windows):
             return self._adaptive(node)
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
+        if isinstance(module, nn.ChannelShuffle):
+            return self._shuffled(node, module.groups)
+        if isinstance(module, nn.Unflatten):
+            return self._reshaped(node)
         if isinstance(module, nn.Flatten):
             return self._flatten(node, module.start_dim, module.end_dim)
         return self._alias(node)
@@ -130,62 +135,44 @@ class Lowering(Windows):
         source = self._input(node)
         if not source.flat:
             raise ValueError(f"{self._where(node)} must take a flattened tensor, not one of shape {source.shape!r}")
+        weight = linear.weight.detach().clone().reshape(linear.out_features, *source.shape)
+        reads, weight, _ = arranged(source.picks, weight)
         draft = Draft(
             self._name(node),
             "linear",
             (linear.out_features, 1, 1),
-            weight=linear.weight.detach().clone().reshape(linear.out_features, *source.shape),
+            weight=weight,
             bias=torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach().clone(),
-            source=source.name,
+            reads=reads,
         )
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
 
-    def _norm(self, node: fx.Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Value:
-        source = self._input(node)
-        draft = source.draft
-        good = draft is not None and draft.kind in ("conv2d", "linear") and draft.shape[0] == norm.num_features
-        if draft is None or not good or not self._open(source) or draft.skips:
-            raise ValueError(
-                f"{self._where(node)} must follow a convolution or a linear layer whose result is used once"
-            )
-        if norm.running_mean is None or norm.running_var is None:
-            raise ValueError(f"{self._where(node)}: track_running_stats must be True, not False")
-        assert draft.weight is not None and draft.bias is not None
-        if self.norms and draft.norm is None:
-            draft.weight, draft.norm = kept_norm(norm, draft.weight, draft.bias)
-            return self._alias(node)
-        if draft.norm is not None:
-            raise ValueError(f"{self._where(node)} must be the only batch norm of its convolution where norms are kept")
-        factor = (norm.running_var + norm.eps).rsqrt()
-        factor = factor if norm.weight is None else factor * norm.weight.detach()
-        draft.weight = draft.weight * factor.view(-1, 1, 1, 1)
-        draft.bias = (draft.bias - norm.running_mean) * factor
-        if norm.bias is not None:
-            draft.bias = draft.bias + norm.bias.detach()
-        return self._alias(node)
-
     def _function(self, node: fx.Node, function: Pointwise) -> Value:
-        """A function by table, behind the rounding of the layer before, or of a copy."""
+        """A function by table, behind the rounding of the layers before, or of a copy."""
         source = self._filled(node, 0)
-        draft, own = source.draft, source.draft is None or not self._open(source)
-        if draft is None or own:
-            draft = Draft(self._name(node), "add", source.shape, [source.skip])
-            self.drafts.append(draft)
+        parts, order = self._ordered(source)
+        if all(self._may_fuse(parts, pick) for pick in parts.picks):
+            for pick in parts.picks:
+                assert pick.draft is not None
+                pick.draft.function, pick.draft.nonnegative = function, function.nonnegative
+            return self._alias(node)
+        draft = self._sum(node, parts)
         draft.function, draft.nonnegative = function, function.nonnegative
-        return self._result(node, draft, flat=source.flat) if own else self._alias(node)
+        return self._result(node, draft, flat=source.flat, order=order)
 
     def _relu(self, node: fx.Node, limit: float | None = None) -> Value:
         source = self._filled(node, 0)
-        draft = source.draft
-        if draft is None or not self._open(source):
-            if self._nonnegative(source) and limit is None:
-                return self._alias(node)
-            draft = Draft(self._name(node), "add", source.shape, [source.skip])
-            self.drafts.append(draft)
+        parts, order = self._ordered(source)
+        never = [limit is None and self._never_negative(pick) for pick in parts.picks]
+        good = [done or self._may_fuse(parts, pick) for done, pick in zip(never, parts.picks, strict=True)]
+        if not all(good):
+            draft = self._sum(node, parts)
             draft.relu, draft.nonnegative, draft.limit = True, True, limit
-            return self._result(node, draft, flat=source.flat)
-        draft.relu, draft.nonnegative, draft.limit = True, True, limit
+            return self._result(node, draft, flat=source.flat, order=order)
+        for done, pick in zip(never, parts.picks, strict=True):
+            if not done and pick.draft is not None:
+                pick.draft.relu, pick.draft.nonnegative, pick.draft.limit = True, True, limit
         return self._alias(node)
 
     def _add(self, node: fx.Node) -> Value:
@@ -198,31 +185,41 @@ class Lowering(Windows):
                 f"not {result_shape(node.args[0])} and {result_shape(node.args[1])}"
             )
         order = sorted(
-            ((a, b) for a, b in ((left, right), (right, left)) if self._open(a) and a.draft is not b.draft),
+            ((a, b) for a, b in ((left, right), (right, left)) if self._adds(a, b)),
             key=lambda pair: self.drafts.index(pair[0].draft),  # type: ignore[arg-type]
         )
         if not order:
-            draft = Draft(
-                self._name(node),
-                "add",
-                chw(node),
-                [left.skip, right.skip],
-                nonnegative=self._nonnegative(left) and self._nonnegative(right),
-            )
-            self.drafts.append(draft)
-            return self._result(node, draft, flat=left.flat)
+            first, second, numbers = self._aligned(left, right)
+            draft = self._sum(node, first, second)
+            return self._result(node, draft, flat=left.flat, order=numbers)
         fused, other = order[-1]
         assert fused.draft is not None
-        fused.draft.skips.append(other.skip)
+        fused.draft.skips += other.skips
         fused.draft.nonnegative = fused.draft.nonnegative and self._nonnegative(other)
         # Its result is first needed here, so it may wait for the other operand.
         self.drafts.remove(fused.draft)
         self.drafts.append(fused.draft)
         return self._result(node, fused.draft, flat=fused.flat)
 
+    def _adds(self, one: Value, other: Value) -> bool:
+        """Whether the layer that gives the one value may add the other, of which it gives no channel."""
+        draft = one.draft
+        if draft is None or draft.gain is not None or not self._open(one):
+            return False
+        return all(pick.draft is not draft for pick in other.picks)
+
+    def _aligned(self, one: Value, other: Value) -> tuple[Value, Value, tuple[int, ...] | None]:
+        """Two values to be added, channels of a tensor together in the one, and the numbers that they had."""
+        if one.plain or one.shape[0] != one.channels or other.shape[0] != other.channels:
+            return one, other, None
+        parts, order = self._ordered(one)
+        return parts, replace(other, picks=chosen(other.picks, order)), order
+
     def _flatten(self, node: fx.Node, start: int, end: int) -> Value:
-        self._input(node)
         dims = self._dims(node)
+        if self._operand(node, 0, split=True).split:
+            return self._reshaped(node)
+        self._input(node)
         if start != 1 or end % dims != dims - 1:
             raise ValueError(f"{self._where(node)}: flatten must be from dimension 1 to the last, not {(start, end)!r}")
         return self._alias(node, flat=True)
@@ -234,8 +231,10 @@ class Lowering(Windows):
         return self._flatten(node, start, end)
 
     def _call_view(self, node: fx.Node) -> Value:
+        if len(result_shape(node)) != 2 or self._operand(node, 0, split=True).split:
+            return self._reshaped(node)
         self._input(node)
-        if len(result_shape(node)) != 2 or result_shape(node)[0] != BATCH:
+        if result_shape(node)[0] != BATCH:
             raise ValueError(f"{self._where(node)}: view must be to (batch, -1), not to {tuple(result_shape(node))!r}")
         return self._alias(node, flat=True)
 
@@ -243,7 +242,7 @@ class Lowering(Windows):
         return self._relu(node, limit=6.0)
 
 
-_HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
+_HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,
     "iadd": Lowering._add,
     "relu": Lowering._relu,
@@ -260,6 +259,19 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     "mean": Lowering._mean,
     "dropout": Lowering._alias,
     "contiguous": Lowering._alias,
-    "getitem": Lowering._call_slice,
+    "getitem": Lowering._call_getitem,
+    "cat": Lowering._call_cat,
+    "concat": Lowering._call_cat,
+    "concatenate": Lowering._call_cat,
+    "chunk": Lowering._call_parts,
+    "split": Lowering._call_parts,
+    "tensor_split": Lowering._call_parts,
+    "unbind": Lowering._call_parts,
+    "channel_shuffle": Lowering._call_shuffle,
+    "unflatten": Lowering._reshaped,
+    "transpose": Lowering._call_transpose,
+    "swapaxes": Lowering._call_transpose,
+    "swapdims": Lowering._call_transpose,
+    "permute": Lowering._call_permute,
     "pad": Lowering._call_pad,
 }

@@ -10,6 +10,7 @@ from twofold.golden.network import Padding, Pair, windows_touch
 from twofold.train.draft import Draft, Value
 from twofold.train.graph import arguments, chw, is_shared, pair, result_shape
 from twofold.train.lower_values import Values
+from twofold.train.picks import arranged
 from twofold.train.windows import adaptive_runs, around, pooling_runs
 
 #: Lines added above, left, below and right.
@@ -32,13 +33,13 @@ class Windows(Values):
             step, begin = source.stride[axis], source.begin[axis]
             returns = sides[axis] > 0 and begin + step <= 0
             after = source.shape[axis + 1] * step - begin
-            if returns or (sides[axis + 2] > 0 and after < source.whole[axis + 1]):
+            if returns or (sides[axis + 2] > 0 and after < source.size[axis]):
                 return self._kept(node, 0)
         return source
 
     def _framed(self, node: fx.Node, source: Value, sides: Sides, fill: float = 0.0) -> Value:
         """The source with lines around it, or less lines where sides are negative."""
-        if source.fill != fill and not source.plain:
+        if source.fill != fill and not source.still:
             source = self._kept(node, 0)
         source = self._solid(node, source, sides)
         (top, left, bottom, right), (channels, height, width) = sides, source.shape
@@ -58,7 +59,7 @@ class Windows(Values):
             )
         )
         source = self._framed(node, source, (*before, bottom, right), fill)
-        return source, around(source.whole[1:], source.begin, size, kernel, stride, dilation)
+        return source, around(source.size, source.begin, size, kernel, stride, dilation)
 
     def _pad(self, node: fx.Node, pads: tuple[int, ...], mode: str, value: Any) -> Value:
         """`torch.nn.functional.pad`: pairs of numbers, the last axis first."""
@@ -89,20 +90,21 @@ class Windows(Values):
         pads, mode, value = arguments(node, pad=(), mode="constant", value=0)
         return self._pad(node, tuple(pads), mode, value)
 
-    def _call_slice(self, node: fx.Node) -> Value:
-        source, index = self._operand(node, 0), node.args[1]
-        steps = [1] * 4
-        good = isinstance(index, tuple) and len(index) <= self._dims(node)
-        for axis, item in enumerate(index if isinstance(index, tuple) else ()):
+    def _positions(self, node: fx.Node, index: tuple[Any, ...]) -> Value:
+        """Every so many positions: `index` has a slice for height and width, or for a series' length."""
+        source, steps = self._operand(node, 0), []
+        good = len(index) <= self._dims(node) - 2
+        for item in index:
             good = good and isinstance(item, slice) and item.start in (None, 0) and item.stop is None
-            if good:
-                steps[axis] = item.step or 1
-        if self._dims(node) == 3:
-            steps[2:] = 1, steps[2]
-        if not good or steps[:2] != [1, 1] or source.flat or source.channel:
-            raise ValueError(f"{self._where(node)}: slice must be [:, :, ::step, ::step], not {index!r}")
-        stride = (source.stride[0] * steps[2], source.stride[1] * steps[3])
-        return self._alias(node, stride=stride, shape=chw(node))
+            steps.append((item.step or 1) if good else 0)
+        if not good or source.flat or source.channel:
+            raise ValueError(
+                f"{self._where(node)}: slice must be of channels, or of every so many positions, not {node.args[1]!r}"
+            )
+        steps += [1] * (self._dims(node) - 2 - len(steps))
+        down, across = (1, *steps)[-2:]
+        stride = (source.stride[0] * down, source.stride[1] * across)
+        return self._alias(node, stride=stride, shape=(source.shape[0], *chw(node)[1:]))
 
     # Convolutions
 
@@ -118,17 +120,20 @@ class Windows(Values):
             before = (0, 0) if conv.padding == "valid" else pair(conv.padding, self._rest(node, 0))
         source, padding = self._window(node, self._padded(node), kernel, stride, before, dilation)
         weight = conv.weight.detach().clone()
+        weight = weight.reshape(*weight.shape[:2], *kernel)
+        reads, weight, order = arranged(source.picks, weight, conv.groups)
+        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone()
         draft = Draft(
             self._name(node),
             "conv2d",
             chw(node),
-            weight=weight.reshape(*weight.shape[:2], *kernel),
-            bias=torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone(),
-            source=source.name,
+            weight=weight,
+            bias=bias[list(order)],
+            reads=reads,
             geometry={"stride": stride, "padding": padding, "dilation": dilation, "groups": conv.groups},
         )
         self.drafts.append(draft)
-        return self._result(node, draft)
+        return self._result(node, draft, order=order)
 
     # Poolings
 
@@ -139,25 +144,18 @@ class Windows(Values):
         step, dil = pair(stride or kernel, self._rest(node, 1)), pair(dilation, self._rest(node, 1))
         source = self._unfilled(node, self._padded(node), window, step, before, dil)
         source, sides = self._window(node, source, window, step, before, dil, _NEVER)
-        draft = Draft(
-            self._name(node),
-            "maxpool",
-            chw(node),
-            source=source.name,
-            nonnegative=self._nonnegative(source),
-            geometry={"kernel": window, "stride": step, "padding": sides, "dilation": dil},
+        return self._pooled(
+            node, "maxpool", source, {"kernel": window, "stride": step, "padding": sides, "dilation": dil}
         )
-        self.drafts.append(draft)
-        return self._result(node, draft)
 
     def _unfilled(
         self, node: fx.Node, source: Value, kernel: Pair, stride: Pair, before: Pair, dilation: Pair
     ) -> Value:
         """A maximum's source whose zeros around it may be left out, as they never exceed what is in every window."""
-        if source.plain or source.fill:
+        if source.still or source.fill:
             return source
         begin = (source.begin[0] + before[0], source.begin[1] + before[1])
-        inside = windows_touch(source.whole[1:], begin, chw(node)[1:], kernel, stride, dilation)
+        inside = windows_touch(source.size, begin, chw(node)[1:], kernel, stride, dilation)
         return replace(source, fill=_NEVER) if inside and self._nonnegative(source) else self._kept(node, 0)
 
     def _average(
@@ -205,16 +203,25 @@ class Windows(Values):
         return self._kept(node, 0) if source.fill else source
 
     def _averaged(self, node: fx.Node, source: Value, rows: Any, columns: Any) -> Value:
-        draft = Draft(
-            self._name(node),
-            "avgpool",
-            chw(node),
-            source=source.name,
-            nonnegative=self._nonnegative(source),
-            geometry={"rows": rows, "columns": columns},
-        )
-        self.drafts.append(draft)
-        return self._result(node, draft, flat=len(result_shape(node)) == 2)
+        pooled = self._pooled(node, "avgpool", source, {"rows": rows, "columns": columns})
+        return replace(pooled, flat=len(result_shape(node)) == 2)
+
+    def _pooled(self, node: fx.Node, kind: str, source: Value, geometry: dict[str, Any]) -> Value:
+        """A pooling of each of the source's tensors."""
+
+        def make(part: Value) -> Draft:
+            draft = Draft(
+                self._name(node),
+                kind,
+                (part.shape[0], *chw(node)[1:]),
+                reads=(part.picks[0].read,),
+                nonnegative=self._nonnegative(part),
+                geometry=geometry,
+            )
+            self.drafts.append(draft)
+            return draft
+
+        return self._each(node, source, make)
 
     # Functions
 

@@ -9,15 +9,19 @@ from torch import Tensor
 
 from twofold.golden.network import Padding, Pair
 from twofold.train.layers import QuantLayer, Tensors
+from twofold.train.skip import Read
 from twofold.train.windows import WindowRun, pad
 
 
 class PoolLayer(QuantLayer):
-    """Base of the poolings: one source, depthwise."""
+    """Base of the poolings: one source, or some of its channels, depthwise."""
 
-    def __init__(self, name: str, kind: str, shape: tuple[int, int, int], source: str, *, nonnegative: bool = False):
+    def __init__(
+        self, name: str, kind: str, shape: tuple[int, int, int], source: str | Read, *, nonnegative: bool = False
+    ):
         super().__init__(name, kind, shape, nonnegative=nonnegative)
-        self.source = source
+        self.read = Read(source) if isinstance(source, str) else source
+        self.source = self.read.source
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -33,7 +37,7 @@ class MaxLayer(PoolLayer):
         self,
         name: str,
         shape: tuple[int, int, int],
-        source: str,
+        source: str | Read,
         *,
         kernel: Pair,
         stride: Pair,
@@ -45,7 +49,7 @@ class MaxLayer(PoolLayer):
         self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
 
     def compute(self, tensors: Tensors) -> Tensor:
-        x = pad(tensors[self.source], self.padding, float("-inf"))
+        x = pad(self.read.of(tensors), self.padding, float("-inf"))
         return F.max_pool2d(x, self.kernel, self.stride, 0, self.dilation)
 
 
@@ -62,7 +66,7 @@ class AverageLayer(PoolLayer):
         self,
         name: str,
         shape: tuple[int, int, int],
-        source: str,
+        source: str | Read,
         *,
         rows: tuple[WindowRun, ...],
         columns: tuple[WindowRun, ...],
@@ -77,7 +81,7 @@ class AverageLayer(PoolLayer):
         return lcm(*(row.divisor * column.divisor for row, column in product(self.rows, self.columns)))
 
     def compute(self, tensors: Tensors) -> Tensor:
-        sums = _along(tensors[self.source], self.rows, 2)
+        sums = _along(self.read.of(tensors), self.rows, 2)
         return _along(sums, self.columns, 3)
 
 

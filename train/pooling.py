@@ -51,6 +51,7 @@ def average_branches(config: ArrayConfig, layer: AverageLayer, size: Pair, point
         for other, column in enumerate(layer.columns):
             weight = layer.divisor // (row.divisor * column.divisor)
             branch = window_branch(config, layer.source, points, layer.shape[0], (row.size, column.size), weight)
+            branch = replace(branch, channels=layer.read.channels)
             begin, stride = (-row.start, -column.start), (row.step, column.step)
             padding = around(size, begin, (row.count, column.count), branch.kernel, stride)
             yield f"[{number},{other}]", replace(branch, stride=stride, padding=padding)

@@ -128,7 +128,7 @@ def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: Post
     """Weights, then gain and bias, then the output's scale; `sums` are the float layer's."""
     if isinstance(layer, ConvLayer):
         if settings.weighted and layer.weight_quantizer.weighted:
-            calibrate_weights(layer, importance=second_moments(layer, tensors[layer.source]))
+            calibrate_weights(layer, importance=second_moments(layer, layer.input(tensors)))
         else:
             calibrate_weights(layer)
         fit_channels(layer, tensors, sums)

@@ -35,6 +35,7 @@ def addend_branch(config: ArrayConfig, skip: Skip, factors: NDArray[np.int64], p
         padding=skip.padding,
         groups=len(factors),
         channel=skip.channel,
+        channels=skip.channels,
     )
 
 

@@ -18,6 +18,8 @@ from twofold.golden.config import ArrayConfig
 from twofold.train.export import multiplier, tensor_formats
 from twofold.train.layers import AddLayer, ConvLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer
+from twofold.train.reads import scale_units, unit_scale
+from twofold.train.scale_layer import ScaleLayer
 
 
 @torch.no_grad()
@@ -36,16 +38,21 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
             if isinstance(layer, ConvLayer):
                 quantizer = layer.weight_quantizer
                 busy = layer.weight.flatten(1).any(1).numpy()  # the export has a scale of its own for the others
-                scale = (quantizer.scale * quantizer.gain).double().numpy() * formats[layer.source].scale / output
+                scale = (quantizer.scale * quantizer.gain).double().numpy() * unit_scale(layer, formats) / output
                 pairs = [multiplier(config, float(s)) for s in scale[busy]]
                 factor = np.ones_like(scale)
                 factor[busy] = np.array([m * 2.0**-r for m, r in pairs]) / scale[busy]
                 _rescale(layer, torch.tensor(factor))
+            elif isinstance(layer, ScaleLayer):
+                units = scale_units(layer, formats) / output
+                busy = units > 0
+                exact = np.array([m * 2.0**-r for m, r in (multiplier(config, float(u)) for u in units[busy])])
+                layer.gain[torch.as_tensor(busy)] *= torch.as_tensor(exact / units[busy]).to(layer.gain)
             elif isinstance(layer, AddLayer) and layer.rounding is not None and layer.rounding.stream is None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)
                 layer.rounding.scale.fill_(base / (m * 2.0**-r))
-            elif isinstance(layer, AverageLayer) and layer.quantizer is not None:
+            elif isinstance(layer, AverageLayer) and layer.quantizer is not None and layer.quantizer.stream is None:
                 unit = formats[layer.source].scale / layer.divisor
                 m, r = multiplier(config, unit / output)
                 layer.quantizer.scale.fill_(unit / (m * 2.0**-r))

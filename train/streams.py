@@ -1,11 +1,11 @@
-"""Residual streams: which tensors of a converted model have scales that differ by powers of two.
+"""Streams: which tensors of a converted model have scales that differ by powers of two.
 
-A residual whose scale is a power of two times that of the layer's result is a shift in requantisation
-(`golden.network.SkipTensor`): it takes no pass and no rounding of its own. So the scales of the two are tied, and with
-them those of all tensors that residuals chain.
+Tensors that a convolution reads as one must, for its sums to be exact. A residual whose scale is a power of two times
+that of the layer's result is a shift in requantisation (`golden.network.SkipTensor`): it takes no pass and no rounding
+of its own. So the scales of the two are tied, and with them those of all tensors that residuals chain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from twofold.train.pool_layers import AverageLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.quantizers.activation import Stream
 from twofold.train.quantizers.tying import Member, tie
-from twofold.train.skip import Skip
+from twofold.train.skip import Read, Skip
 
 
 def plain_skip(model: QuantModel, layer: QuantLayer) -> Skip | None:
@@ -28,32 +28,74 @@ def plain_skip(model: QuantModel, layer: QuantLayer) -> Skip | None:
         return None
     if isinstance(layer, AddLayer) and len(layer.skips) < 2:
         return None
-    shapes = {INPUT: model.input_shape} | {other.name: other.shape for other in model.quant_layers}
+    shapes = _shapes(model)
     for skip in layer.skips:
         if skip == Skip(skip.source) and shapes[skip.source] == layer.shape:
             return skip
     return None
 
 
-def tie_streams(model: QuantModel) -> None:
-    """Give the quantizers of each residual stream a common base; to be called once, before calibration."""
-    owners = _owners(model)
-    averages = [layer.quantizer for layer in model.quant_layers if isinstance(layer, AverageLayer)]
+def _residual(
+    model: QuantModel, owned: Mapping[str, ActivationQuantizer], layer: QuantLayer
+) -> list[ActivationQuantizer]:
+    """Quantizers of a residual and of the layer's result, where they can be tied."""
+    skip = plain_skip(model, layer)
+    if skip is None:
+        return []
+    pair = [owned[skip.source], owned[layer.name]]
+    # The scale of an average is what requantisation can do with its divisor (`train.snap`).
+    averages = [other.quantizer for other in model.quant_layers if isinstance(other, AverageLayer)]
+    return pair if all(one.can_tie and one not in averages for one in pair) else []
+
+
+def _concatenated(
+    model: QuantModel, owned: Mapping[str, ActivationQuantizer], layer: QuantLayer
+) -> list[ActivationQuantizer]:
+    """Quantizers of the tensors that a layer reads as one, with the layer's own if it only puts them together."""
+    found: list[ActivationQuantizer] = []
+    if isinstance(layer, ConvLayer) and len(layer.reads) > 1:
+        found = [owned[read.source] for read in layer.reads]
+    elif isinstance(layer, AddLayer) and layer.quantizer is not None and _puts_together(model, layer):
+        found = [owned[skip.source] for skip in layer.skips]
+        # A function's sums have a scale of their own.
+        found += [layer.quantizer] if layer.function is None else []
+    apart = list(dict.fromkeys(found))
+    return apart if all(one.can_tie for one in apart) else []
+
+
+def _puts_together(model: QuantModel, layer: AddLayer) -> bool:
+    """Whether the addends of a layer lie beside each other, in channels of their own."""
+    shapes, end = _shapes(model), 0
+    for skip in sorted(layer.skips, key=lambda skip: skip.channel):
+        if skip.channel < end:
+            return False
+        end = skip.channel + Read(skip.source, skip.channels).count(shapes[skip.source][0])
+    return len(layer.skips) > 1
+
+
+def _shapes(model: QuantModel) -> dict[str, tuple[int, int, int]]:
+    return {INPUT: model.input_shape} | {layer.name: layer.shape for layer in model.quant_layers}
+
+
+def tie_streams(model: QuantModel, *, residuals: bool = True) -> None:
+    """Give the quantizers of each stream a common base; to be called once, before calibration.
+
+    Streams are of tensors that are concatenated, and with `residuals` of those that residuals chain.
+    """
+    owned = owners(model.input_quantizer, model.quant_layers)
     groups: list[list[ActivationQuantizer]] = []
-    for layer in model.quant_layers:
-        skip = plain_skip(model, layer)
-        if skip is None:
+    meetings = [_concatenated(model, owned, layer) for layer in model.quant_layers]
+    if residuals:
+        meetings += [_residual(model, owned, layer) for layer in model.quant_layers]
+    for meeting in meetings:
+        if len(meeting) < 2:
             continue
-        pair = [owners[skip.source], owners[layer.name]]
-        # The scale of an average is what requantisation can do with its divisor (`train.snap`).
-        if not all(one.can_tie and one not in averages for one in pair):
-            continue
-        joined = [group for group in groups if any(one in group for one in pair)]
-        members = [one for group in joined for one in group]
-        groups = [group for group in groups if group not in joined]
-        groups.append(members + [one for one in pair if one not in members])
-    order = list(owners.values())
-    model.ties = True
+        met = [group for group in groups if any(one in group for one in meeting)]
+        members = [one for group in met for one in group]
+        groups = [group for group in groups if group not in met]
+        groups.append(members + [one for one in meeting if one not in members])
+    order = list(owned.values())
+    model.ties = residuals
     for group in sorted((sorted(group, key=order.index) for group in groups), key=lambda group: order.index(group[0])):
         fixed = next((one.scale for one in group if one.fixed), torch.ones(1))
         base = nn.Parameter(fixed.detach().clone(), requires_grad=False)
@@ -93,15 +135,15 @@ def describe_ties(model: QuantModel) -> list[str]:
     for number, quantizers in enumerate(model.tied(), 1):
         costs = {name: quantizer.tie_cost.tolist() for name, quantizer in quantizers.items()}
         before, after = (sum(cost[place] for cost in costs.values()) for place in (1, 3))
-        lines.append(f"residual stream {number}: {len(costs)} scales tied, squared error {before:.3g} -> {after:.3g}")
+        lines.append(f"stream {number}: {len(costs)} scales tied, squared error {before:.3g} -> {after:.3g}")
         for name, (own, error, scale, tied) in costs.items():
             lines.append(f"  {name}: scale {own:.5g} -> {scale:.5g}, squared error {error:.3g} -> {tied:.3g}")
     return lines
 
 
-def _owners(model: QuantModel) -> dict[str, ActivationQuantizer]:
+def owners(input_quantizer: ActivationQuantizer, layers: Iterable[QuantLayer]) -> dict[str, ActivationQuantizer]:
     """The quantizer that gives each tensor its format, by the tensor's name."""
-    owners = {INPUT: model.input_quantizer}
-    for layer in model.quant_layers:
-        owners[layer.name] = owners[layer.sources[0]] if layer.quantizer is None else layer.quantizer
-    return owners
+    found = {INPUT: input_quantizer}
+    for layer in layers:
+        found[layer.name] = found[layer.sources[0]] if layer.quantizer is None else layer.quantizer
+    return found

@@ -51,5 +51,6 @@ def branch_products(network, branch, m, i, j, source):
                 points.values[int(branch.codes[word, m, n, ky, kx])] << shift
                 for word, shift in enumerate(branch.shifts)
             )
-            products.append(weight * source[group * inputs + n][y][x])
+            read = group * inputs + n
+            products.append(weight * source[branch.channels[read] if branch.channels else read][y][x])
     return products

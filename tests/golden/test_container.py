@@ -18,6 +18,7 @@ CONFIGS = [
     ArrayConfig(name="log", pe="log", rows=4, cols=4, word_bits=3, asymmetric=True),
     ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4),
 ]
+BRANCH_FIELDS = ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels")
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_network_comes_back_exactly(tmp_path, config, seed):
             np.testing.assert_array_equal(getattr(ours, key), getattr(theirs, key))
         assert len(ours.branches) == len(theirs.branches)
         for one, other in zip(ours.branches, theirs.branches, strict=True):
-            for key in ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel"):
+            for key in BRANCH_FIELDS:
                 assert getattr(one, key) == getattr(other, key)
             np.testing.assert_array_equal(one.codes, other.codes)
     x = random_inputs(seed, network, 2)

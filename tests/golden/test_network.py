@@ -67,6 +67,10 @@ def test_impossible_branches_are_refused():
     refuses(lambda: replace(BRANCH, padding=(1, 1, 1)), "Padding must be a pair or four sides, not (1, 1, 1)")
     refuses(lambda: replace(BRANCH, stride=(1, 1, 1, 1)), "Stride must be a pair, not (1, 1, 1, 1)")
     refuses(lambda: replace(BRANCH, groups=2), "Groups must divide 3 output channels, not 2")
+    refuses(lambda: replace(BRANCH, channels=(1, 1)), "Channels must be different ones, 0 or more, not (1, 1)")
+    refuses(lambda: replace(BRANCH, channels=(0, -1)), "Channels must be different ones, 0 or more, not (0, -1)")
+    refuses(lambda: replace(BRANCH, channels=(0, 1, 2)), "Channels must be 2, not 3")
+    refuses(lambda: replace(BRANCH, channels=()), "Channels must be different ones, 0 or more, not ()")
 
 
 def test_shapes_of_a_term_by_hand():
@@ -142,6 +146,8 @@ def test_impossible_networks_are_refused():
         lambda: network(LAYER, replace(LAYER, name="b", branches=(branch,))),
         "Layer 'b': branch must take 3 channels, not 2",
     )
+    branch = replace(BRANCH, channels=(2, 0))
+    refuses(lambda: network(replace(LAYER, branches=(branch,))), "Layer 'a': branch must read channels below 2, not 2")
     branch = replace(BRANCH, padding=(1, 0))
     refuses(
         lambda: network(replace(LAYER, branches=(branch,))), "Layer 'a': branch must give (4, 5) positions, not (4, 3)"

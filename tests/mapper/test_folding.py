@@ -19,10 +19,11 @@ from twofold.testing.random_network import random_network
 ROWS = 4
 
 
-def convolution(size=(6, 7), channels=1, outputs=4, kernel=(3, 3), points="natural", groups=1, **geometry):
+def convolution(size=(6, 7), channels=1, outputs=4, kernel=(3, 3), points="natural", groups=1, read=None, **geometry):
     """One convolution of random codes over the input; signed, so that its sums are of both signs."""
-    codes = np.random.default_rng(5).integers(0, 8, (2, outputs, channels // groups, *kernel))
-    one = branch(codes, points=points, shifts=(0, 3), groups=groups, **geometry)
+    inputs = channels if read is None else len(read)
+    codes = np.random.default_rng(5).integers(0, 8, (2, outputs, inputs // groups, *kernel))
+    one = branch(codes, points=points, shifts=(0, 3), groups=groups, channels=read, **geometry)
     result = layer("conv", [one], (outputs, *one.output_size(*size)), right=np.full(outputs, 5))
     sets = {"dense": DENSE} if points == "dense" else None
     return network([result], (channels, *size), sets, signed=True)
@@ -56,6 +57,8 @@ GEOMETRIES = {
     "one row": {"kernel": (6, 3), "stride": (4, 2)},
     "linear": {"kernel": (6, 7)},
     "groups": {"channels": 2, "groups": 2, "padding": (1, 1)},
+    "one of two channels": {"channels": 2, "read": (1,), "padding": (1, 1)},
+    "channels in another order": {"channels": 2, "read": (1, 0), "groups": 2, "stride": (1, 2)},
     "grouped, no zero": {"channels": 2, "groups": 2, "points": "dense"},
 }
 

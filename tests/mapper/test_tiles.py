@@ -52,6 +52,22 @@ def test_groups_of_a_set_without_zero_take_turns_by_masks():
     assert [(one.row_mask, one.col_mask) for one in found] == [(0b0011, 0b0011), (0b1100, 0b1100)]
 
 
+def test_channels_that_are_not_read_have_no_lane_and_no_pass():
+    codes = np.arange(1, 4).reshape(1, 1, 3, 1, 1).repeat(2, axis=1)
+    net = network([layer("conv", [branch(codes, channels=(9, 1, 10))], (2, 4, 4))], (12, 4, 4))
+    found = [(one.group, one.row_mask, one.block) for one in passes(net, build())]
+    assert found == [(0, 0b0010, (0o0020,) * 2), (2, 0b0110, (0o0310,) * 2)]
+
+
+def test_a_shuffled_depthwise_layer_reads_each_line_once():
+    one = branch(np.arange(1, 5).reshape(1, 4, 1, 1, 1), groups=4, channels=(0, 4, 1, 5))
+    found = passes(network([layer("dw", [one], (4, 4, 4))], (8, 4, 4)), build())
+    assert [(one.group, one.row_mask, one.block) for one in found] == [
+        (0, 0b0011, (0o1, 0, 0o30, 0)),
+        (1, 0b0011, (0, 0o2, 0, 0o40)),
+    ]
+
+
 def test_kernel_positions_that_see_only_padding_are_not_scheduled():
     net = network([layer("conv", [branch(np.ones((1, 4, 4, 3, 3)), padding=(1, 1))], (4, 1, 2))], (4, 1, 2))
     assert [one.tap for one in passes(net, build())] == [(1, 0), (1, 1), (1, 2)]

@@ -30,7 +30,7 @@ CONFIGS = [
 def same(one, other):
     """Whether two networks are the same in everything."""
     fields = ("name", "kind", "output", "low", "high", "maximum")
-    branch_fields = ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel")
+    branch_fields = ("source", "point_set", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels")
     return (
         (one.name, one.input, one.point_sets) == (other.name, other.input, other.point_sets)
         and len(one.layers) == len(other.layers)
@@ -119,6 +119,7 @@ EVERYWHERE = (
     *("oblong kernel", "padding", "dilation", "grouped", "depthwise", "ragged input", "ragged output"),
     *("signed input", "unsigned input", "signed maximum with padding", "negative maximum"),
     *("one word", "two words", "three words", "own shift of the second word", "empty second tile", "full second tile"),
+    *("slice of channels", "channels in another order", "shuffled groups", "concatenation"),
     *("residual", "strided residual", "residual at a channel", "two sources", "more positions than the accumulator"),
     *("no right shift", "plain shift", "several digits", "zero multiplier", "large bias", "low clip", "high clip"),
 )
@@ -148,6 +149,7 @@ def layer_features(config, network, layer):
     digits = [len(csd(multiplier)) for multiplier in layer.multiplier.tolist()]
     return {
         "two sources": len({branch.source for branch in layer.branches}) > 1,
+        "concatenation": sum(branch.kernel != (1, 1) and branch.groups == 1 for branch in layer.branches) > 1,
         "more positions than the accumulator": shape[1] * shape[2] > config.acc_depth,
         "ragged output": shape[0] % config.cols and shape[0] > config.cols,
         "no right shift": (layer.right == 0).any(),
@@ -185,6 +187,9 @@ def branch_features(config, network, layer, branch):
         "own shift of the second word": len(branch.shifts) == 2 and branch.shifts[1] < branch.shifts[0],
         "empty second tile": any(blocks) and not all(blocks),
         "full second tile": bool(blocks) and not any(blocks),
+        "slice of channels": branch.channels is not None and branch.groups == 1,
+        "channels in another order": branch.channels is not None and list(branch.channels) != sorted(branch.channels),
+        "shuffled groups": branch.channels is not None and branch.groups > 1,
         "residual": identity and layer.kind == "conv2d",
         "strided residual": identity and max(branch.stride) > 1,
         "residual at a channel": identity and branch.channel > 0,

@@ -62,7 +62,15 @@ def randomised(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def agree(model: nn.Module, shape: tuple[int, ...], *, signed: bool = True, config: ArrayConfig = BUILD, runs: int = 1):
+def agree(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    signed: bool = True,
+    config: ArrayConfig = BUILD,
+    runs: int = 1,
+    recipe=RECIPE,
+):
     """Convert, calibrate, export, map and run a model.
 
     Returns
@@ -73,7 +81,7 @@ def agree(model: nn.Module, shape: tuple[int, ...], *, signed: bool = True, conf
     form = InputFormat(shape, bits=8, signed=signed, scale=1 / 64)
     x = torch.randint(form.low, form.high + 1, (16, *shape), generator=torch.Generator().manual_seed(1))
     images = x.float() / 64
-    quantized = convert(model, RECIPE, form)
+    quantized = convert(model, recipe, form)
     calibrate(quantized, images)
     snap(quantized, config)
     network = export(quantized, config)

@@ -223,6 +223,6 @@ def test_the_command_says_what_tying_costs(tmp_path, capsys):
     assert main(["ptq", "--out", str(run), "--weights", str(weights), "--recipe", "ptq_minmax_w8a8"]) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if "scale" in line]
-    assert lines and re.fullmatch(r"residual stream 1: \d+ scales tied, squared error [\d.e-]+ -> [\d.e-]+", lines[0])
+    assert lines and re.fullmatch(r"stream 1: \d+ scales tied, squared error [\d.e-]+ -> [\d.e-]+", lines[0])
     assert re.fullmatch(r"  \S+: scale [\d.e-]+ -> [\d.e-]+, squared error [\d.e-]+ -> [\d.e-]+", lines[1])
     assert "bases.0" in load((run / "model.safetensors").read_bytes())

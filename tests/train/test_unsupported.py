@@ -44,14 +44,15 @@ MODULE_NAMES = (
     "'Hardsigmoid', 'Hardswish', 'SiLU', 'Tanh', 'ELU', 'CELU', 'SELU', 'GELU', 'Softplus', 'Mish', 'Softsign', "
     "'MaxPool1d', 'MaxPool2d', "
     "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
-    "'ConstantPad2d', 'Flatten', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
+    "'ConstantPad2d', 'Flatten', 'Unflatten', 'ChannelShuffle', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
 )
 OPERATION_NAMES = (
     "('add', 'relu', 'relu6', 'leaky_relu', 'sigmoid', 'hardsigmoid', 'hardswish', 'silu', 'tanh', 'elu', 'celu', "
     "'selu', 'gelu', 'softplus', 'mish', 'softsign', "
     "'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
     "'adaptive_avg_pool2d', 'mean over height and width', 'flatten', 'view or reshape to (batch, -1)', 'dropout', "
-    "'slice with steps', 'pad with zeros')"
+    "'slice of channels, or with steps', 'cat over channels', 'chunk, split, tensor_split or unbind of channels', "
+    "'channel_shuffle', 'view, unflatten, transpose or permute of channels', 'pad with zeros')"
 )
 
 
@@ -67,12 +68,8 @@ OPERATION_NAMES = (
             "Layer 'body.conv': padding_mode must be 'zeros', not 'reflect'",
         ),
         (
-            Holder(bn=nn.BatchNorm2d(3)),
-            "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once",
-        ),
-        (
             Holder(conv=nn.Conv2d(3, 4, 1), flat=nn.Flatten(), bn=nn.BatchNorm1d(256)),
-            "Layer 'body.bn' must follow a convolution or a linear layer whose result is used once",
+            "Layer 'body.bn' must take channels, not a flattened map of shape (4, 8, 8)",
         ),
         (
             Calls(lambda x: F.pad(x, (1, 1), value=2.0)),
@@ -100,8 +97,51 @@ OPERATION_NAMES = (
         (Calls(lambda x: x.mean(1)), "Operation in 'the model itself': mean must be over height and width, not over 1"),
         (
             Calls(lambda x: x[:, :, 1:]),
-            "Operation in 'the model itself': slice must be [:, :, ::step, ::step], not "
+            "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
             "(slice(None, None, None), slice(None, None, None), slice(1, None, None))",
+        ),
+        (
+            Holder(inner=Calls(lambda x: torch.cat([x, x], 2))),
+            "Operation in 'body.inner' must be along channels, dimension 1, not 2",
+        ),
+        (
+            Calls(lambda x: torch.cat([x, x])),
+            "Operation in 'the model itself' must be along channels, dimension 1, not 0",
+        ),
+        (
+            Calls(lambda x: torch.cat(x.chunk(2, -1), 1)),
+            "Operation in 'the model itself' must be along channels, dimension 1, not -1",
+        ),
+        (
+            Calls(lambda x: torch.cat([x.flatten(1), x.mean((2, 3))], 1)),
+            "Operation in 'the model itself' must take tensors of one size, not [(8, 8), (1, 1)]",
+        ),
+        (
+            Calls(lambda x: x.flatten(1)[:, :4]),
+            "Operation in 'the model itself' must take channels, not a flattened map of shape (4, 8, 8)",
+        ),
+        (
+            Calls(lambda x: F.relu(x.view(-1, 2, 2, 8, 8))),
+            "Operation in 'the model itself' must not take channels that lie along several axes, (2, 2, 8, 8)",
+        ),
+        (
+            Calls(lambda x: x.permute(0, 2, 3, 1)),
+            "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)",
+        ),
+        (
+            Calls(lambda x: x.view(-1, 4, 4, 16)),
+            "Operation in 'the model itself': view must be to (batch, -1) or of the axis of channels, "
+            "not to (2, 4, 4, 16)",
+        ),
+        (
+            Calls(lambda x: x[:, 1]),
+            "Operation in 'the model itself': slice must leave channels along an axis, not "
+            "(slice(None, None, None), 1)",
+        ),
+        (
+            Calls(lambda x: x[:1]),
+            "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
+            "slice(None, 1, None)",
         ),
         (Calls(lambda x: (x, x)), "Model must return one tensor, not tuple"),
         (nn.Identity(), "Model must end with a layer, not with its input or a slice"),

@@ -91,6 +91,8 @@ class ActivationQuantizer(nn.Module):
     decayed = False
     #: Whether the scale may be tied to others'; a subclass must say so itself, as it may have its scale from elsewhere.
     can_tie = True
+    #: Whether the scale is always a power of two.
+    power_scale = False
     stream: Stream | None = None
     through: Callable[[Tensor], Tensor] | None = None
     octave = 0

@@ -115,6 +115,8 @@ class PowerActivation(ActivationQuantizer, name="po2"):
         (``max``: the one above).
     """
 
+    power_scale = True
+
     def __init__(
         self,
         *,
