@@ -80,7 +80,11 @@ class _Exact:
         rounded = self._round(total) if self.dtype == np.float64 else self._round_integers(total)
         bounds = [graph.constant(np.array(bound, self.dtype), "bound") for bound in (layer.low, layer.high)]
         clipped = graph.add("Clip", rounded, *bounds, out=self._name("clip"))
-        graph.cast(clipped, activation_type(layer.output), out=layer.name, reserved=True)
+        if layer.table is None:
+            graph.cast(clipped, activation_type(layer.output), out=layer.name, reserved=True)
+        else:
+            index = graph.cast(clipped, np.int64, out=self._name("value"))
+            graph.look_up(layer.table, index, activation_type(layer.output), out=layer.name)
 
     def _sum(self, branch: Branch) -> str:
         """Sums of a branch over its windows, of all the layer's channels."""

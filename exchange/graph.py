@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
 from twofold.golden.network import Tensor
+from twofold.golden.table import PointwiseTable
 
 #: Operator set and file format: the oldest in which DequantizeLinear takes 16 bits, so that most tools read it.
 OPSET, IR_VERSION = 21, 10
@@ -48,6 +49,13 @@ class GraphBuilder:
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.add("Cast", value, out=out, reserved=reserved, to=to)
 
+    def look_up(self, table: PointwiseTable, value: str, dtype: type[np.generic], *, out: str) -> str:
+        """Adds a table's entries for int64 values, as a reserved name."""
+        least = self.constant(np.array(table.low), f"{out}/least")
+        entries = self.constant(table.entries.astype(dtype), f"{out}/entries")
+        index = self.add("Sub", value, least, out=f"{out}/index")
+        return self.add("Gather", entries, index, out=out, reserved=True, axis=0)
+
     def model(
         self,
         name: str,
@@ -81,6 +89,10 @@ class GraphBuilder:
         return unique
 
 
-def activation_type(tensor: Tensor) -> type[np.int8] | type[np.uint8]:
-    """Number type in which a tensor's integers are stored."""
-    return np.int8 if tensor.signed else np.uint8
+def activation_type(
+    values: Tensor | PointwiseTable,
+) -> type[np.int8] | type[np.uint8] | type[np.int16] | type[np.uint16]:
+    """Number type in which a tensor's integers are stored, or those before a table."""
+    if values.bits > 8:
+        return np.int16 if values.signed else np.uint16
+    return np.int8 if values.signed else np.uint8

@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.table import PointwiseTable
 
 KNOWN: dict[type, frozenset[str]] = {
     Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads"}),
@@ -11,8 +12,9 @@ KNOWN: dict[type, frozenset[str]] = {
         {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
     ),
     SkipTensor: frozenset({"source", "shift"}),
+    PointwiseTable: frozenset({"bits", "signed", "scale", "entries"}),
     Layer: frozenset(
-        {"name", "kind", "branches", "output", "bias", "multiplier", "right", "low", "high", "maximum", "skip"}
+        {"name", "kind", "branches", "output", "bias", "multiplier", "right", "low", "high", "maximum", "skip", "table"}
     ),
 }
 

@@ -17,6 +17,7 @@ from twofold.exchange.channels import whole_weights
 from twofold.exchange.graph import GraphBuilder, Shape, activation_type
 from twofold.exchange.known import check_known
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
+from twofold.golden.table import PointwiseTable
 
 #: Name of the last layer's real values.
 OUTPUT = "output"
@@ -66,9 +67,11 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
     return graph.model(network.name or "network", {INPUT: (np.float32, network.input.shape)}, results)
 
 
-def quantize(graph: GraphBuilder, value: str, tensor: Tensor, low: int, high: int, *, out: str = "") -> str:
-    """Integers of real values, within bounds."""
-    dtype, scale = activation_type(tensor), _float32(np.array(tensor.scale), value)
+def quantize(
+    graph: GraphBuilder, value: str, form: Tensor | PointwiseTable, low: int, high: int, *, out: str = ""
+) -> str:
+    """Integers of real values in the format of a tensor, or of what a table is asked with; within bounds."""
+    dtype, scale = activation_type(form), _float32(np.array(form.scale), value)
     if (low, high) != (np.iinfo(dtype).min, np.iinfo(dtype).max):
         bounds = [graph.constant(np.array(bound * scale, np.float32), "bound") for bound in (low, high)]
         value = graph.add("Clip", value, *bounds, out=f"{out or value}/clip")
@@ -110,7 +113,8 @@ class _Real:
         self.graph, self.network, self.layer, self.integers = graph, network, layer, integers
         self.used = layer.multiplier > 0
         scale = np.where(self.used, layer.multiplier * 2.0**-layer.right, 1.0)
-        self.unit = scale * layer.output.scale
+        self.form = layer.output if layer.table is None else layer.table
+        self.unit = scale * self.form.scale
         self.bias = layer.bias * self.used
         if np.abs(self.bias).max() >= 1 << 31:
             raise ValueError(f"Layer {layer.name!r}: bias must be of 32 bits, not {np.abs(self.bias).max()}")
@@ -127,12 +131,17 @@ class _Real:
             real = (self.bias * self.unit).astype(np.float32).reshape(-1, 1, 1)
             terms.append(graph.constant(real, self._name("bias")))
         if layer.skip is not None:
-            scale = np.array(2.0**layer.skip.shift * layer.output.scale)
+            scale = np.array(2.0**layer.skip.shift * self.form.scale)
             terms.append(self._source(layer.skip.source, scale))
         total = terms[0]
         for term in terms[1:]:
             total = graph.add("Add", total, term, out=self._name("sum"))
-        self.integers[layer.name] = quantize(graph, total, layer.output, layer.low, layer.high, out=layer.name)
+        out = layer.name if layer.table is None else ""
+        integers = quantize(graph, total, self.form, layer.low, layer.high, out=out)
+        if layer.table is not None:
+            index = graph.cast(integers, np.int64, out=self._name("value"))
+            integers = graph.look_up(layer.table, index, activation_type(layer.output), out=layer.name)
+        self.integers[layer.name] = integers
 
     def _sum(self, branch: Branch, *, bias: bool) -> str:
         """Real sums of a branch over its windows, of all the layer's channels."""

@@ -144,7 +144,7 @@ class ArraySums(Checker):
     component = "array"
     fault_depth = 3
     faults = (
-        Fault("array", "self.load[col // self.config.load_columns]", "self.load[0]", "load"),
+        Fault("array", "self.line_load[col // self.config.load_columns]", "self.line_load[0]", "load"),
         Fault("array", "self.config.delay(row, col)", "self.config.delay(row, 0)", "operands"),
     )
 
@@ -153,8 +153,8 @@ class ArraySums(Checker):
         columns, least = range(config.cols), min(config.rows, config.cols)
         given = {0: dut.operands, 1: dut.once, 2: dut.twice}
         wanted = {
-            "load": [dut.load[col // config.load_columns] for col in columns],
-            "words": [dut.words[col % config.load_columns].as_value() for col in columns],
+            "load": [dut.line_load[col // config.load_columns] for col in columns],
+            "words": [dut.line_words[col % config.load_columns].as_value() for col in columns],
             "swap": [dut.swap] * config.cols,
             "operands": [
                 Cat(given.get((row - col) % least, dut.operands)[row] for row in range(config.rows)) for col in columns

@@ -10,16 +10,36 @@ class Error(IntEnum):
     """Codes of the status register's error field."""
 
     NONE = 0
-    MAGIC = 1  # the first beat is not FRAME_MAGIC
-    BUILD = 2  # the frame was made for another build
-    SECTION = 3  # unknown section kind
-    RANGE = 4  # a section ends beyond its memory
-    TRUNCATED = 5  # the frame ended too early
-    TRAILING = 6  # the frame went on after its end section
-    CHECKSUM = 7  # the CRC-32 of the beats differs
-    NOT_LOADED = 8  # start without a valid program
-    INSTRUCTION = 9  # illegal opcode, or the program ran off its memory
-    BUSY = 10  # start while running
+    MAGIC = 1
+    BUILD = 2
+    SECTION = 3
+    RANGE = 4
+    TRUNCATED = 5
+    TRAILING = 6
+    CHECKSUM = 7
+    NOT_LOADED = 8
+    INSTRUCTION = 9
+    BUSY = 10
+
+    @property
+    def meaning(self) -> str:
+        """When the machine reports it, for a reader."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Error.NONE: "no error",
+    Error.MAGIC: "the first beat is not FRAME_MAGIC",
+    Error.BUILD: "the frame was made for another build",
+    Error.SECTION: "unknown section kind, or an END section with lines",
+    Error.RANGE: "a section ends beyond its memory",
+    Error.TRUNCATED: "TLAST before the frame's end",
+    Error.TRAILING: "no TLAST at the frame's end",
+    Error.CHECKSUM: "the CRC-32 of the beats differs",
+    Error.NOT_LOADED: "start without a program",
+    Error.INSTRUCTION: "illegal opcode, or the program ran off its memory",
+    Error.BUSY: "start while an inference runs or within a frame",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,11 @@ REGISTERS: dict[str, Register] = {
 }
 ID_VALUE = 0x32464C44
 STATUS = Record.unsigned({"busy": 1, "done": 1, "loaded": 1, "reserved": 5, "error": 8})
+SHAPE = Record.unsigned({"rows": 16, "cols": 16})
+CONTROL = Record.unsigned({"start": 1, "clear": 1})
+MODE = Record.unsigned({"automatic": 1})
+#: The fields of registers that are more than one number.
+FIELDS = {"SHAPE": SHAPE, "CONTROL": CONTROL, "STATUS": STATUS, "MODE": MODE}
 
 
 @dataclass(frozen=True)

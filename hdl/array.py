@@ -20,9 +20,9 @@ class PeArray(wiring.Component):
 
     Members
     -------
-    load : In(load_groups)
-        One bit for each `load_columns` neighbouring columns: take `words` into their shadows.
-    words : In(line_words_layout)
+    line_load : In(load_groups)
+        One bit for each `load_columns` neighbouring columns: take `line_words` into their shadows.
+    line_words : In(line_words_layout)
         Those columns' words.
     swap : In(1)
         Make the loaded tile active in the next cycle.
@@ -38,8 +38,8 @@ class PeArray(wiring.Component):
         column = self.columns[0]
         super().__init__(
             {
-                "load": In(config.load_groups),
-                "words": In(data.ArrayLayout(column.words_layout, config.load_columns)),
+                "line_load": In(config.load_groups),
+                "line_words": In(data.ArrayLayout(column.words_layout, config.load_columns)),
                 "swap": In(1),
                 "operands": In(column.operands_layout),
                 "once": In(column.operands_layout),
@@ -54,8 +54,8 @@ class PeArray(wiring.Component):
         for col in range(self.config.cols):
             m.submodules[f"column{col}"] = column = self.columns[col]
             m.d.comb += [
-                column.load.eq(self.load[col // self.config.load_columns]),
-                column.words.eq(self.words[col % self.config.load_columns]),
+                column.load.eq(self.line_load[col // self.config.load_columns]),
+                column.words.eq(self.line_words[col % self.config.load_columns]),
                 column.swap.eq(self.swap),
                 *(column.operands[row].eq(given[self.config.delay(row, col)][row]) for row in range(self.config.rows)),
                 self.sums[col].eq(column.sum),

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from amaranth import Module, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.registers import ID_VALUE, REGISTERS, STATUS, Error
+from twofold.golden.registers import CONTROL, ID_VALUE, MODE, REGISTERS, SHAPE, STATUS, Error
 from twofold.hdl.interfaces import INFERENCE, LOADING
+from twofold.hdl.layouts import record_layout
 
 OKAY, SLVERR = 0, 2
 ADDRESS_BITS = 8
@@ -75,7 +76,7 @@ class Control(wiring.Component):
                 "ID": ID_VALUE,
                 "VERSION": MACHINE_VERSION,
                 "BUILD": self.config.build_hash,
-                "SHAPE": self.config.rows | self.config.cols << 16,
+                "SHAPE": SHAPE.pack({"rows": self.config.rows, "cols": self.config.cols}),
                 "STATUS": self._status(m, done, loaded, error),
                 "CYCLES": self.inference.cycles,
                 "PASSES": self.inference.passes,
@@ -145,10 +146,11 @@ class Control(wiring.Component):
             with m.Switch(axi.awaddr):
                 with m.Case(REGISTERS["CONTROL"].address):
                     with m.If(axi.wstrb[0]):
-                        m.d.comb += [start.eq(axi.wdata[0]), clear.eq(axi.wdata[1])]
+                        control = data.View(record_layout(CONTROL), axi.wdata[: CONTROL.width])
+                        m.d.comb += [start.eq(control.start), clear.eq(control.clear)]
                 with m.Case(REGISTERS["MODE"].address):
                     with m.If(axi.wstrb[0]):
-                        m.d.sync += automatic.eq(axi.wdata[0])
+                        m.d.sync += automatic.eq(axi.wdata[: MODE.width])
                 with m.Default():
                     m.d.sync += axi.bresp.eq(SLVERR)
         return start, clear

@@ -33,13 +33,13 @@ async def sums_equal_matrix_products(dut):
     at_once, groups = CONFIG.load_columns, CONFIG.load_groups
     array = Driver(dut)
     names = ("operands", "once", "twice")
-    await array.start("load", "words", "swap", *names)
+    await array.start("line_load", "line_words", "swap", *names)
     shadow = [[words[0]] * CONFIG.rows for _ in range(CONFIG.cols)]
     active = list(shadow)
     for group in range(groups):
-        array.set(load=1 << group, words=join([words[0][0]] * CONFIG.rows * at_once, word_bits(CONFIG)))
+        array.set(line_load=1 << group, line_words=join([words[0][0]] * CONFIG.rows * at_once, word_bits(CONFIG)))
         await array.step()
-    array.set(load=0, swap=1)
+    array.set(line_load=0, swap=1)
     await array.step()
     expected, got, inputs = [], [], []
     for _ in range(400):
@@ -48,9 +48,9 @@ async def sums_equal_matrix_products(dut):
         lines = [[numbers.choice((0, most, numbers.randrange(most + 1))) for _ in range(CONFIG.rows)] for _ in names]
         seen = [seen_by(lines, col) for col in range(CONFIG.cols)]
         array.set(
-            load=1 << group if group < groups else 0,
+            line_load=1 << group if group < groups else 0,
             swap=swap,
-            words=join([bits for column in tile for bits, _, _ in column], word_bits(CONFIG)),
+            line_words=join([bits for column in tile for bits, _, _ in column], word_bits(CONFIG)),
             **{name: join(line, CONFIG.act_bits) for name, line in zip(names, lines, strict=True)},
         )
         inputs.append({"tile": active, "lines": lines})

@@ -17,7 +17,7 @@ _UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of these files in place of the one of that name, if there is one.
+    """Write a folder of these files, by their paths in it, in place of the one of that name, if there is one.
 
     Raises
     ------
@@ -34,6 +34,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             draft = _draft(folder)
             draft.mkdir()
             for name, content in files.items():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft / name).write_bytes(content)
             _swap(draft, folder)
         finally:

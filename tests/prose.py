@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDERS = (
-    "support golden exchange mapper hdl train synth testing sim formal mutation boards bench demo examples tests"
+    "support golden exchange mapper hdl train synth testing sim formal mutation boards kit bench demo examples tests"
 ).split()
 PAGES = sorted([*Path("docs").rglob("*.md"), Path("CONTRIBUTING.md"), Path("README.md")])
 #: Where a page says what a key in brackets links to.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ALL = tuple("support golden exchange mapper hdl train synth testing sim formal mutation boards bench demo".split())
+ALL = tuple("support golden exchange mapper hdl train synth testing sim formal mutation boards kit bench demo".split())
 #: Folders of data.
 DATA = ("configs", "recipes")
 #: What each folder may import besides itself.
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "formal": ("support", "golden", "hdl", "synth.yosys"),
     "mutation": ("support", "golden", "mapper", "hdl", "synth", "testing", "sim", "formal"),
     "boards": ("support", "golden", "mapper", "hdl", "synth"),
+    "kit": ("support", "golden", "mapper", "hdl", "testing", "sim", "boards"),
     "bench": ALL,
     "demo": ALL,
 }

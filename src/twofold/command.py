@@ -24,6 +24,7 @@ COMMANDS = {
     "fit": Command("mapper.commands", "which builds a network fits, and the smallest that it does"),
     "map": Command("mapper.__main__", "a network's folder to a memory image's folder"),
     "emit": Command("hdl.__main__", "a build's Verilog, with its ports and registers listed"),
+    "package": Command("kit.__main__", "a folder that uses a build without Python: Verilog, C driver, testbench"),
     "sim": Command("sim.__main__", "benches of the components and of the machine; random networks; your network"),
     "synth": Command("synth.__main__", "cells, area, clock rate and multipliers by component"),
     "prove": Command("formal.__main__", "prove the hardware's properties"),

@@ -23,6 +23,15 @@ def random_networks() -> tuple[tuple[Network, np.ndarray], ...]:
     return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
 
 
+@cache
+def networks_with_tables() -> tuple[tuple[Network, np.ndarray], ...]:
+    """Networks of tables of 10 bits and fewer, with inputs."""
+    config = replace(load_config("log_4x4"), tables=3, table_bits=10)
+    networks = [random_network(seed, config) for seed in range(6)]
+    assert {layer.table.bits > 8 for one in networks for layer in one.layers if layer.table} == {True, False}
+    return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
+
+
 def powers_of_two(network: Network) -> Network:
     """The network with scales and multipliers that are powers of two."""
 
@@ -32,7 +41,8 @@ def powers_of_two(network: Network) -> Network:
     layers = []
     for one in network.layers:
         most = np.left_shift(1, np.floor(np.log2(np.maximum(one.multiplier, 1))).astype(np.int64))
-        layers.append(replace(one, output=near(one.output), multiplier=np.where(one.multiplier, most, 0)))
+        table = one.table and replace(one.table, scale=2.0 ** round(np.log2(one.table.scale)))
+        layers.append(replace(one, table=table, output=near(one.output), multiplier=np.where(one.multiplier, most, 0)))
     return replace(network, input=near(network.input), layers=tuple(layers))
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.exchange.networks import random_networks, sums
+from tests.exchange.networks import networks_with_tables, random_networks, sums
 from tests.mapper.small import branch, layer, network
 from twofold.exchange.exact import exact_model
 from twofold.exchange.referee import compare, run_onnx
@@ -20,14 +20,15 @@ def column(values):
 def test_fifty_random_networks_agree_at_every_layer():
     different = {}
     seen = set()
-    for number, (one, x) in enumerate(random_networks()):
+    for number, (one, x) in enumerate((*random_networks(), *networks_with_tables())):
         found = compare(one, x)
         assert [agreement.layer for agreement in found] == [layer.name for layer in one.layers]
         different |= {(number, a.layer): a for a in found if a.different or a.own or a.largest}
         seen |= {layer.kind for layer in one.layers} | {"skip" for layer in one.layers if layer.skip}
+        seen |= {"table" for layer in one.layers if layer.table}
         seen |= {key for layer in one.layers for branch in layer.branches for key in unusual(branch)}
     assert different == {}
-    assert seen == {"conv2d", "linear", "maxpool", "avgpool", "add", "skip", *unusual(None)}
+    assert seen == {"conv2d", "linear", "maxpool", "avgpool", "add", "skip", "table", *unusual(None)}
 
 
 def unusual(one):

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.exchange.networks import powers_of_two, random_networks, sums
+from tests.exchange.networks import networks_with_tables, powers_of_two, random_networks, sums
+from tests.mapper.small import branch, layer, network
 from twofold.exchange.qdq import OUTPUT, qdq_model
 from twofold.exchange.referee import compare, run_onnx
 from twofold.golden.layers import run
@@ -12,7 +13,7 @@ from twofold.golden.network import INPUT, Tensor
 
 def test_powers_of_two_agree_at_every_layer():
     different = {}
-    for number, (one, x) in enumerate(random_networks()):
+    for number, (one, x) in enumerate((*random_networks(), *networks_with_tables())):
         found = compare(powers_of_two(one), x, style="qdq")
         different |= {(number, a.layer): a for a in found if a.different or a.own}
     assert different == {}
@@ -20,12 +21,22 @@ def test_powers_of_two_agree_at_every_layer():
 
 def test_other_scales_differ_by_one_where_values_are_half_way():
     values = own = 0
-    for one, x in random_networks():
+    for one, x in random_networks()[::2]:
         for agreement in compare(one, x, style="qdq"):
             assert agreement.largest <= 1, agreement
             values, own = values + agreement.values, own + agreement.own
     # Random networks have many ties: three of four multipliers have few digits.
     assert 0 < own < values / 50
+
+
+def test_biases_of_branches_that_have_some_channels_each():
+    codes, bias = np.full((1, 1, 1, 1, 1), 3), np.array([7, -9])
+    parts = [branch(codes, points="wide", channel=channel) for channel in (0, 1)]
+    output = Tensor((2, 2, 2), 8, True, 0.5)
+    changes = {"bias": bias, "right": np.array([2, 3]), "output": output, "low": -128, "high": 127}
+    one = network([layer("sum", parts, (2, 2, 2), **changes)], (1, 2, 2), sums(1, 0).point_sets)
+    (found,) = compare(one, np.arange(64).reshape(16, 1, 2, 2) * 4, style="qdq")
+    assert (found.values, found.different) == (128, 0)
 
 
 def test_inputs_and_outputs_are_real():

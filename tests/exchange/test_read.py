@@ -70,8 +70,10 @@ def qonnx(bits=4):
     top = 2 ** (bits - 1) - 1
     first, last = RNG.integers(-top, top + 1, (3, 2, 3, 3)), RNG.integers(-top, top + 1, (5, 12))
     bias, steps = RNG.integers(-900, 900, 3), np.array([0.5, 0.25, 1]).reshape(3, 1, 1, 1)
+    first[0, 0, 0, 0] = -top - 1  # the narrow range has it not
     model = Model().quant("x", "in", 0.25, 8)
     model.constants |= {"w0": (first * steps).astype(np.float32), "b0": (bias * steps.ravel() / 4).astype(np.float32)}
+    first[0, 0, 0, 0] = -top
     model.quant("w0", "qw0", steps, bits, narrow=True).quant("b0", "qb0", steps.ravel() / 4, 32)
     model.add("Conv", ["in", "qw0", "qb0"], "c", pads=[1, 1, 1, 1]).add("Relu", ["c"], "r")
     model.quant("r", "a", 8.0, 3, signed=False).add("MaxPool", ["a"], "m", kernel_shape=[2, 2], strides=[2, 2])
@@ -210,3 +212,42 @@ def test_a_relu_after_quantizing_is_no_layer(tmp_path):
     network_ = read(model.add("Relu", ["a"], "r").code("r", "y", 16.0), tmp_path)
     assert [(one.name, one.low, one.high, one.output.bits) for one in network_.layers] == [("y.q", 0, 127, 7)]
     assert np.array_equal(run(network_, X)["y.q"], rounded(conv(X, weights) / 16, 0, 127))
+
+
+def test_integers_that_others_take_are_not_bounded_for_them(tmp_path):
+    weights = RNG.integers(-7, 8, (2, 2, 1, 1))
+    model = Model().code("x", "in", 1.0).weights("w", weights, 1.0).add("Conv", ["in", "w"], "c").code("c", "a", 16.0)
+    model.add("Relu", ["a"], "r").code("r", "b", 16.0).add("Add", ["a", "b"], "s")
+    found = run(read(model.code("s", "y", 16.0), tmp_path), X)["y.q"]
+    a = rounded(conv(X, weights) / 16)
+    assert np.array_equal(found, rounded(a + np.maximum(a, 0)))
+
+
+def test_bounds_add_up(tmp_path):
+    model = Model().code("x", "in", 1.0).weights("w", np.array([[[[3]], [[-2]]]]), 1.0).add("Neg", ["in"], "n")
+    model.add("Conv", ["n", "w"], "c").add("Clip", ["c", np.float32(-99), np.float32(200)], "k")
+    model.add("Relu", ["k"], "r").code("r", "a", 2.0, np.uint8(0))
+    network_ = read(model.code("a", "y", 2.0), tmp_path)
+    a = rounded(-conv(X, np.array([[[[3]], [[-2]]]])) / 2, 0, 100)
+    assert np.array_equal(run(network_, X)["a.q"], a)
+    assert [(one.name, one.high, one.output.bits) for one in network_.layers] == [("a.q", 100, 7)]
+
+
+def test_a_bounded_maximum_before_a_depthwise_convolution(tmp_path):
+    model = Model().code("x", "in", 1.0).add("MaxPool", ["in"], "m", kernel_shape=[2, 2])
+    model.add("Clip", ["m", np.float32(-5), np.float32(90)], "k").weights(
+        "w", np.array([3, 2]).reshape(2, 1, 1, 1), 0.5
+    )
+    model.add("Conv", ["k", "w"], "c", group=2).code("c", "y", 2.0)
+    windows = np.lib.stride_tricks.sliding_window_view(X, (2, 2), axis=(2, 3)).max(axis=(4, 5))
+    expected = rounded(np.clip(windows, -5, 90) * np.array([3, 2]).reshape(2, 1, 1) / 4)
+    assert np.array_equal(run(read(model, tmp_path), X)["y.q"], expected)
+
+
+def test_biases_in_the_sums_scale_keep_their_integers(tmp_path):
+    bias = np.array([(1 << 25) + 1, -12345679])
+    model = Model().code("x", "in", 0.1).weights("w", RNG.integers(-7, 8, (2, 2, 1, 1)), 0.3)
+    model.weights("b", bias, np.float32(0.1) * np.float32(0.3), np.int32).add("Conv", ["in", "w", "b"], "c")
+    network_ = read(model.code("c", "y", 1e4), tmp_path)
+    assert network_.layers[0].bias.tolist() == (bias << FINE.fmt.digit_shift).tolist()
+    assert network_.meta["layers"]["y.q"]["bias_error"] == 0

@@ -115,6 +115,13 @@ CASES = {
         start().weights("b", [2**31 - 1, 1], 0.5, np.int32).add("Conv", ["in", "w", "b"], "c").code("c", "y", 1.0),
         "Node 'make_y.q' (QuantizeLinear): Layer 'y.q': sums must fit 28 bits, the build's accumulator",
     ),
+    "bounded integers": (
+        Model()
+        .add("QuantizeLinear", ["x", FLOAT, np.int8(0)], "q")
+        .add("Clip", ["q", np.int8(0)], "y")
+        .code("q", "z", 1),
+        "Node 'make_y' (Clip): integers that are bounded must not be used without bounds, too",
+    ),
     "multiplier": (
         coded().code("c", "y", 1e-9),
         "Node 'make_y.q' (QuantizeLinear): Layer 'y.q': Scale must be within ",

@@ -149,3 +149,10 @@ def test_drafts_of_older_versions_go_and_other_folders_stay(tmp_path):
         (path / name).write_bytes(b"")
     replace_folder(tmp_path / "x", OLD)
     assert sorted(os.listdir(tmp_path)) == sorted(["x", other.name, letters.name])
+
+
+def test_files_in_folders_within(tmp_path, way):
+    replace_folder(tmp_path / "x", {"a": b"old", "in/a": b"1", "in/deep/b": b"2"})
+    replace_folder(tmp_path / "x", {"in/deep/b": b"3"})
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert (found, (tmp_path / "x" / "in" / "deep" / "b").read_bytes()) == ({"x/in/deep/b"}, b"3")

@@ -1,0 +1,156 @@
+`timescale 1ns / 1ps
+// Streams an image and inputs into the machine, with pauses, and compares what it sends with the golden model's
+// integers. Prints one line that begins with PASS or FAIL. Run in the folder of the .mem files.
+module testbench;
+  localparam SENT = @SENT@;          // beats of all frames into the machine
+  localparam EXPECTED = @EXPECTED@;  // beats of all frames out of it
+  localparam CYCLES = @CYCLES@;      // of the last inference, as predicted
+  localparam PASSES = @PASSES@;
+  localparam LIMIT = @LIMIT@;        // cycles after which it hangs
+
+  reg clk = 0;
+  reg rst = 1;
+  always #5 clk = ~clk;
+
+  // A line is a beat, and above it whether it is the last of its frame. Of what is expected, a mask stands between: lanes
+  // that are no channel hold anything.
+  reg [35:0] stimulus [0:SENT-1];
+  reg [67:0] expected [0:EXPECTED-1];
+  wire [67:0] right = expected[received];
+  integer sent = 0;
+  integer received = 0;
+  integer errors = 0;
+  integer cycle = 0;
+  reg go = 0;
+
+  reg [31:0] s_axis_tdata = 0;
+  reg s_axis_tvalid = 0;
+  reg s_axis_tlast = 0;
+  wire s_axis_tready;
+  wire [31:0] m_axis_tdata;
+  wire m_axis_tvalid;
+  wire m_axis_tlast;
+  reg m_axis_tready = 0;
+  reg [7:0] address = 0;
+  reg [31:0] data = 0;
+  reg awvalid = 0;
+  reg wvalid = 0;
+  reg arvalid = 0;
+  wire awready, wready, arready, bvalid, rvalid;
+  wire [1:0] bresp, rresp;
+  wire [31:0] rdata;
+
+  @TOP@ machine (
+    .clk(clk), .rst(rst),
+    .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
+    .s_axis_tlast(s_axis_tlast),
+    .m_axis_tdata(m_axis_tdata), .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
+    .m_axis_tlast(m_axis_tlast),
+    .s_axil_awaddr(address), .s_axil_awprot(3'b0), .s_axil_awvalid(awvalid), .s_axil_awready(awready),
+    .s_axil_wdata(data), .s_axil_wstrb(4'hf), .s_axil_wvalid(wvalid), .s_axil_wready(wready),
+    .s_axil_bresp(bresp), .s_axil_bvalid(bvalid), .s_axil_bready(1'b1),
+    .s_axil_araddr(address), .s_axil_arprot(3'b0), .s_axil_arvalid(arvalid), .s_axil_arready(arready),
+    .s_axil_rdata(rdata), .s_axil_rresp(rresp), .s_axil_rvalid(rvalid), .s_axil_rready(1'b1)
+  );
+
+  // Both streams pause by these bits.
+  reg [15:0] noise = 16'hace1;
+  always @(posedge clk) begin
+    noise <= {noise[14:0], noise[15] ^ noise[13] ^ noise[12] ^ noise[10]};
+    cycle <= cycle + 1;
+  end
+
+  always @(posedge clk) if (!rst && (!s_axis_tvalid || s_axis_tready)) begin
+    s_axis_tvalid <= 0;
+    if (go && sent < SENT && noise[1:0] != 0) begin
+      s_axis_tvalid <= 1;
+      {s_axis_tlast, s_axis_tdata} <= stimulus[sent][32:0];
+      sent <= sent + 1;
+    end
+  end
+
+  always @(posedge clk) begin
+    m_axis_tready <= noise[4] | noise[9];
+    if (!rst && m_axis_tvalid && m_axis_tready) begin
+      received <= received + 1;
+      if (received >= EXPECTED || m_axis_tlast !== right[64] || (m_axis_tdata & right[63:32]) !== right[31:0]) begin
+        if (errors < 10)
+          $display("beat %0d must be %h (last %b), not %h (last %b)", received, right[31:0], right[64],
+                   m_axis_tdata & right[63:32], m_axis_tlast);
+        errors <= errors + 1;
+      end
+    end
+  end
+
+  // These change between the clock's rising edges.
+  task write_register(input [7:0] where, input [31:0] what);
+    begin
+      @(negedge clk);
+      address = where;
+      data = what;
+      awvalid = 1;
+      wvalid = 1;
+      @(posedge clk);
+      while (!(awready && wready)) @(posedge clk);
+      @(negedge clk);
+      awvalid = 0;
+      wvalid = 0;
+      while (!bvalid) @(negedge clk);
+      check("response", {30'b0, bresp}, 0);
+    end
+  endtask
+
+  reg [31:0] value;
+  task read_register(input [7:0] where);
+    begin
+      @(negedge clk);
+      address = where;
+      arvalid = 1;
+      @(posedge clk);
+      while (!arready) @(posedge clk);
+      @(negedge clk);
+      arvalid = 0;
+      while (!rvalid) @(negedge clk);
+      value = rdata;
+      check("response", {30'b0, rresp}, 0);
+    end
+  endtask
+
+  integer wrong = 0;
+  task check(input [8*12-1:0] what, input [31:0] found, input [31:0] wanted);
+    if (found !== wanted) begin
+      $display("%0s must be %h, not %h", what, wanted, found);
+      wrong = wrong + 1;
+    end
+  endtask
+
+  initial begin
+    $readmemh("stimulus.mem", stimulus);
+    $readmemh("expected.mem", expected);
+    repeat (4) @(negedge clk);
+    rst = 0;
+    read_register(@REG_ID@);
+    check("ID", value, 32'h@ID_VALUE@);
+    read_register(@REG_VERSION@);
+    check("VERSION", value, 32'h@VERSION_VALUE@);
+    read_register(@REG_BUILD@);
+    check("BUILD", value, 32'h@BUILD_VALUE@);
+    // Each input starts an inference.
+    write_register(@REG_MODE@, 1);
+    go = 1;
+    while (received < EXPECTED && cycle < LIMIT) @(negedge clk);
+    value = 1;
+    while (value[0] && cycle < LIMIT) read_register(@REG_STATUS@);
+    check("STATUS", value, @DONE@);
+    read_register(@REG_CYCLES@);
+    check("CYCLES", value, CYCLES);
+    read_register(@REG_PASSES@);
+    check("PASSES", value, PASSES);
+    check("beats", received, EXPECTED);
+    if (errors == 0 && wrong == 0)
+      $display("PASS: @INPUTS@ inferences, %0d beats as golden, %0d cycles each", received, CYCLES);
+    else
+      $display("FAIL: %0d beats and %0d registers differ", errors, wrong);
+    $finish;
+  end
+endmodule

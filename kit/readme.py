@@ -1,0 +1,27 @@
+"""The page that lies in a package."""
+
+from twofold.golden.config import MACHINE_VERSION
+from twofold.hdl.emit import top_name
+from twofold.kit.templates import fill
+from twofold.kit.testbench import Vectors
+
+
+def readme(given: Vectors) -> str:
+    """What is in the folder and how it is used."""
+    image = given.image
+    config = image.config
+    return fill(
+        "package.md",
+        {
+            "TOP": top_name(config),
+            "NAME": config.name,
+            "HASH": f"{config.build_hash:08x}",
+            "REVISION": MACHINE_VERSION,
+            "PE": config.pe,
+            "ROWS": config.rows,
+            "COLS": config.cols,
+            "NETWORK": image.network,
+            "CYCLES": f"{image.cycles:,}",
+            "INPUTS": len(given.inputs),
+        },
+    )

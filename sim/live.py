@@ -1,0 +1,104 @@
+"""A machine in Verilator that a host talks to access by access, over pipes: registers, frames in, frames out."""
+
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from twofold.sim.fast import LIMIT, SimulationError
+
+_RESET, _READ, _WRITE, _PUSH, _POLL, _TAKE = 3, 4, 5, 6, 7, 8
+
+
+def command(program: Path, *, pause: int = 0, seed: int = 1) -> list[str]:
+    """Command that runs a machine behind its host (`sim.host.build`), whose commands come in at standard input.
+
+    Parameters
+    ----------
+    pause, seed
+        As in `sim.fast.run`.
+    """
+    return [str(program), "-", "-", str(pause), str(seed), str(LIMIT)]
+
+
+class LiveMachine:
+    """A simulated machine under way; `close` ends it, or ``with``.
+
+    Parameters
+    ----------
+    program
+        What `sim.host.build` returned.
+    pause, seed
+        As in `sim.fast.run`.
+
+    Raises
+    ------
+    SimulationError
+        From any method, if the machine did not answer as a machine must.
+    """
+
+    def __init__(self, program: Path, *, pause: int = 0, seed: int = 1) -> None:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command(program, pause=pause, seed=seed), stdin=pipe, stdout=pipe, stderr=pipe)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._process.communicate()
+
+    def read(self, address: int) -> tuple[int, int]:
+        """AXI response and value of a register."""
+        response, value = self._ask([_READ, address], 2)
+        return response, value
+
+    def write(self, address: int, value: int) -> int:
+        """AXI response of the write of a register."""
+        return self._ask([_WRITE, address, value], 1)[0]
+
+    def push(self, beats: Sequence[int]) -> None:
+        """A frame that goes into the machine as time goes on."""
+        self._ask([_PUSH, len(beats), *beats], 0)
+
+    def poll(self) -> tuple[int, int]:
+        """Lets some cycles pass; beats that are still to be sent, and frames that have come."""
+        left, frames = self._ask([_POLL], 2)
+        return left, frames
+
+    def take(self) -> tuple[int, ...]:
+        """Beats of the first output frame, which must have come."""
+        (count,) = self._ask([_TAKE], 1)
+        return self._receive(count)
+
+    def reset(self) -> None:
+        """Reset the machine; what was to be sent and what has come is dropped."""
+        self._ask([_RESET], 0)
+
+    def _ask(self, words: Sequence[int], answers: int) -> tuple[int, ...]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(struct.pack(f"={len(words)}I", *words))
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._ended() from error
+        return self._receive(answers)
+
+    def _receive(self, count: int) -> tuple[int, ...]:
+        assert self._process.stdout is not None
+        data = self._process.stdout.read(4 * count)
+        if len(data) < 4 * count:
+            raise self._ended()
+        return struct.unpack(f"={count}I", data)
+
+    def _ended(self) -> SimulationError:
+        _, log = self._process.communicate()
+        reason = log.decode(errors="replace").strip() or self._process.returncode
+        return SimulationError(f"Machine must follow the host, not this: {reason}")

@@ -1,0 +1,259 @@
+"""The folder that `twofold package` writes: whole, of one build, and what other tools read of it."""
+
+import csv
+import ctypes
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import yaml
+
+from twofold.command import main
+from twofold.golden.config import MACHINE_VERSION, ArrayConfig
+from twofold.golden.container import save as save_network
+from twofold.golden.image import input_frame
+from twofold.golden.input_layout import InputLayout
+from twofold.golden.registers import REGISTERS
+from twofold.kit.headers import network_header
+from twofold.kit.package import package_files, save
+from twofold.kit.testbench import vectors
+from twofold.mapper.compiler import compile_network
+from twofold.support.digests import file_digest
+from twofold.testing.random_network import random_inputs, random_network
+
+#: The small build of other tests; its activations of 5 bits do not fill beats.
+CONFIG = ArrayConfig(
+    name="small",
+    pe="log",
+    rows=8,
+    cols=2,
+    word_bits=3,
+    act_bits=5,
+    feature_depth=128,
+    weight_depth=256,
+    channel_depth=32,
+    program_depth=128,
+    max_side=8,
+)
+TOP = "twofold_small"
+
+
+@pytest.fixture(scope="module")
+def given():
+    network = random_network(5, CONFIG, layers=2, max_side=4)
+    return vectors(network, compile_network(network, CONFIG), random_inputs(1, network, 3))
+
+
+@pytest.fixture(scope="module")
+def files(given):
+    return package_files(given, clock=80)
+
+
+@pytest.fixture
+def folder(files, tmp_path):
+    save(files, tmp_path / "package")
+    return tmp_path / "package"
+
+
+def make(folder, *arguments):
+    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_manifest_names_every_file(folder):
+    manifest = json.loads((folder / "package.json").read_text())
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert manifest["files"] == {name: file_digest(path) for name, path in found.items() if name != "package.json"}
+    assert (manifest["build"], manifest["hash"]) == ("small", f"{CONFIG.build_hash:08x}")
+    texts = [path.read_text() for name, path in found.items() if not name.endswith(".bin")]
+    assert [text for text in texts if re.search(r"@[A-Z_]+@", text)] == []
+
+
+def test_the_readme_names_every_file(folder):
+    page = (folder / "README.md").read_text()
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        assert path.is_dir() or path.name in page or f"`{name.split('/')[0]}/`" in page or name.startswith("README"), (
+            name
+        )
+
+
+def test_a_package_is_replaced_whole(files, folder):
+    (folder / "build").mkdir()
+    (folder / "build" / "log").touch()
+    save({name: data for name, data in files.items() if name != "README.md"}, folder)
+    assert not (folder / "build").exists() and not (folder / "README.md").exists()
+    (folder / "rtl" / "mine.v").touch()
+    with pytest.raises(ValueError, match=r": folder must be new or hold only a package, not 'rtl/mine.v'$"):
+        save(files, folder)
+    with pytest.raises(ValueError, match=r"Makefile: folder must be new or hold only a package, not 'Makefile'$"):
+        save(files, folder / "Makefile")
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_the_testbench_tells_right_from_wrong(given, folder):
+    done = make(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    beats = len((folder / "sim" / "expected.mem").read_text().splitlines())
+    assert f"\nPASS: 3 inferences, {beats} beats as golden, {given.image.cycles} cycles each\n" in done.stdout
+    lines = (folder / "sim" / "expected.mem").read_text().splitlines()
+    lines[-1] = f"{int(lines[-1], 16) ^ 1:017x}"
+    (folder / "sim" / "expected.mem").write_text("\n".join(lines) + "\n")
+    done = make(folder)
+    assert done.returncode == 2
+    assert "\nFAIL: 1 beats and 0 registers differ\n" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def library(given, files, tmp_path_factory):
+    """Loads the driver, compiled for a network."""
+    folder = tmp_path_factory.mktemp("driver")
+    save(files, folder / "package")
+    assert make(folder / "package", "driver").returncode == 0
+
+    def load(image):
+        path = folder / "package" / "driver"
+        (path / "twofold_network.h").write_text(network_header(image))
+        (path / "net.c").write_text('#include "twofold_network.h"\nconst twofold_network net = TWOFOLD_NETWORK;\n')
+        name = str(folder / f"{len(list(folder.iterdir()))}.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", name, "net.c", "twofold.c"], cwd=path, check=True)
+        loaded = ctypes.CDLL(name)
+        return loaded, ctypes.byref(ctypes.c_byte.in_dll(loaded, "net"))
+
+    return load
+
+
+LAYOUTS = (
+    None,
+    InputLayout(kernel=(1, 1), stride=(2, 1), padding=(0, 0), dilation=(1, 1), size=(1, 4)),
+    InputLayout(kernel=(2, 3), stride=(1, 2), padding=(1, 2), dilation=(2, 1), size=(3, 3)),
+    InputLayout(kernel=(1, 2), stride=(1, 1), padding=(-1, -1), dilation=(1, 2), size=(2, 2)),
+)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_input_frames_are_goldens(given, library, layout):
+    """Six activations of 5 bits and a part of the seventh fill a beat."""
+    image = replace(given.image, input=replace(given.image.input, layout=layout))
+    driver, network = library(image)
+    for x in given.inputs:
+        expected = np.array(input_frame(image, x), dtype=np.uint32)
+        found, integers = np.full_like(expected, 7), x.astype(np.int16)
+        assert driver.twofold_input_beats(network) == len(expected)
+        assert driver.twofold_input(network, _pointer(integers), _pointer(found)) == 0
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_values_beyond_the_format_are_refused(given, library):
+    driver, network = library(given.image)
+    tensor = given.image.input.tensor
+    for value, right in ((tensor.low, 0), (tensor.low - 1, -6), (tensor.high, 0), (tensor.high + 1, -6)):
+        x = np.zeros(tensor.shape, np.int16)
+        x[-1, -1, -1] = value
+        frame = np.zeros(driver.twofold_input_beats(network), np.uint32)
+        assert driver.twofold_input(network, _pointer(x), _pointer(frame)) == right
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_output_tensors_are_goldens(given, library, files):
+    driver, network = library(given.image)
+    beats = np.array([int(line[-8:], 16) for line in files["sim/expected.mem"].decode().splitlines()], np.uint32)
+    count = driver.twofold_output_beats(network)
+    assert len(beats) == count * len(given.outputs)
+    for n, y in enumerate(given.outputs):
+        found = np.zeros(y.shape, np.int16)
+        driver.twofold_output(network, _pointer(beats[n * count :]), _pointer(found))
+        np.testing.assert_array_equal(found, y)
+
+
+def _pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def test_the_header_states_the_machine(folder):
+    header = (folder / "driver" / "twofold_machine.h").read_text()
+    defined = dict(re.findall(r"^#define TWOFOLD_(\w+) (\w+)$", header, re.MULTILINE))
+    # Written by hand from docs/machine.md.
+    expected = {
+        "REG_STATUS": 0x14,
+        "REG_MODE": 0x20,
+        "STATUS_ERROR_SHIFT": 8,
+        "STATUS_ERROR_MASK": 255,
+        "CONTROL_CLEAR_SHIFT": 1,
+        "ID_VALUE": 0x32464C44,
+        "VERSION_VALUE": MACHINE_VERSION,
+        "BUILD_VALUE": CONFIG.build_hash,
+        "FRAME_MAGIC": 0x444C4632,
+        "HEADER_KIND_SHIFT": 24,
+        "SECTION_FEATURE": 1,
+        "SECTION_PROGRAM": 4,
+        "ERROR_BUSY": 10,
+        "ROWS": 8,
+        "ACT_BITS": 5,
+        "FEATURE_BEATS": 2,
+    }
+    assert {name: int(defined[name].rstrip("u"), 0) for name in expected} == expected
+
+
+def test_files_for_other_tools(folder):
+    core = yaml.safe_load((folder / f"{TOP}.core").read_text().partition("\n")[2])
+    names = [name for part in core["filesets"].values() for entry in part["files"] for name in _names(entry)]
+    assert len(names) == 6 and [name for name in names if not (folder / name).is_file()] == []
+    assert core["targets"]["default"]["toplevel"] == TOP
+    rows = list(csv.reader((folder / "registers" / f"{TOP}.csv").read_text().splitlines()))
+    assert {row[1]: int(row[2], 0) for row in rows if row[0] == "csr_register"} == {
+        f"{TOP}_{name.lower()}": register.address for name, register in REGISTERS.items()
+    }
+    rdl = (folder / "registers" / f"{TOP}.rdl").read_text()
+    assert re.findall(r"\} ([A-Z]+) @ (\w+);", rdl) == [(n, f"0x{r.address:02X}") for n, r in REGISTERS.items()]
+    for suffix in ("sdc", "xdc"):
+        text = (folder / "constraints" / f"{TOP}.{suffix}").read_text()
+        assert "create_clock -name clk -period 12.500 [get_ports clk]" in text
+
+
+def _names(entry):
+    name = entry if isinstance(entry, str) else next(iter(entry))
+    found = re.fullmatch(r"!?\w+\? \((.*)\)", name)
+    return [found[1] if found else name]
+
+
+@pytest.mark.skipif(shutil.which("tclsh") is None, reason="needs a Tcl interpreter")
+def test_the_packaging_script_is_tcl(folder):
+    """Vivado's commands say their words instead."""
+    stubs = "proc unknown args {puts $args; return x}\nsource vivado/package_ip.tcl\n"
+    done = subprocess.run(["tclsh"], input=stubs, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"set_property top {TOP} x" in done.stdout
+    assert done.stdout.count("ipx::add_register ") == len(REGISTERS)
+    assert done.stdout.endswith("ipx::save_core x\n")
+
+
+def test_the_command_packages_a_network(given, tmp_path, capsys):
+    network = random_network(5, CONFIG, layers=2, max_side=4, name="mine")
+    save_network(network, tmp_path / "net")
+    build = tmp_path / "small.toml"
+    build.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(CONFIG).items()))
+    out = tmp_path / "out"
+    assert main(["package", str(build), "--network", str(tmp_path / "net"), "--out", str(out), "--inputs", "2"]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: 18 files, ")
+    assert "Network 'mine'" in (out / "driver" / "twofold_network.h").read_text()
+    assert "PASS: 2 inferences" in (out / "sim" / "testbench.v").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--inputs", "0"], "Inputs must be at least one, not 0"),
+        (["--clock", "0"], "Clock must be 1 to 2000 MHz, not 0.0"),
+        (["--network", "none"], "none/network.json: file of a quantized network must exist"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, tmp_path, capsys):
+    assert main(["package", "log_4x4", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not (tmp_path / "out").exists()
