@@ -6,7 +6,6 @@ A linear layer is a kernel as large as its input; a residual, a pooling or an ad
 whose scale is a power of two times the output's may be a *skip* instead, added before the layer's one rounding.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
-from twofold.golden.plain import check_flag, check_integers, check_name, is_number
+from twofold.golden.plain import check_flag, check_integers, check_name
 from twofold.golden.table import PointwiseTable
+from twofold.golden.tensor import Tensor as Tensor
 
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
@@ -32,47 +32,6 @@ def windows_touch(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: P
         for length, pad, count, taps, step, dil in zip(size, begin, output, kernel, stride, dilation, strict=True)
         for n in range(count)
     )
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Shape and number format of an activation tensor.
-
-    Parameters
-    ----------
-    shape
-        (channels, height, width).
-    bits, signed
-        2 to 8 bits, two's complement where signed.
-    scale
-        Real value of one LSB.
-    """
-
-    shape: tuple[int, int, int]
-    bits: int
-    signed: bool
-    scale: float
-
-    def __post_init__(self) -> None:
-        check_integers("Shape", *self.shape)
-        check_integers("Activation bits", self.bits)
-        check_flag("Signedness", self.signed)
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"Shape must be (channels, height, width), each at least 1, not {self.shape!r}")
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
-        if not (is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
-            raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
-
-    @property
-    def low(self) -> int:
-        """Least integer the format holds."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Largest integer the format holds."""
-        return (1 << (self.bits - self.signed)) - 1
 
 
 @dataclass(frozen=True, eq=False)

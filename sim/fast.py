@@ -198,8 +198,9 @@ def run_images(
         for result in _share(program, probe, inputs, pause, seed, workers):
             for name, tensor in read_layers(probe, result.frames).items():
                 layers.setdefault(name, []).append(tensor)
+    sent = [read_outputs(image, result.frames) for result in results]
     return Batch(
-        tuple(np.stack(one) for one in zip(*(read_outputs(image, result.frames) for result in results), strict=True)),
+        tuple(np.stack([tensors[number] for tensors in sent]) for number in range(len(image.outputs))),
         {name: np.stack(tensors) for name, tensors in layers.items()},
         np.array([result.cycles for result in results]),
         np.array([result.passes for result in results]),

@@ -125,7 +125,9 @@ class _Exporter:
         meta["layers"] = self.report
         if self.model.bases:
             meta["ties"] = tie_costs(self.model)
-        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)
+        names = tuple(name for name, _ in self.model.heads)
+        heads = () if names == (layers[-1].name,) else names
+        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta, heads)
 
     def _layers(self, layer: QuantLayer) -> list[Layer]:
         self.report[layer.name] = {}

@@ -194,4 +194,4 @@ def test_outputs_are_layers_each_once_in_order():
     for heads in (("a", "a"), (INPUT,), ("b",)):
         with pytest.raises(ValueError) as caught:
             replace(both, heads=heads)
-        assert str(caught.value) == f"Network 'net': outputs must be layers, each once, not {heads!r}"
+        assert str(caught.value) == f"Network 'n': outputs must be layers, each once, not {heads!r}"

@@ -12,6 +12,7 @@ from twofold.train import integer
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export
+from twofold.train.outputs import flattened
 from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
@@ -94,9 +95,13 @@ def agree(
         result = execute(image, integers[n].numpy())
         for layer in network.layers:
             assert np.array_equal(result.tensors[layer.name], ours[layer.name][n]), layer.name
+        for layer, tensor in zip(network.outputs, result.outputs, strict=True):
+            assert np.array_equal(tensor, ours[layer.name][n]), layer.name
         assert result.run.cycles == image.cycles
     with torch.no_grad():
         wanted = model(images)
-    got = torch.as_tensor(ours[network.output.name]).reshape(wanted.shape) * network.output.output.scale
-    gap = float((got - wanted).abs().max() / wanted.square().mean().sqrt())
-    return quantized, network, image, gap
+    gaps = []
+    for layer, one in zip(network.outputs, flattened(wanted)[0], strict=True):
+        got = torch.as_tensor(ours[layer.name]).reshape(one.shape) * layer.output.scale
+        gaps.append(float((got - one).abs().max() / one.square().mean().sqrt()))
+    return quantized, network, image, max(gaps)
