@@ -44,7 +44,7 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
     ValueError
         If an output is no layer, or a layer's sums could exceed 64 bits, or those of one byte of its weights 32.
     """
-    check_known()
+    check_known(network)
     names = [layer.name for layer in network.layers]
     for name in outputs:
         if name not in names:

@@ -45,7 +45,7 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
     ValueError
         If an output is no layer, or a layer's weights, biases or scales exceed 32 bits.
     """
-    check_known()
+    check_known(network)
     names = [layer.name for layer in network.layers]
     for name in outputs:
         if name not in names:

@@ -296,7 +296,7 @@ class Machine:
         channels = lines.transpose(1, 0, 2).reshape(3, -1)
         i, j = np.divmod(np.arange(width * height), width)
         place = drain.lane + np.arange(groups * units)
-        row = drain.address + i * (width - 1 + drain.row_step) + j
+        row = drain.address + i * ((width - 1) * window.out_step + drain.row_step) + j * window.out_step
         target = (row[:, None] + place // config.rows * drain.plane) & self._mask
         self._check(number, "feature", int(target.max()), config.feature_depth)
         skip = None

@@ -7,15 +7,17 @@ whose scale is a power of two times the output's may be a *skip* instead, added 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
+from twofold.golden.parts import Part, check_parts
 from twofold.golden.plain import check_flag, check_integers, check_name
 from twofold.golden.table import PointwiseTable
+from twofold.golden.tensor import SkipTensor as SkipTensor
 from twofold.golden.tensor import Tensor as Tensor
 
 INPUT = "input"
@@ -154,26 +156,6 @@ class Branch:
         return weights
 
 
-@dataclass(frozen=True)
-class SkipTensor:
-    """A tensor of the output's shape that is added in the requantiser, at the same channel and position.
-
-    Parameters
-    ----------
-    source
-        `INPUT` or the name of an earlier layer.
-    shift
-        An LSB of it is ``2**shift`` LSBs of the output; may be negative.
-    """
-
-    source: str
-    shift: int
-
-    def __post_init__(self) -> None:
-        check_name("Source of the skip", self.source)
-        check_integers("Shift of the skip", self.shift)
-
-
 @dataclass(frozen=True, eq=False)
 class Layer:
     """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
@@ -201,6 +183,10 @@ class Layer:
         What is added in the requantiser, or None; its shift plus every `right` is 0 to 62. Not with `maximum`.
     table
         A pointwise function behind the clip, or None; its entries are within the output's format.
+    parts
+        Parts of the output that are computed each by itself; empty: one of all positions. Of P parts and M channels,
+        bias, multiplier and right have P * M entries, and a branch gives its part's channels: those of part p are
+        p * M to p * M + M - 1. Not with `maximum`.
     """
 
     name: str
@@ -215,6 +201,7 @@ class Layer:
     maximum: bool = False
     skip: SkipTensor | None = None
     table: PointwiseTable | None = None
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
@@ -225,7 +212,7 @@ class Layer:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
         if not self.branches:
             raise ValueError(f"{where}: layer must have at least one branch, not {self.branches!r}")
-        channels = self.output.shape[0]
+        channels = self.output.shape[0] * max(1, len(self.parts))
         for key in ("bias", "multiplier", "right"):
             array = getattr(self, key)
             if array.dtype != np.int64 or array.shape != (channels,):
@@ -260,6 +247,50 @@ class Layer:
                 raise ValueError(f"{where}: maximum must have one depthwise branch of one word and one code")
         if self.skip is not None:
             self._check_skip(self.skip, where)
+        if self.parts:
+            self._check_parts(where)
+
+    def _check_parts(self, where: str) -> None:
+        if self.maximum:
+            raise ValueError(f"{where}: maximum must have no parts, not {len(self.parts)}")
+        try:
+            check_parts(self.parts, self.output.shape[1:])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        channels = self.output.shape[0]
+        for branch in self.branches:
+            first, last = branch.channel // channels, (branch.channel + branch.out_channels - 1) // channels
+            if first != last:
+                raise ValueError(f"{where}: branch must be of one part, not of {first} to {last}")
+        given = {branch.channel // channels for branch in self.branches}
+        if len(given) < len(self.parts):
+            raise ValueError(f"{where}: parts must have a branch each, not {len(given)} of {len(self.parts)}")
+
+    def positions(self, branch: Branch) -> Pair:
+        """(height, width) of the positions that a branch adds into: the output's, or those of its part."""
+        return self.parts[branch.channel // self.output.shape[0]].size if self.parts else self.output.shape[1:]
+
+    @cached_property
+    def pieces(self) -> tuple[tuple[Part, "Layer"], ...]:
+        """Each part and a layer that gives its positions; together they are the layer."""
+        channels = self.output.shape[0]
+        if not self.parts:
+            return ((Part((0, 0), (1, 1), self.output.shape[1:]), self),)
+        return tuple((part, self._piece(part, number * channels)) for number, part in enumerate(self.parts))
+
+    def _piece(self, part: Part, start: int) -> "Layer":
+        channels = self.output.shape[0]
+        own = slice(start, start + channels)
+        branches = [one for one in self.branches if start <= one.channel < start + channels]
+        return replace(
+            self,
+            branches=tuple(replace(one, channel=one.channel - start) for one in branches),
+            output=replace(self.output, shape=(channels, *part.size)),
+            bias=self.bias[own],
+            multiplier=self.multiplier[own],
+            right=self.right[own],
+            parts=(),
+        )
 
     def _check_skip(self, skip: SkipTensor, where: str) -> None:
         if self.maximum:
@@ -336,10 +367,10 @@ class Network:
                     raise ValueError(
                         f"{where}: branch must read channels below {channels}, not {max(branch.channels)!r}"
                     )
-                if branch.output_size(height, width) != layer.output.shape[1:]:
+                positions = layer.positions(branch)
+                if branch.output_size(height, width) != positions:
                     raise ValueError(
-                        f"{where}: branch must give {layer.output.shape[1:]} positions, "
-                        f"not {branch.output_size(height, width)!r}"
+                        f"{where}: branch must give {positions} positions, not {branch.output_size(height, width)!r}"
                     )
                 codes = 2 * self.point_sets[branch.point_set].fmt.point_count
                 if int(branch.codes.max()) >= codes:

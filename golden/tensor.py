@@ -1,9 +1,9 @@
-"""Shape and number format of a tensor."""
+"""Shape and number format of a tensor, and a tensor as a skip."""
 
 import sys
 from dataclasses import dataclass
 
-from twofold.golden.plain import check_flag, check_integers, is_number
+from twofold.golden.plain import check_flag, check_integers, check_name, is_number
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,23 @@ class Tensor:
     def high(self) -> int:
         """Largest integer the format holds."""
         return (1 << (self.bits - self.signed)) - 1
+
+
+@dataclass(frozen=True)
+class SkipTensor:
+    """A tensor of the output's shape that is added in the requantiser, at the same channel and position.
+
+    Parameters
+    ----------
+    source
+        `INPUT` or the name of an earlier layer.
+    shift
+        An LSB of it is ``2**shift`` LSBs of the output; may be negative.
+    """
+
+    source: str
+    shift: int
+
+    def __post_init__(self) -> None:
+        check_name("Source of the skip", self.source)
+        check_integers("Shift of the skip", self.shift)

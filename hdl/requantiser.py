@@ -100,6 +100,7 @@ class Requantiser(wiring.Component):
             self.accumulators.position.eq(0),
             at.channel.eq(given.operands.channels),
             at.width.eq(given.width),
+            at.step.eq(given.step),
             at.column.eq(given.width),
             at.row.eq(given.height),
             at.group.eq(0),
@@ -113,7 +114,7 @@ class Requantiser(wiring.Component):
         """To the next group of columns, or the next position."""
         drain = at.drain
         with m.If(at.end_of_position):
-            step = Mux(at.column == 1, drain.row_step, 1)
+            step = Mux(at.column == 1, drain.row_step, at.step)
             m.d.sync += [
                 at.group.eq(0),
                 at.lane.eq(drain.lane),
@@ -211,6 +212,7 @@ class _Place:
         given = requantiser.drain
         self.drain = Signal(given.operands.shape())
         self.width = Signal.like(given.width)
+        self.step = Signal.like(given.step)
         self.column = Signal.like(given.width)
         self.row = Signal.like(given.height)
         self.group = Signal.like(self.drain.groups)
