@@ -12,10 +12,12 @@ from twofold.golden.catalog import digit_points
 from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.parts import Part
 from twofold.golden.rounding import scale_multiplier
 from twofold.golden.table import PointwiseTable
 from twofold.train.compare import check_finite
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
+from twofold.train.phases import axis_phases, split
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
@@ -205,7 +207,14 @@ class _Exporter:
             layer.groups,
         )
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
-        return self._requantised(layer, (*conv_branches(layer, branch, self.formats), *branches), unit, bias)
+        weights = conv_branches(layer, branch, self.formats)
+        if not layer.transposed:
+            return self._requantised(layer, (*weights, *branches), unit, bias)
+        geometry = zip(branch.kernel, layer.stride, layer.begin, layer.dilation, layer.shape[1:], strict=True)
+        rows, columns = (axis_phases(*axis) for axis in geometry)
+        sizes = {name: (tensor.shape[1], tensor.shape[2]) for name, tensor in self.formats.items()}
+        parts, found = split(weights, branches, rows, columns, layer.shape[0], sizes)
+        return self._requantised(layer, found, unit, bias, parts)
 
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
@@ -331,8 +340,15 @@ class _Exporter:
         return [*parts, replace(whole, branches=branches, multiplier=np.ones_like(right), right=right)]
 
     def _requantised(
-        self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
+        self,
+        layer: QuantLayer,
+        branches: tuple[Branch, ...],
+        unit: NDArray[np.float64],
+        bias: NDArray[np.int64],
+        parts: tuple[Part, ...] = (),
     ) -> Layer:
+        """The layer; its parts, if it has any, have like biases and multipliers."""
+        times = max(1, len(parts))
         output, table = self.formats[layer.name], table_of(layer)
         ratios = unit / self.units[layer.name]
         pairs = [multiplier(self.config, float(ratio)) for ratio in ratios]
@@ -348,13 +364,14 @@ class _Exporter:
             kind=layer.kind,
             branches=branches,
             output=output,
-            bias=bias,
-            multiplier=np.array([m for m, _ in pairs], dtype=np.int64),
-            right=np.array([r for _, r in pairs], dtype=np.int64),
+            bias=np.tile(bias, times),
+            multiplier=np.tile(np.array([m for m, _ in pairs], dtype=np.int64), times),
+            right=np.tile(np.array([r for _, r in pairs], dtype=np.int64), times),
             low=low,
             high=high,
             maximum=layer.kind == "maxpool",
             table=table,
+            parts=parts,
         )
 
     def _count(self, layer: ConvLayer, coded: CodedWeights) -> None:

@@ -13,6 +13,8 @@ TYPES: dict[str, type[nn.Module]] = {
     for kind in (
         nn.Conv1d,
         nn.Conv2d,
+        nn.ConvTranspose1d,
+        nn.ConvTranspose2d,
         nn.Linear,
         nn.BatchNorm1d,
         nn.BatchNorm2d,

@@ -18,7 +18,7 @@ from twofold.train.pointwise import Pointwise
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
 from twofold.train.skip import Read, Skip, concatenated
-from twofold.train.windows import pad
+from twofold.train.windows import pad, transpose
 
 Tensors = dict[str, Tensor]
 
@@ -75,7 +75,10 @@ class QuantLayer(Activated):
 
 
 class ConvLayer(QuantLayer):
-    """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals."""
+    """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals.
+
+    The weights are (M, N / groups, Kh, Kw), of a transposed convolution too.
+    """
 
     def __init__(
         self,
@@ -95,12 +98,14 @@ class ConvLayer(QuantLayer):
         limit: float | None = None,
         function: Pointwise | None = None,
         norm: nn.BatchNorm2d | None = None,
+        transposed: bool = False,
     ):
         nonnegative = relu if function is None else function.nonnegative
         super().__init__(name, kind, shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.reads = (Read(source),) if isinstance(source, str) else source
         self.skips = skips
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.transposed = transposed
         self.weight = nn.Parameter(weight)
         self.norm = norm
         # With a batch norm, the bias is the norm's; the convolution's own would do nothing.
@@ -128,12 +133,20 @@ class ConvLayer(QuantLayer):
         """What is convolved."""
         return concatenated(self.reads, tensors)
 
+    @property
+    def begin(self) -> Pair:
+        """(top, left) padding; of a transposed convolution, lines that are left out of the result."""
+        return self.padding[0], self.padding[1]
+
     def convolve(self, tensors: Tensors) -> Tensor:
         """The convolution alone, without bias and residuals."""
         return self._convolved(tensors, None)
 
     def _convolved(self, tensors: Tensors, bias: Tensor | None) -> Tensor:
         x, padding = self.input(tensors), self.padding
+        if self.transposed:
+            y = transpose(x, self.weight, self.stride, self.begin, self.dilation, self.groups, self.shape[1:])
+            return y if bias is None else y + bias.view(1, -1, 1, 1)
         if len(padding) == 4:
             x, padding = pad(x, padding), (0, 0)
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, groups=self.groups)

@@ -110,6 +110,8 @@ class Lowering(Norms):
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
             return self._conv(node, module)
+        if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)):
+            return self._transposed(node, module)
         if isinstance(module, nn.Linear):
             return self._linear(node, module)
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

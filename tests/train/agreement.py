@@ -56,7 +56,7 @@ def randomised(model: nn.Module) -> nn.Module:
             module.running_var.uniform_(0.5, 1.5, generator=generator)
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, 0, 0.1, generator=generator)
-        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0, (2 / module.weight[0].numel()) ** 0.5, generator=generator)
             if module.bias is not None:
                 nn.init.normal_(module.bias, 0, 0.1, generator=generator)

@@ -40,7 +40,8 @@ class Calls(nn.Module):
 
 
 MODULE_NAMES = (
-    "('Conv1d', 'Conv2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'LeakyReLU', 'PReLU', 'Sigmoid', "
+    "('Conv1d', 'Conv2d', 'ConvTranspose1d', 'ConvTranspose2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', "
+    "'ReLU', 'ReLU6', 'LeakyReLU', 'PReLU', 'Sigmoid', "
     "'Hardsigmoid', 'Hardswish', 'SiLU', 'Tanh', 'ELU', 'CELU', 'SELU', 'GELU', 'Softplus', 'Mish', 'Softsign', "
     "'MaxPool1d', 'MaxPool2d', "
     "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
