@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from twofold.boards.build import BOARDS, build
+from twofold.boards.device import Device
 from twofold.boards.host import Board, SerialPort
 from twofold.golden import image_folder
 from twofold.golden.arrays import read_npy
-from twofold.golden.image import input_frame, read_outputs
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
@@ -66,20 +66,12 @@ def _run(options: argparse.Namespace) -> int:
     inputs = read_npy(options.inputs)
     if inputs.ndim == 3:
         inputs = inputs[np.newaxis]
-    port = SerialPort(options.port, options.baud)
-    try:
-        board = Board(port)
-        found = board.read("BUILD")
-        if found != image.config.build_hash:
-            raise ValueError(f"Build on the board must be {image.config.build_hash:08x}, not '{found:08x}'")
-        board.send(image.beats)
-        outputs = []
+    outputs = []
+    with Device(Board(SerialPort(options.port, options.baud))) as device:
+        device.load(image)
         for n, one in enumerate(inputs):
-            frames = board.infer(input_frame(image, one), frames=len(image.outputs))
-            outputs.append(read_outputs(image, frames))
-            print(f"{n}: class {int(outputs[-1][0].argmax())}, {board.read('CYCLES')} cycles")
-    finally:
-        port.close()
+            outputs.append(device.run_all(one))
+            print(f"{n}: class {int(outputs[-1][0].argmax())}, {device.cycles} cycles")
     if options.out:
         for number, tensors in enumerate(zip(*outputs, strict=True)):
             path = options.out if number == 0 else options.out.with_suffix(f".{number}{options.out.suffix}")

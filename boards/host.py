@@ -23,6 +23,9 @@ class Line(Protocol):
             If they do not come.
         """
 
+    def close(self) -> None:
+        """Give it back."""
+
 
 class SerialPort:
     """A serial port of this computer, 8N1.
@@ -111,14 +114,15 @@ class Board:
         if self._reply(Code.WRITE)[0]:
             raise ValueError(f"Register must be one that can be written, not {register!r}")
 
-    def infer(self, beats: Sequence[int], *, frames: int = 1) -> tuple[tuple[int, ...], ...]:
-        """Send an input frame, start, and wait for the output frames."""
-        self.send(beats)
-        self.write("CONTROL", 1)
-        while len(self._frames) < frames:
+    def receive(self, count: int) -> tuple[int, ...]:
+        """Wait for an output frame; one says itself where it ends, whatever the count."""
+        while not self._frames:
             self._receive()
-        taken, self._frames = self._frames, []
-        return tuple(taken)
+        return self._frames.pop(0)
+
+    def close(self) -> None:
+        """Close the line."""
+        self.line.close()
 
     def _reply(self, code: Code) -> bytes:
         while (reply := self._receive())[0] != code:

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from twofold.golden.config import ArrayConfig
+from twofold.hdl.copies import copies
 from twofold.hdl.interfaces import accumulator_port, draining, read_port, shared_port, table_writes
 from twofold.hdl.layouts import channels_layout
 from twofold.hdl.line_writer import LineWriter
@@ -173,11 +174,11 @@ class Requantiser(wiring.Component):
             self.channel.address.eq(at.channel),
         ]
         tables = self._tables(m, at) if config.tables else None
-        for unit in range(units):
+        for unit, requant in enumerate(copies("unit", lambda: RequantUnit(config), units)):
             columns = Array(line[g * units + unit] for g in range(config.cols // units))
             acc = Signal(signed(config.acc_width), name=f"acc{unit}", reset_less=True)
             m.d.sync += acc.eq(columns[picked_group])
-            m.submodules[f"unit{unit}"] = requant = RequantUnit(config)
+            m.submodules[f"unit{unit}"] = requant
             m.d.comb += [
                 requant.acc.eq(acc),
                 requant.channel.eq(channels[unit]),

@@ -1,4 +1,4 @@
-"""A machine in Verilator that a host talks to access by access, over pipes: registers, frames in, frames out."""
+"""A machine in Verilator that a host talks to access by access, over pipes: a link of `boards.device.Device`."""
 
 import struct
 import subprocess
@@ -7,7 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from twofold.sim.fast import LIMIT, SimulationError
+from twofold.golden.config import ArrayConfig
+from twofold.golden.registers import REGISTERS, Status
+from twofold.sim.fast import LIMIT, SimulationError, build_machine
 
 _RESET, _READ, _WRITE, _PUSH, _POLL, _TAKE = 3, 4, 5, 6, 7, 8
 
@@ -28,8 +30,8 @@ class LiveMachine:
 
     Parameters
     ----------
-    program
-        What `sim.host.build` returned.
+    machine
+        A build, or what `sim.host.build` returned.
     pause, seed
         As in `sim.fast.run`.
 
@@ -39,7 +41,8 @@ class LiveMachine:
         From any method, if the machine did not answer as a machine must.
     """
 
-    def __init__(self, program: Path, *, pause: int = 0, seed: int = 1) -> None:
+    def __init__(self, machine: ArrayConfig | Path, *, pause: int = 0, seed: int = 1) -> None:
+        program = build_machine(machine) if isinstance(machine, ArrayConfig) else machine
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command(program, pause=pause, seed=seed), stdin=pipe, stdout=pipe, stderr=pipe)
 
@@ -55,14 +58,42 @@ class LiveMachine:
         """End the simulation."""
         self._process.communicate()
 
-    def read(self, address: int) -> tuple[int, int]:
-        """AXI response and value of a register."""
-        response, value = self._ask([_READ, address], 2)
-        return response, value
+    def access(self, address: int, value: int | None = None) -> tuple[int, int]:
+        """AXI response of the read, or with a value of the write, of an address, and the value read."""
+        if value is None:
+            response, found = self._ask([_READ, address], 2)
+            return response, found
+        return self._ask([_WRITE, address, value], 1)[0], 0
 
-    def write(self, address: int, value: int) -> int:
-        """AXI response of the write of a register."""
-        return self._ask([_WRITE, address, value], 1)[0]
+    def read(self, register: str) -> int:
+        """A register's value (`golden.registers.REGISTERS`)."""
+        response, value = self.access(REGISTERS[register].address)
+        if response:
+            raise ValueError(f"Register must be one that can be read, not {register!r}")
+        return value
+
+    def write(self, register: str, value: int) -> None:
+        """Set a register."""
+        if self.access(REGISTERS[register].address, value)[0]:
+            raise ValueError(f"Register must be one that can be written, not {register!r}")
+
+    def send(self, beats: Sequence[int]) -> None:
+        """Send a frame and wait until the machine has taken it."""
+        self.push(beats)
+        for _ in range(LIMIT):
+            if not self.poll()[0]:
+                return
+        raise TimeoutError(f"Machine must take a frame, not wait for {LIMIT} polls")
+
+    def receive(self, count: int) -> tuple[int, ...]:
+        """Wait for an output frame, whatever its length."""
+        busy = True
+        while busy:
+            # It may send its last beat and end while it is asked: so it is looked once more.
+            busy = Status.decode(self.read("STATUS")).busy
+            if self.poll()[1]:
+                return self.take()
+        raise TimeoutError("Machine must send a frame, not end without one")
 
     def push(self, beats: Sequence[int]) -> None:
         """A frame that goes into the machine as time goes on."""

@@ -24,6 +24,7 @@ from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
 from twofold.train.reads import conv_branches, largest, octaves, scale_units, unit_scale
 from twofold.train.residual import addend_branch, fraction_bits
+from twofold.train.resize import ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.streams import plain_skip, tie_costs
@@ -140,6 +141,8 @@ class _Exporter:
                 return [self._add(layer)]
             if isinstance(layer, ScaleLayer):
                 return [self._scaled(layer)]
+            if isinstance(layer, ResizeLayer):
+                return [self._resized(layer)]
             if isinstance(layer, MaxLayer):
                 return [self._max(layer)]
             if isinstance(layer, AverageLayer):
@@ -323,6 +326,16 @@ class _Exporter:
         branch = replace(branch, channels=layer.read.channels)
         unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
         return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))
+
+    def _resized(self, layer: ResizeLayer) -> Layer:
+        channels, source = layer.shape[0], self.formats[layer.source]
+        same = window_branch(self.config, layer.source, self._digits(), channels, (1, 1))
+        parts, branches = [], []
+        for number, (part, chosen) in enumerate(layer.parts(source.shape[0])):
+            parts.append(part)
+            branches.append(replace(same, channel=number * channels, channels=chosen))
+        unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
+        return self._requantised(layer, tuple(branches), unit, np.zeros(channels, dtype=np.int64), tuple(parts))
 
     def _average(self, layer: AverageLayer) -> list[Layer]:
         """One layer, or one for each region whose windows are alike and one that puts them together."""

@@ -47,6 +47,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.Flatten,
         nn.Unflatten,
         nn.ChannelShuffle,
+        nn.PixelShuffle,
+        nn.Upsample,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -87,6 +89,8 @@ OPERATIONS = (
     "cat over channels",
     "chunk, split, tensor_split or unbind of channels",
     "channel_shuffle",
+    "pixel_shuffle",
+    "interpolate to the nearest",
     "view, unflatten, transpose or permute of channels",
     "pad with zeros",
 )

@@ -11,14 +11,14 @@ from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
 from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, is_shared, result_shape
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_norm import Norms
+from twofold.train.lower_resize import Resizes
 from twofold.train.outputs import flattened
 from twofold.train.picks import arranged, chosen
 from twofold.train.pointwise import FUNCTIONS, Pointwise
 from twofold.train.trace import own_copy, reference, resolve, trace
 
 
-class Lowering(Norms):
+class Lowering(Resizes):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -139,6 +139,10 @@ class Lowering(Norms):
             return self._adaptive(node)
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
+        if isinstance(module, nn.Upsample):
+            return self._upsampled(node, module.mode)
+        if isinstance(module, nn.PixelShuffle):
+            return self._pixels(node, module.upscale_factor)
         if isinstance(module, nn.ChannelShuffle):
             return self._shuffled(node, module.groups)
         if isinstance(module, nn.Unflatten):
@@ -284,6 +288,8 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "tensor_split": Lowering._call_parts,
     "unbind": Lowering._call_parts,
     "channel_shuffle": Lowering._call_shuffle,
+    "interpolate": Lowering._call_interpolate,
+    "pixel_shuffle": Lowering._call_pixel_shuffle,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,
     "swapaxes": Lowering._call_transpose,

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 __all__ = [
     "ArrayConfig",
+    "Board",
     "DataSet",
+    "Device",
     "Image",
     "InputFormat",
+    "LiveMachine",
     "Network",
+    "PynqLink",
     "QuantTraining",
     "Recipe",
+    "SerialPort",
     "calibrate",
     "compile_network",
     "convert",
@@ -43,6 +48,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from twofold.boards.device import Device
+    from twofold.boards.host import Board, SerialPort
+    from twofold.boards.pynq import PynqLink
     from twofold.exchange.read import from_onnx
     from twofold.exchange.write import to_onnx
     from twofold.golden.config import ArrayConfig, load_config
@@ -56,6 +64,7 @@ if TYPE_CHECKING:
     from twofold.hdl.emit import emit
     from twofold.mapper.compiler import compile_network
     from twofold.sim.fast import run_images as simulate
+    from twofold.sim.live import LiveMachine
     from twofold.train.convert import calibrate, convert
     from twofold.train.data import DataSet, InputFormat
     from twofold.train.export import export
@@ -69,12 +78,17 @@ if TYPE_CHECKING:
 #: Where each name is: its module, and its name there.
 _PLACES = {
     "ArrayConfig": "golden.config:ArrayConfig",
+    "Board": "boards.host:Board",
     "DataSet": "train.data:DataSet",
+    "Device": "boards.device:Device",
     "Image": "golden.image:Image",
     "InputFormat": "train.data:InputFormat",
+    "LiveMachine": "sim.live:LiveMachine",
     "Network": "golden.network:Network",
+    "PynqLink": "boards.pynq:PynqLink",
     "QuantTraining": "train.hooks:QuantTraining",
     "Recipe": "train.recipe:Recipe",
+    "SerialPort": "boards.host:SerialPort",
     "calibrate": "train.convert:calibrate",
     "compile_network": "mapper.compiler:compile_network",
     "convert": "train.convert:convert",

@@ -1,10 +1,8 @@
 import random
-import re
-from pathlib import Path
 
 import pytest
 
-from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, checksum, frame, parse
 from twofold.golden.isa import FRAME_MAGIC, Section
 from twofold.golden.registers import Error
@@ -44,12 +42,6 @@ def test_the_checksum_is_ethernets():
     assert crc(b"123456789") == 0xCBF43926  # the check value of every catalogue
     assert checksum([0x34333231, 0x38373635]) == crc(b"12345678")
     assert checksum([]) == 0
-
-
-def test_the_worked_frame_of_the_documents():
-    text = (Path(__file__).parents[2] / "docs" / "machine.md").read_text(encoding="utf-8")
-    stated = [int(beat, 16) for beat in re.findall(r"^\| \d \| 0x([0-9A-F]{8}) \|", text, re.MULTILINE)]
-    assert stated == frame(load_config("log_4x4"), [(Section.FEATURE, 5, [0x04030201])])
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -257,3 +257,17 @@ def test_gains_of_a_batch_norm_may_be_negative_or_zero():
     _, network, _, gap = agree(model, (4, 5, 5))
     assert gap < 0.1
     assert [layer.kind for layer in network.layers] == ["add", "conv2d"]
+
+
+def curved(self, x):
+    """Functions by table of a concatenation of what nothing else takes, and of one that is a copy; and of a norm."""
+    a = F.silu(torch.cat([self.a(x), self.b(x)], 1))
+    c = self.c(a)
+    return self.d(torch.cat([F.leaky_relu(torch.cat([c, x], 1), 0.25), F.hardswish(self.norm(c))], 1))
+
+
+def test_functions_by_table_take_concatenations():
+    model = Body(curved, a=conv(3, 4), b=conv(3, 5), c=conv(9, 4), norm=nn.BatchNorm2d(4), d=conv(11, 4))
+    _, network, _, gap = agree(randomised(model), (3, 6, 6), config=replace(BUILD, tables=5))
+    assert gap < 0.25
+    assert [layer.table is not None for layer in network.layers] == [True, True, False, True, True, False]

@@ -45,7 +45,8 @@ MODULE_NAMES = (
     "'Hardsigmoid', 'Hardswish', 'SiLU', 'Tanh', 'ELU', 'CELU', 'SELU', 'GELU', 'Softplus', 'Mish', 'Softsign', "
     "'MaxPool1d', 'MaxPool2d', "
     "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
-    "'ConstantPad2d', 'Flatten', 'Unflatten', 'ChannelShuffle', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
+    "'ConstantPad2d', 'Flatten', 'Unflatten', 'ChannelShuffle', 'PixelShuffle', "
+    "'Upsample', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
 )
 OPERATION_NAMES = (
     "('add', 'relu', 'relu6', 'leaky_relu', 'sigmoid', 'hardsigmoid', 'hardswish', 'silu', 'tanh', 'elu', 'celu', "
@@ -53,7 +54,8 @@ OPERATION_NAMES = (
     "'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
     "'adaptive_avg_pool2d', 'mean over height and width', 'flatten', 'view or reshape to (batch, -1)', 'dropout', "
     "'slice of channels, or with steps', 'cat over channels', 'chunk, split, tensor_split or unbind of channels', "
-    "'channel_shuffle', 'view, unflatten, transpose or permute of channels', 'pad with zeros')"
+    "'channel_shuffle', 'pixel_shuffle', 'interpolate to the nearest', "
+    "'view, unflatten, transpose or permute of channels', 'pad with zeros')"
 )
 
 
