@@ -211,7 +211,7 @@ preprocessed() {
   for argument; do
     shift
     case "$skip$argument" in -o) skip=1 && continue ;; 1*) skip= && continue ;; -MMD) continue ;; esac
-    case "$argument" in -[DI]*) ;; *) flags="$flags $argument" ;; esac
+    case "$argument" in -D* | -I*) ;; *) flags="$flags $argument" ;; esac
     set -- "$@" "$argument"
   done
   echo "$flags" && "$@" -E -P
