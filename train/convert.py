@@ -67,7 +67,8 @@ def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: b
         layers,
         lowering.input_shape,
         quantizer,
-        output_shape=lowering.output_shape,
+        heads=lowering.heads,
+        structure=lowering.structure,
         name=type(model).__name__.lower(),
         recipe=recipe.name,
     )

@@ -13,6 +13,8 @@ TYPES: dict[str, type[nn.Module]] = {
     for kind in (
         nn.Conv1d,
         nn.Conv2d,
+        nn.ConvTranspose1d,
+        nn.ConvTranspose2d,
         nn.Linear,
         nn.BatchNorm1d,
         nn.BatchNorm2d,
@@ -45,6 +47,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.Flatten,
         nn.Unflatten,
         nn.ChannelShuffle,
+        nn.PixelShuffle,
+        nn.Upsample,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -85,6 +89,8 @@ OPERATIONS = (
     "cat over channels",
     "chunk, split, tensor_split or unbind of channels",
     "channel_shuffle",
+    "pixel_shuffle",
+    "interpolate to the nearest",
     "view, unflatten, transpose or permute of channels",
     "pad with zeros",
 )

@@ -40,11 +40,13 @@ class Calls(nn.Module):
 
 
 MODULE_NAMES = (
-    "('Conv1d', 'Conv2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'LeakyReLU', 'PReLU', 'Sigmoid', "
+    "('Conv1d', 'Conv2d', 'ConvTranspose1d', 'ConvTranspose2d', 'Linear', 'BatchNorm1d', 'BatchNorm2d', "
+    "'ReLU', 'ReLU6', 'LeakyReLU', 'PReLU', 'Sigmoid', "
     "'Hardsigmoid', 'Hardswish', 'SiLU', 'Tanh', 'ELU', 'CELU', 'SELU', 'GELU', 'Softplus', 'Mish', 'Softsign', "
     "'MaxPool1d', 'MaxPool2d', "
     "'AvgPool1d', 'AvgPool2d', 'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'ZeroPad1d', 'ZeroPad2d', 'ConstantPad1d', "
-    "'ConstantPad2d', 'Flatten', 'Unflatten', 'ChannelShuffle', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
+    "'ConstantPad2d', 'Flatten', 'Unflatten', 'ChannelShuffle', 'PixelShuffle', "
+    "'Upsample', 'Dropout', 'Dropout1d', 'Dropout2d', 'Identity')"
 )
 OPERATION_NAMES = (
     "('add', 'relu', 'relu6', 'leaky_relu', 'sigmoid', 'hardsigmoid', 'hardswish', 'silu', 'tanh', 'elu', 'celu', "
@@ -52,7 +54,8 @@ OPERATION_NAMES = (
     "'max_pool1d', 'max_pool2d', 'avg_pool1d', 'avg_pool2d', 'adaptive_avg_pool1d', "
     "'adaptive_avg_pool2d', 'mean over height and width', 'flatten', 'view or reshape to (batch, -1)', 'dropout', "
     "'slice of channels, or with steps', 'cat over channels', 'chunk, split, tensor_split or unbind of channels', "
-    "'channel_shuffle', 'view, unflatten, transpose or permute of channels', 'pad with zeros')"
+    "'channel_shuffle', 'pixel_shuffle', 'interpolate to the nearest', "
+    "'view, unflatten, transpose or permute of channels', 'pad with zeros')"
 )
 
 
@@ -143,7 +146,8 @@ OPERATION_NAMES = (
             "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
             "slice(None, 1, None)",
         ),
-        (Calls(lambda x: (x, x)), "Model must return one tensor, not tuple"),
+        (Calls(lambda x: (torch.relu(x), 3)), "Model must return tensors, in tuples, lists or tables, not int"),
+        (Calls(lambda x: {}), "Model must return tensors, in tuples, lists or tables, not {}"),
         (nn.Identity(), "Model must end with a layer, not with its input or a slice"),
     ],
 )
