@@ -14,6 +14,8 @@ from twofold.train.models.resnet import ResNet
 from twofold.train.models.resnet_cifar import ResNetCifar
 from twofold.train.models.shufflenet import ShuffleNetV2
 from twofold.train.models.small_vgg import SmallVGG
+from twofold.train.models.ssd_lite import BOXES, SSDLite
+from twofold.train.models.unet import SeeInTheDark
 from twofold.train.recipe import parse_recipe
 
 #: Classes, parameters and tensors of the state dict (torchvision's; for CIFAR's networks the papers' rounded numbers).
@@ -101,17 +103,31 @@ def test_keys_and_shapes_are_those_published(name):
     assert {key: tuple(state[key].shape) for key in keys} == keys
 
 
+def test_sizes_of_detection_and_enhancement():
+    with torch.device("meta"):
+        unet, detector = SeeInTheDark(), SSDLite(81).eval()
+        image = unet(torch.zeros(1, 4, 32, 48))
+        scores, offsets = detector(torch.zeros(1, 3, 320, 320))
+    assert sum(p.numel() for p in unet.parameters()) == 7_760_268
+    assert image.shape == (1, 3, 64, 96)
+    assert sum(p.numel() for p in detector.parameters()) == pytest.approx(4.3e6, rel=0.02)  # as the paper rounds
+    assert [tuple(x.shape[1:]) for x in scores] == [(n * 81, s, s) for n, s in zip(BOXES, SIDES, strict=True)]
+    assert [tuple(x.shape[1:]) for x in offsets] == [(n * 4, s, s) for n, s in zip(BOXES, SIDES, strict=True)]
+
+
 def test_resnets_of_other_depths_are_refused():
     with pytest.raises(ValueError, match=r"^Depth must be one of \(18, 34, 50\), not 101$"):
         ResNet(101)
 
 
+#: Sides of SSD-Lite's maps.
+SIDES = (20, 10, 5, 3, 2, 1)
 #: Reduced: model and side of the images.
 SMALL = {
     "alexnet": (lambda: AlexNet(10, width=0.03), 63),
     "inception_v3": (lambda: InceptionV3(10, width=0.02), 75),
     "mobilenet_v1": (lambda: MobileNetV1(10, small=True, width=0.0625), 8),
-    "mobilenet_v2": (lambda: MobileNetV2(10, small=True, width=0.0625), 8),
+    "mobilenet_v2": (lambda: MobileNetV2(10, small=True, width=0.0625, last=16), 8),
     "resnet18": (lambda: ResNet(18, 10, width=2), 8),
     "resnet34": (lambda: ResNet(34, 10, width=2), 8),
     "resnet50": (lambda: ResNet(50, 10, width=2), 8),
@@ -119,9 +135,11 @@ SMALL = {
     "resnet_cifar": (lambda: ResNetCifar(8), 8),
     "shufflenet_v2": (lambda: ShuffleNetV2(10, channels=(4, 8, 12, 16, 8), units=(2, 2, 2)), 24),
     "small_vgg": (lambda: SmallVGG(width=4), 8),
+    "ssd_lite": (lambda: SSDLite(3, width=0.0625, last=16), 32),
+    "unet": (lambda: SeeInTheDark(inputs=3, width=2), 16),
 }
 #: Wide, so that few tiles are mapped.
-WIDE = replace(BUILD, name="subset", pe="subset", rows=32, cols=32, acc_depth=256, point_sets=256)
+WIDE = replace(BUILD, name="subset", pe="subset", rows=32, cols=32, acc_depth=256, point_sets=256, tables=32)
 
 
 @pytest.mark.parametrize("bits", [4, 3])
@@ -140,4 +158,4 @@ def test_subset_words_give_the_same_integers_everywhere(name, bits):
         randomised(make()), (3, side, side), config=replace(WIDE, word_bits=bits), recipe=recipe, images=4
     )
     assert image.cycles > 0
-    assert not any(layer.kind == "add" for layer in network.layers) or name == "resnet_cifar"
+    assert not any(layer.kind == "add" for layer in network.layers) or name in ("resnet_cifar", "unet")

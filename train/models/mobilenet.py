@@ -12,7 +12,9 @@ V1_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *5 * ((5
 V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
-def _conv(inputs: int, channels: int, size: int, stride: int, act: type[nn.Module], groups: int = 1) -> nn.Sequential:
+def conv_norm_act(
+    inputs: int, channels: int, size: int, stride: int, act: type[nn.Module], groups: int = 1
+) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, channels, size, stride=stride, padding=size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(channels),
@@ -38,13 +40,16 @@ class MobileNetV1(nn.Module):
     def __init__(self, classes: int = 1000, inputs: int = 3, *, small: bool = False, width: float = 1.0):
         super().__init__()
         here = _scaled(32, width)
-        layers: list[nn.Module] = [_conv(inputs, here, 3, 1 if small else 2, nn.ReLU)]
+        layers: list[nn.Module] = [conv_norm_act(inputs, here, 3, 1 if small else 2, nn.ReLU)]
         strided = 0
         for channels, stride in V1_BLOCKS:
             strided += stride - 1
             step = 1 if small and strided == 1 else stride
             there = _scaled(channels, width)
-            layers += [_conv(here, here, 3, step, nn.ReLU, groups=here), _conv(here, there, 1, 1, nn.ReLU)]
+            layers += [
+                conv_norm_act(here, here, 3, step, nn.ReLU, groups=here),
+                conv_norm_act(here, there, 1, 1, nn.ReLU),
+            ]
             here = there
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -62,9 +67,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.use_res_connect = stride == 1 and inputs == channels
-        layers: list[nn.Module] = [] if expansion == 1 else [_conv(inputs, hidden, 1, 1, nn.ReLU6)]
+        layers: list[nn.Module] = [] if expansion == 1 else [conv_norm_act(inputs, hidden, 1, 1, nn.ReLU6)]
         layers += [
-            _conv(hidden, hidden, 3, stride, nn.ReLU6, groups=hidden),
+            conv_norm_act(hidden, hidden, 3, stride, nn.ReLU6, groups=hidden),
             nn.Conv2d(hidden, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
         ]
@@ -75,20 +80,30 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Inverted residuals with linear bottlenecks; parameters as for `MobileNetV1`."""
+    """Inverted residuals with linear bottlenecks.
 
-    def __init__(self, classes: int = 1000, inputs: int = 3, *, small: bool = False, width: float = 1.0):
+    Parameters
+    ----------
+    classes, inputs, small, width
+        As for `MobileNetV1`.
+    last
+        Channels of the last convolution, to which only factors above 1 apply.
+    """
+
+    def __init__(
+        self, classes: int = 1000, inputs: int = 3, *, small: bool = False, width: float = 1.0, last: int = 1280
+    ):
         super().__init__()
         here = _scaled(32, width)
-        layers: list[nn.Module] = [_conv(inputs, here, 3, 1 if small else 2, nn.ReLU6)]
+        layers: list[nn.Module] = [conv_norm_act(inputs, here, 3, 1 if small else 2, nn.ReLU6)]
         for number, (expansion, channels, blocks, first) in enumerate(V2_STAGES):
             there = _scaled(channels, width)
             for block in range(blocks):
                 stride = first if block == 0 and not (small and number == 1) else 1
                 layers.append(InvertedResidual(here, there, stride, expansion))
                 here = there
-        last = _scaled(1280, max(1.0, width))
-        layers.append(_conv(here, last, 1, 1, nn.ReLU6))
+        last = _scaled(last, max(1.0, width))
+        layers.append(conv_norm_act(here, last, 1, 1, nn.ReLU6))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
         _initialise(self)
