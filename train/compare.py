@@ -120,6 +120,11 @@ def check_same(quantized: QuantModel, there: Reference, places: dict[str, Place]
     output = quantized.result(tensors)
     if output.shape != there.wanted.shape:
         raise ValueError(f"Model must give results of shape {tuple(there.wanted.shape)}, not {tuple(output.shape)}")
+    gap = _gap(output, there.wanted)
+    if not gap <= (TOLERANCE_KEPT if kept else TOLERANCE):
+        raise ValueError(
+            f"Model must give what the converted network gives, not differ by {gap:.3g} of its root mean square"
+        )
 
 
 def _gap(ours: Tensor, theirs: Tensor) -> float:

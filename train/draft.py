@@ -63,6 +63,7 @@ class Draft:
                 self.gain,
                 self.bias,
                 relu=self.relu,
+                nonnegative=self.nonnegative,
                 limit=self.limit,
                 function=self.function,
             )

@@ -48,14 +48,23 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
+        nn.Dropout3d,
+        nn.AlphaDropout,
+        nn.FeatureAlphaDropout,
         nn.Identity,
     )
 }
 MODULES = tuple(TYPES)
+#: What drops values in training, and does nothing in evaluation: layers and functions.
+DROPOUTS = (
+    *("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"),
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"),
+)
 #: Images of the example that shapes are read from; not 1, so that a batch size written into the model shows.
 BATCH = 2
 OPERATIONS = (
     "add",
+    "sub, mul, div or neg with a constant",
     "relu",
     "relu6",
     "leaky_relu",
@@ -80,7 +89,8 @@ OPERATIONS = (
     "mean over height and width",
     "flatten",
     "view or reshape to (batch, -1)",
-    "dropout",
+    "dropout of any kind",
+    "contiguous, clone, detach, float, to or type_as",
     "slice of channels, or with steps",
     "cat over channels",
     "chunk, split, tensor_split or unbind of channels",

@@ -9,7 +9,8 @@ from torch import fx, nn
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, is_shared, result_shape
+from twofold.train.fold import fold_ahead
+from twofold.train.graph import BATCH, DROPOUTS, MODULES, OPERATIONS, TYPES, arguments, is_shared, result_shape
 from twofold.train.layers import QuantLayer
 from twofold.train.lower_norm import Norms
 from twofold.train.picks import arranged, chosen
@@ -51,8 +52,8 @@ class Lowering(Norms):
                 self.values[node] = Value.of(None, shape, shared=is_shared(node), flat=flat, node=node)
             elif node.op == "output":
                 return self._end(node)
-            elif node.op == "get_attr":
-                raise ValueError(f"{self._where(node)} must not read a tensor of its own, not {node.target!r}")
+            elif all(source in self.constants for source in node.all_input_nodes):
+                self._keep_constant(node)
             elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
                 self._keep(node, self._lower(node))
         raise ValueError("Model must have an output, not none")
@@ -66,6 +67,7 @@ class Lowering(Norms):
             raise ValueError("Model must end with a layer, not with its input or a slice")
         last = value.draft if value.plain else self._sum(output, value, copies=len(value.picks) == 1)
         assert last is not None
+        fold_ahead(self.drafts, last, self.input_shape[0])
         self.output_shape = result_shape(output)[1:]
         layers = {draft.name: draft.build() for draft in self.drafts}
         needed = {last.name}
@@ -74,6 +76,12 @@ class Lowering(Norms):
                 needed.update(layers[name].sources)
         # The output comes last; whatever stands behind it is not needed.
         return [layer for name, layer in layers.items() if name in needed and name != last.name] + [layers[last.name]]
+
+    def _keep_constant(self, node: fx.Node) -> None:
+        """Write down what the model computes from no input."""
+        value = self.reference.values.get(node)
+        if value is not None:
+            self.constants[node] = value
 
     # One node
 
@@ -176,6 +184,9 @@ class Lowering(Norms):
         return self._alias(node)
 
     def _add(self, node: fx.Node) -> Value:
+        moved = self._moved_by(node, 1)
+        if moved is not None:
+            return moved
         left, right = self._filled(node, 0), self._filled(node, 1)
         if node.kwargs.get("alpha", 1) != 1:
             raise ValueError(f"{self._where(node)}: alpha must be 1, not {node.kwargs['alpha']!r}")
@@ -245,6 +256,11 @@ class Lowering(Norms):
 _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,
     "iadd": Lowering._add,
+    **dict.fromkeys(("sub", "isub", "subtract"), Lowering._call_sub),
+    "rsub": Lowering._call_rsub,
+    **dict.fromkeys(("mul", "imul", "multiply"), Lowering._call_mul),
+    **dict.fromkeys(("div", "truediv", "itruediv", "divide", "true_divide"), Lowering._call_div),
+    **dict.fromkeys(("neg", "negative"), Lowering._call_neg),
     "relu": Lowering._relu,
     "relu6": Lowering._call_relu6,
     "flatten": Lowering._call_flatten,
@@ -257,8 +273,8 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "adaptive_avg_pool1d": Lowering._adaptive,
     "adaptive_avg_pool2d": Lowering._adaptive,
     "mean": Lowering._mean,
-    "dropout": Lowering._alias,
-    "contiguous": Lowering._alias,
+    **dict.fromkeys(DROPOUTS, Lowering._alias),
+    **dict.fromkeys(("contiguous", "clone", "detach", "float", "to", "type_as"), Lowering._alias),
     "getitem": Lowering._call_getitem,
     "cat": Lowering._call_cat,
     "concat": Lowering._call_cat,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from twofold.golden.network import INPUT
 from twofold.train.compare import Place
@@ -14,7 +14,7 @@ from twofold.train.picks import Pick, chosen, gathered, inverse
 
 
 class Values:
-    """Drafts and values of a traced model.
+    """Drafts, values and constants of a traced model.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ class Values:
         self.drafts: list[Draft] = []
         self.values: dict[fx.Node, Value] = {}
         self.parts: dict[fx.Node, list[Value]] = {}
+        self.constants: dict[fx.Node, Tensor] = {}
         self.names: set[str] = {INPUT}
 
     @property
@@ -169,8 +170,8 @@ class Values:
         value = Value.of(draft, draft.shape, shared=is_shared(node), flat=flat, node=node)
         return value if order is None else replace(value, picks=chosen(value.picks, inverse(order)))
 
-    def _alias(self, node: fx.Node, **changes: Any) -> Value:
-        source = self._operand(node, 0, split=True)
+    def _alias(self, node: fx.Node, position: int = 0, **changes: Any) -> Value:
+        source = self._operand(node, position, split=True)
         return replace(source, shared=source.shared or is_shared(node), node=node, **changes)
 
     def _nonnegative(self, value: Value) -> bool:

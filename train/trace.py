@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils import parametrize
 
-from twofold.train.graph import BATCH, TYPES
+from twofold.train.graph import BATCH, DROPOUTS, TYPES
 from twofold.train.pointwise import FUNCTIONS
 
 #: Modules that hold the user's own under this name and compute the same in evaluation.
@@ -22,7 +22,7 @@ _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
 }
 #: Operations whose result is their source's own storage in evaluation, in its shape.
-_SAME = ("contiguous", "dropout", "Dropout", "Dropout1d", "Dropout2d", "Identity", "detach")
+_SAME = ("contiguous", "Identity", "detach", "float", "to", "type_as", "lift_fresh_copy", *DROPOUTS)
 
 
 def own_copy(model: nn.Module) -> nn.Module:
@@ -121,10 +121,22 @@ class _Watched:
 
 
 class _Proxy(fx.Proxy):
-    """Also knows ``x += y``, which otherwise is traced as if it made a new tensor."""
+    """Also knows ``x += y`` and the like, which otherwise are traced as if they made new tensors."""
+
+    def _in_place(self, function: Any, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
 
     def __iadd__(self, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+        return self._in_place(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.itruediv, other)
 
 
 class _Tracer(fx.Tracer):
