@@ -50,10 +50,13 @@ class Reference(fx.Interpreter):
         Graph of the model.
     inputs, wanted
         Inputs and what the model itself gave for them.
+    door
+        What has traced it.
     """
 
-    def __init__(self, traced: fx.GraphModule, inputs: Tensor, wanted: Any):
+    def __init__(self, traced: fx.GraphModule, inputs: Tensor, wanted: Any, door: str):
         super().__init__(traced)
+        self.door = door
         self.inputs, self.wanted = inputs, wanted
         self.values: dict[fx.Node, Tensor] = {}
         with torch.no_grad():
@@ -69,7 +72,7 @@ class Reference(fx.Interpreter):
         """Refuse a model that is not what was traced of it."""
         if not torch.isfinite(self.wanted).all():
             raise ValueError("Model must give finite results on random inputs of its format, not infinite ones or NaN")
-        what = "Model must be what torch.fx traces of it"
+        what = f"Model must be what {self.door} traces of it"
         if self.result.shape != self.wanted.shape:
             raise ValueError(f"{what}, not give {tuple(self.wanted.shape)} for {tuple(self.result.shape)}")
         gap = _gap(self.result, self.wanted)

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from twofold.golden.network import INPUT
 from twofold.train.compare import Place
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import is_shared, place, result_shape
+from twofold.train.graph import is_layer, is_shared, place, result_shape
 from twofold.train.picks import Pick, chosen, gathered, inverse
 
 
@@ -61,12 +61,12 @@ class Values:
                 draft.node, draft.spots = node, None if there == tuple(range(value.shape[0])) else there
 
     def _where(self, node: fx.Node) -> str:
-        kind = "Layer" if node.op == "call_module" else "Operation in"
+        kind = "Layer" if is_layer(node) else "Operation in"
         return f"{kind} {place(node) or 'the model itself'!r}"
 
     def _name(self, node: fx.Node) -> str:
         base = place(node)
-        if node.op != "call_module":
+        if not is_layer(node):
             base = f"{base}.{node.name}" if base else node.name
         name, number = base, 1
         while name in self.names:
