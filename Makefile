@@ -46,7 +46,7 @@ configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo on
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo verilog sim test pytest lint coverage docs synth bitstream formal mutation bench results clean
+.PHONY: help demo verilog sim test pytest lint coverage docs synth bitstream package formal mutation bench results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -93,6 +93,9 @@ synth: $(PNR) ## cells, area, clock rate and multipliers by component (CONFIG TE
 
 bitstream: $(PNR) ## make a board's bitstream (BOARD CONFIG); build/bitstream/BOARD/report.json
 	$(TWOFOLD) board build $(BOARD) $(if $(CONFIG),--config $(call quote,$(CONFIG)))
+
+package: $(BASE) ## write what an FPGA project takes of a build (CONFIG NETWORK): Verilog, C driver, testbench; build/package
+	$(TWOFOLD) package $(call quote,$(or $(CONFIG),configs/log_8x8.toml)) $(if $(NETWORK),--network $(call quote,$(NETWORK))) --out build/package
 
 formal: $(BASE) ## prove the hardware's properties, and that each proof catches a seeded fault; build/formal/report.json
 	$(TWOFOLD) prove

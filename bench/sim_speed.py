@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden.config import ArrayConfig, load_config
-from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.image import Image, input_frame, read_outputs
 from twofold.golden.network import Network
 from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
@@ -56,7 +56,7 @@ def run_host(config: ArrayConfig, count: int, repeats: int) -> dict[str, Any]:
     return {
         "seconds": (seconds[1] - seconds[0]) / repeats,
         "cycles": [result.cycles for result in results[:count]],
-        "outputs": [read_output(image, result.frames[-1]).tolist() for result in results[:count]],
+        "outputs": [[one.tolist() for one in read_outputs(image, result.frames)] for result in results[:count]],
     }
 
 

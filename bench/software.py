@@ -62,12 +62,12 @@ def measure_rtl(network: Network, image: Image, *, images: int) -> Rows:
         started = time.perf_counter()
         batch = run_images(image, inputs, workers=workers, program=program)
         seconds = time.perf_counter() - started
-        outputs.append(batch.outputs)
+        outputs.append(batch.output)
         rows[f"RTL, {name}"] = {
             "images": images,
             "cycles_per_second": round(int(batch.cycles.sum()) / seconds),
             "images_per_minute": round(60 * images / seconds, 2),
-            "same": bool((outputs[0] == batch.outputs).all() and (batch.cycles == image.cycles).all()),
+            "same": bool((outputs[0] == batch.output).all() and (batch.cycles == image.cycles).all()),
         }
     return rows
 

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("inputs", type=Path, help="NumPy file with integer inputs, (N, C, H, W) or (C, H, W)")
     run.add_argument("--port", default="/dev/ttyUSB0", help="serial port")
     run.add_argument("--baud", type=int, default=1_000_000, help="bits a second")
-    run.add_argument("--out", type=Path, help="NumPy file to write the integer outputs to")
+    several = "of several, the others go to NAME.1.npy and so on"
+    run.add_argument("--out", type=Path, help=f"NumPy file to write the integer outputs to; {several}")
     options = parser.parse_args(arguments)
     try:
         return _build(options) if options.command == "build" else _run(options)
@@ -69,10 +70,12 @@ def _run(options: argparse.Namespace) -> int:
     with Device(Board(SerialPort(options.port, options.baud))) as device:
         device.load(image)
         for n, one in enumerate(inputs):
-            outputs.append(device.run(one))
-            print(f"{n}: class {int(outputs[-1].argmax())}, {device.cycles} cycles")
+            outputs.append(device.run_all(one))
+            print(f"{n}: class {int(outputs[-1][0].argmax())}, {device.cycles} cycles")
     if options.out:
-        np.save(options.out, np.stack(outputs), allow_pickle=False)
+        for number, tensors in enumerate(zip(*outputs, strict=True)):
+            path = options.out if number == 0 else options.out.with_suffix(f".{number}{options.out.suffix}")
+            np.save(path, np.stack(tensors), allow_pickle=False)
     return 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.config import MACHINE_VERSION
-from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.image import Image, input_frame, read_outputs
 from twofold.golden.isa import Section, line_beats
 from twofold.golden.registers import CONTROL, ID_VALUE, MODE, Error, Status
 
@@ -131,6 +131,10 @@ class Device:
         self._image = image
 
     def run(self, x: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The only output of an inference, or the first of several: `run_all`."""
+        return self.run_all(x)[0]
+
+    def run_all(self, x: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
         """Run an inference.
 
         Parameters
@@ -140,7 +144,7 @@ class Device:
 
         Returns
         -------
-        int64, shape (C, H, W)
+        int64, shape (C, H, W), for each of the network's outputs
 
         Raises
         ------
@@ -159,7 +163,8 @@ class Device:
         self.link.send(beats)
         self._check()
         try:
-            frame = self.link.receive(image.output.lines(image.config) * line_beats(image.config, Section.FEATURE))
+            width = line_beats(image.config, Section.FEATURE)
+            frames = [self.link.receive(one.lines(image.config) * width) for one in image.outputs]
         except TimeoutError:
             self._check()
             raise
@@ -169,7 +174,7 @@ class Device:
         else:
             raise TimeoutError(f"Machine must end an inference after its output, not be busy after {POLLS} reads")
         self._check()
-        return read_output(image, frame)
+        return read_outputs(image, frames)
 
     def _clear(self) -> None:
         self.link.write("CONTROL", CONTROL.pack({"start": 0, "clear": 1}))

@@ -157,8 +157,8 @@ def run_variant(
         first = len(outputs)
         say(f"RTL simulation, image {first + 1} of {most}")
         batch = run_images(image, inputs[first : min(first + CHUNK, most)], every_layer=True)
-        differing.add(batch.layers | {network.output.name: batch.outputs}, first)
-        outputs.extend(batch.outputs)
+        differing.add(batch.layers | {network.output.name: batch.output}, first)
+        outputs.extend(batch.output)
         cycles |= set(batch.cycles.tolist())
     if len(cycles) != 1:
         raise RuntimeError(f"Cycles must be the same for every image, not {sorted(cycles)}")

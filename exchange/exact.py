@@ -44,7 +44,7 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
     ValueError
         If an output is no layer, or a layer's sums could exceed 64 bits, or those of one byte of its weights 32.
     """
-    check_known()
+    check_known(network)
     names = [layer.name for layer in network.layers]
     for name in outputs:
         if name not in names:
@@ -52,7 +52,8 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
     graph = GraphBuilder(network.tensors)
     for layer in network.layers:
         _Exact(graph, network, layer).write()
-    wanted = [name for name in names if name in outputs or name == network.output.name]
+    heads = [layer.name for layer in network.outputs]
+    wanted = [name for name in names if name in outputs or name in heads]
     tensors = {name: (activation_type(tensor), tensor.shape) for name, tensor in network.tensors.items()}
     return graph.model(network.name or "network", {INPUT: tensors[INPUT]}, {name: tensors[name] for name in wanted})
 

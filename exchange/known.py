@@ -6,7 +6,7 @@ from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.table import PointwiseTable
 
 KNOWN: dict[type, frozenset[str]] = {
-    Network: frozenset({"name", "input", "layers", "point_sets", "meta"}),
+    Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads"}),
     Tensor: frozenset({"shape", "bits", "signed", "scale"}),
     Branch: frozenset(
         {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
@@ -14,19 +14,38 @@ KNOWN: dict[type, frozenset[str]] = {
     SkipTensor: frozenset({"source", "shift"}),
     PointwiseTable: frozenset({"bits", "signed", "scale", "entries"}),
     Layer: frozenset(
-        {"name", "kind", "branches", "output", "bias", "multiplier", "right", "low", "high", "maximum", "skip", "table"}
+        {
+            "name",
+            "kind",
+            "branches",
+            "output",
+            "bias",
+            "multiplier",
+            "right",
+            "low",
+            "high",
+            "maximum",
+            "skip",
+            "table",
+            "parts",
+        }
     ),
 }
 
 
-def check_known() -> None:
-    """Refuses to write networks that may hold what the writers would leave out.
+def check_known(network: Network) -> None:
+    """Refuses to write a network that holds, or may hold, what the writers would leave out.
 
     Raises
     ------
     TypeError
         If a part of a network has a field that is not in `KNOWN`.
+    ValueError
+        If a layer's output is in parts.
     """
+    for layer in network.layers:
+        if layer.parts:
+            raise ValueError(f"Layer {layer.name!r}: output must be of one part to be written, not {len(layer.parts)}")
     for kind, known in KNOWN.items():
         unknown = sorted({spec.name for spec in fields(kind)} - known)
         if unknown:

@@ -35,8 +35,8 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
 
     Returns
     -------
-    A model with float32 input `golden.network.INPUT`, float32 output `OUTPUT`, both of shape (batch, C, H, W), and for
-    each of `outputs` one of its name, int8 or uint8.
+    A model with float32 input `golden.network.INPUT` and float32 output `OUTPUT`, of shape (batch, C, H, W); further
+    outputs of the network are ``OUTPUT_1`` and so on. For each of `outputs` one of its name, int8 or uint8.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
     ValueError
         If an output is no layer, or a layer's weights, biases or scales exceed 32 bits.
     """
-    check_known()
+    check_known(network)
     names = [layer.name for layer in network.layers]
     for name in outputs:
         if name not in names:
@@ -54,11 +54,13 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
     integers = {INPUT: quantize(graph, INPUT, network.input, network.input.low, network.input.high)}
     for layer in network.layers:
         _Real(graph, network, layer, integers).write()
-    last = network.output
-    real = OUTPUT if OUTPUT not in names else f"{OUTPUT}/real"
-    scale = np.array(last.output.scale)
-    dequantize(graph, integers[last.name], scale, activation_type(last.output), out=real, reserved=True)
-    results: dict[str, tuple[type[np.generic], Shape]] = {real: (np.float32, last.output.shape)}
+    results: dict[str, tuple[type[np.generic], Shape]] = {}
+    for number, last in enumerate(network.outputs):
+        real = f"{OUTPUT}_{number}" if number else OUTPUT
+        real = real if real not in names else f"{real}/real"
+        scale = np.array(last.output.scale)
+        dequantize(graph, integers[last.name], scale, activation_type(last.output), out=real, reserved=True)
+        results[real] = np.float32, last.output.shape
     for layer in network.layers:
         if layer.name in outputs:
             results[layer.name] = activation_type(layer.output), layer.output.shape

@@ -25,7 +25,8 @@ class DrainPositions(Checker):
     # Where a position is one group, some faults change nothing.
     fault_build: ClassVar[dict[str, Any]] = {"requant_units": 1}
     faults = (
-        Fault("requantiser", "step = Mux(at.column == 1, drain.row_step, 1)", "step = drain.row_step", "row_address"),
+        Fault("requantiser", "Mux(at.column == 1, drain.row_step, at.step)", "drain.row_step", "row_address"),
+        Fault("requantiser", "at.step.eq(given.step)", "at.step.eq(1)", "step"),
         Fault(
             "requantiser",
             "with m.If(at.next_lane == 0):",
@@ -49,6 +50,7 @@ class DrainPositions(Checker):
             Signal.like(size, name=f"given_{n}", reset_less=True)
             for n, size in enumerate((dut.drain.width, dut.drain.height))
         )
+        step = Signal.like(dut.drain.step, name="given_step", reset_less=True)
         i, j, n = (Signal(len(dut.drain.width), name=name, reset_less=True) for name in "ijn")
         g = Signal(len(drain.groups) + 1, reset_less=True)
         busy, bank = Signal(), Signal(reset_less=True)
@@ -82,6 +84,7 @@ class DrainPositions(Checker):
                 drain.eq(dut.drain.operands),
                 width.eq(dut.drain.width),
                 height.eq(dut.drain.height),
+                step.eq(dut.drain.step),
                 bank.eq(dut.drain.bank),
                 i.eq(0),
                 j.eq(0),
@@ -123,6 +126,7 @@ class DrainPositions(Checker):
             ),
             drain=~busy | (self.peek("drain", len(drain.as_value())) == drain.as_value()),
             width=~busy | (self.peek("width", len(width)) == width),
+            step=~busy | (self.peek("step", len(step)) == step),
             column=~counting | (self.peek("column", len(width)) == width - j),
             row=~counting | (self.peek("row", len(height)) == height - i),
             first=~counting | (self.peek("line_begins") == (begins & ~waited)),
@@ -135,12 +139,15 @@ class DrainPositions(Checker):
             ends=~counting | (self.peek("end_of_line") == ends),
             next_channel=~counting | (self.peek("channel$", len(dut.channel.address)) == wanted),
         )
-        # The drain's first line, and `width - 1 + row_step` more for every row before.
-        row_line = Signal(k, reset_less=True)
-        with m.If(taking & (g == drain.groups) & (j == width - 1)):
-            m.d.sync += row_line.eq(row_line + width - 1 + drain.row_step)
+        # The drain's first line, and from a row's last position `row_step` more for every row before; within a row
+        # `step` more for every position before.
+        row_line, column_lines = Signal(k, reset_less=True), Signal(k, reset_less=True)
+        with m.If(taking & (g == drain.groups)):
+            m.d.sync += column_lines.eq(column_lines + step)
+            with m.If(j == width - 1):
+                m.d.sync += [row_line.eq(row_line + column_lines + drain.row_step), column_lines.eq(0)]
         with m.If(taken):
-            m.d.sync += row_line.eq(dut.drain.operands.address)
+            m.d.sync += [row_line.eq(dut.drain.operands.address), column_lines.eq(0)]
         if units > 1:
             self.require(aligned=~busy | (drain.lane[: bits_for(units)] == 0))
         easy = tuple(self.requirements)
@@ -151,7 +158,7 @@ class DrainPositions(Checker):
         )
         self.require(
             (*easy, "row_address"),
-            row_address=~counting | (position_address == ((row_line + j) & lines)),
+            row_address=~counting | (position_address == ((row_line + column_lines) & lines)),
         )
         self.require(
             (*easy, "line"),

@@ -4,6 +4,7 @@ The structure carries a checksum of itself and of the tensor file, so that a dam
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.parts import Part
 from twofold.golden.table import PointwiseTable
 from twofold.support.digests import digest, json_digest
 from twofold.support.folders import recover, replace_folder
@@ -134,6 +136,7 @@ def _structure(network: Network) -> dict[str, Any]:
                 "maximum": layer.maximum,
                 "skip": None if layer.skip is None else {"source": layer.skip.source, "shift": layer.skip.shift},
                 "table": None if layer.table is None else _table_fields(layer.table),
+                "parts": [asdict(part) for part in layer.parts],
                 "terms": [
                     {
                         "source": branch.source,
@@ -151,6 +154,7 @@ def _structure(network: Network) -> dict[str, Any]:
             }
             for layer in network.layers
         ],
+        "outputs": network.heads,
         "meta": dict(network.meta),
     }
 
@@ -185,10 +189,12 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Net
             maximum=fields["maximum"],
             skip=_skip(fields["skip"]) if structure["version"] > 2 else None,
             table=_table(fields["table"], tensors, n) if structure["version"] > 2 else None,
+            parts=tuple(Part(**{key: tuple(pair) for key, pair in part.items()}) for part in fields.get("parts", ())),
         )
         for n, fields in enumerate(structure["layers"])
     )
-    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"])
+    heads = tuple(structure.get("outputs", ())) if structure["version"] > 2 else ()
+    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"], heads)
 
 
 def _tensor(fields: dict[str, Any]) -> Tensor:

@@ -28,6 +28,7 @@ __all__ = [
     "pack_tensor",
     "parse",
     "read_output",
+    "read_outputs",
     "unpack_tensor",
 ]
 
@@ -121,8 +122,8 @@ class Image:
         Lines of the memories, from line 0 on (`golden.isa` says what their bits are).
     layers
         The layer table, in program order.
-    input, output
-        Where the host writes the input, and what the machine sends.
+    input, outputs
+        Where the host writes the input, and what the machine sends, in order, each a frame.
     cycles
         Predicted cycles of an inference: what the machine's CYCLES register will read.
     """
@@ -136,8 +137,13 @@ class Image:
     tables: tuple[int, ...]
     layers: tuple[ImageLayer, ...]
     input: PlacedTensor
-    output: PlacedTensor
+    outputs: tuple[PlacedTensor, ...]
     cycles: int
+
+    @property
+    def output(self) -> PlacedTensor:
+        """The only output, or the first of several."""
+        return self.outputs[0]
 
     @property
     def sections(self) -> dict[Section, tuple[int, ...]]:
@@ -278,8 +284,34 @@ def input_frame(image: Image, x: NDArray[np.integer]) -> list[int]:
     return frame(image.config, [(Section.FEATURE, image.input.address, pack_tensor(image.config, stored))])
 
 
-def read_output(image: Image, beats: Sequence[int]) -> NDArray[np.int64]:
+def read_outputs(image: Image, frames: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], ...]:
+    """The output tensors that an inference's frames of the output stream carry, in order.
+
+    Returns
+    -------
+    int64, shape (C, H, W), for each output.
+
+    Raises
+    ------
+    ValueError
+        If the number of frames differs, or that of a frame's beats.
+    """
+    if len(frames) != len(image.outputs):
+        raise ValueError(f"Output must be {len(image.outputs)} frames, not {len(frames)!r}")
+    return tuple(read_output(image, frame, number) for number, frame in enumerate(frames))
+
+
+def read_output(image: Image, beats: Sequence[int], number: int = 0) -> NDArray[np.int64]:
     """The output tensor that a frame of the output stream carries.
+
+    Parameters
+    ----------
+    image
+        What ran.
+    beats
+        The frame.
+    number
+        Which of the outputs.
 
     Returns
     -------
@@ -291,8 +323,9 @@ def read_output(image: Image, beats: Sequence[int]) -> NDArray[np.int64]:
         If the number of beats differs.
     """
     width = line_beats(image.config, Section.FEATURE)
-    expected = image.output.lines(image.config) * width
+    output = image.outputs[number]
+    expected = output.lines(image.config) * width
     if len(beats) != expected:
         raise ValueError(f"Output must be {expected} beats, not {len(beats)!r}")
     lines = [join(beats[n : n + width]) for n in range(0, expected, width)]
-    return unpack_tensor(image.config, lines, image.output.tensor)
+    return unpack_tensor(image.config, lines, output.tensor)

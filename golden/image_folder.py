@@ -109,7 +109,7 @@ def _manifest(image: Image) -> dict[str, object]:
             for kind in used
         },
         "input": _placed(image.input) | _folded(image.input.layout),
-        "output": _placed(image.output),
+        "outputs": [_placed(output) for output in image.outputs],
         "cycles": image.cycles,
         "passes": image.passes,
         "macs": image.macs,
@@ -172,14 +172,15 @@ def _build(values: dict[str, Any]) -> ArrayConfig:
 
 def _table(manifest: dict[str, Any]) -> dict[str, Any]:
     """What an `Image` holds besides its build and its lines."""
-    layers = _of_type(manifest["layers"], "layers", list)
-    if not layers:
-        raise ValueError(f"layers must be at least one, not {layers!r}")
+    layers, outputs = (_of_type(manifest[key], key, list) for key in ("layers", "outputs"))
+    for key, rows in (("layers", layers), ("outputs", outputs)):
+        if not rows:
+            raise ValueError(f"{key} must be at least one, not {rows!r}")
     return {
         "network": _of_type(manifest["network"], "network", str),
         "layers": tuple(map(_read_layer, layers)),
         "input": _read_input(manifest["input"]),
-        "output": _read_placed(manifest["output"]),
+        "outputs": tuple(map(_read_placed, outputs)),
         "cycles": _count(manifest["cycles"], "cycles", 1),
     }
 
@@ -243,7 +244,7 @@ def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]
 
 def _check_facts(image: Image, manifest: dict[str, Any], path: Path) -> None:
     """What the manifest says twice, it says alike, and every tensor lies in feature memory."""
-    for placed in (image.input, image.output, *(layer.output for layer in image.layers)):
+    for placed in (image.input, *image.outputs, *(layer.output for layer in image.layers)):
         end = placed.address + placed.lines(image.config)
         if end > image.config.feature_depth:
             raise ValueError(f"{path}: tensor must end within {image.config.feature_depth} lines, not at {end}")

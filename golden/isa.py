@@ -106,6 +106,7 @@ class Window(Instruction):
     step_x: int = field(metadata=_STEP)  # stride
     step_y: int = field(metadata=_STEP)
     row_step: int = field(metadata=_FEATURE_LINE)  # feature lines from one row of windows to the next
+    out_step: int = field(default=1, metadata=_STEP)  # feature lines from a position that is written to the next
 
     @property
     def positions(self) -> int:

@@ -4,7 +4,7 @@ Products run in float32 or float64 matrix routines where the worst case over all
 partial sum can lose a bit, and in int64 where it does not.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from twofold.golden.convolution import BranchKernel, Numbers
 from twofold.golden.network import INPUT, Layer, Network, Tensor
+from twofold.golden.parts import Part
 from twofold.golden.rounding import rne
 
 #: Bytes of the largest activation tensor of a batch: it should stay in the cache from layer to layer.
@@ -49,22 +50,27 @@ def run(network: Network, x: NDArray[np.int64], *, keep: Collection[str] | None 
         if name not in names:
             raise ValueError(f"Kept layer must be one of {names}, not {name!r}")
     kept = set(names if keep is None else keep)
-    plans = [_Plan.of(network, layer) for layer in network.layers]
+    plans = [[(part, _Plan.of(network, piece)) for part, piece in layer.pieces] for layer in network.layers]
     last_use = {source: n for n, layer in enumerate(network.layers) for source in layer.sources}
     results = {name: np.empty((len(x), *network.tensors[name].shape), dtype=np.int64) for name in names if name in kept}
     batch = max(1, BATCH_BYTES // (4 * max(int(np.prod(tensor.shape)) for tensor in network.tensors.values())))
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
         values = {INPUT: np.ascontiguousarray(x[part].transpose(0, 2, 3, 1), dtype=np.float32)}
-        for n, plan in enumerate(plans):
-            layer = plan.layer
-            skip = None if layer.skip is None else values[layer.skip.source]
-            values[layer.name] = plan.requantise(plan.accumulate(values), skip)
+        for n, layer in enumerate(network.layers):
+            values[layer.name] = _evaluate(layer, plans[n], values)
             if layer.name in kept:
                 results[layer.name][part] = values[layer.name].transpose(0, 3, 1, 2)
             for name in [name for name in values if last_use.get(name, 0) <= n]:
                 del values[name]
     return results
+
+
+def evaluate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """A layer's result, of all its parts: as `accumulate` and `requantise`; int64, shape (B, M, Ho, Wo)."""
+    values = {name: np.ascontiguousarray(tensors[name].transpose(0, 2, 3, 1), np.float32) for name in layer.sources}
+    plans = [(part, _Plan.of(network, piece)) for part, piece in layer.pieces]
+    return np.ascontiguousarray(_evaluate(layer, plans, values).transpose(0, 3, 1, 2), dtype=np.int64)
 
 
 def accumulate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -84,8 +90,10 @@ def accumulate(network: Network, layer: Layer, tensors: Mapping[str, NDArray[np.
     Raises
     ------
     TypeError, ValueError
-        As `run`.
+        As `run`, or if the layer has parts, which have accumulators each.
     """
+    if layer.parts:
+        raise ValueError(f"Layer {layer.name!r}: accumulators must be of a layer without parts, not {len(layer.parts)}")
     values = {}
     for name in dict.fromkeys(branch.source for branch in layer.branches):
         check_tensor(f"Tensor {name!r}", network.tensors[name], tensors[name])
@@ -212,6 +220,23 @@ def _magnitudes(network: Network, layer: Layer) -> list[list[int]]:
         weights = np.abs(branch.weights(points)).reshape(branch.out_channels, -1)
         totals = weights.max(axis=1) if layer.maximum else weights.sum(axis=1)
         result.append([int(total) * max(-source.low, source.high) for total in totals])
+    return result
+
+
+def _evaluate(
+    layer: Layer, plans: Sequence[tuple[Part, "_Plan"]], values: Mapping[str, Numbers]
+) -> NDArray[np.float32]:
+    """Activations of a layer, (B, H, W, M): each part's at its places."""
+    skip = None if layer.skip is None else values[layer.skip.source]
+    if not layer.parts:
+        ((_, plan),) = plans
+        return plan.requantise(plan.accumulate(values), skip)
+    channels, *size = layer.output.shape
+    result = np.empty((len(values[layer.sources[0]]), *size, channels), dtype=np.float32)
+    for part, plan in plans:
+        rows, columns = part.places
+        own = None if skip is None else skip[:, rows, columns]
+        result[:, rows, columns] = plan.requantise(plan.accumulate(values), own)
     return result
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twofold.golden.catalog import log_points
 from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, parse, split
-from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_output
+from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_outputs
 from twofold.golden.isa import (
     Drain,
     End,
@@ -296,7 +296,7 @@ class Machine:
         channels = lines.transpose(1, 0, 2).reshape(3, -1)
         i, j = np.divmod(np.arange(width * height), width)
         place = drain.lane + np.arange(groups * units)
-        row = drain.address + i * (width - 1 + drain.row_step) + j
+        row = drain.address + i * ((width - 1) * window.out_step + drain.row_step) + j * window.out_step
         target = (row[:, None] + place // config.rows * drain.plane) & self._mask
         self._check(number, "feature", int(target.max()), config.feature_depth)
         skip = None
@@ -329,15 +329,20 @@ class Execution:
     ----------
     tensors : dict name -> int64, shape (C, H, W)
         Every layer's output, read from feature memory when the layer's last DRAIN was done.
-    output
-        The output tensor, read from the output stream.
+    outputs
+        The output tensors, read from the output stream.
     run
         Frames, times, cycles and passes.
     """
 
     tensors: dict[str, Array]
-    output: Array
+    outputs: tuple[Array, ...]
     run: Run
+
+    @property
+    def output(self) -> Array:
+        """The only output, or the first of several."""
+        return self.outputs[0]
 
 
 def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None) -> Execution:
@@ -370,7 +375,7 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
             tensors[layer.name] = machine.read(layer.output)
 
     run = machine.run(after)
-    return Execution(tensors, read_output(image, run.frames[-1]), run)
+    return Execution(tensors, read_outputs(image, run.frames), run)
 
 
 def _lanes(line: int, bits: int, count: int) -> list[int]:

@@ -6,17 +6,19 @@ A linear layer is a kernel as large as its input; a residual, a pooling or an ad
 whose scale is a power of two times the output's may be a *skip* instead, added before the layer's one rounding.
 """
 
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
-from twofold.golden.plain import check_flag, check_integers, check_name, is_number
+from twofold.golden.parts import Part, check_parts
+from twofold.golden.plain import check_flag, check_integers, check_name
 from twofold.golden.table import PointwiseTable
+from twofold.golden.tensor import SkipTensor as SkipTensor
+from twofold.golden.tensor import Tensor as Tensor
 
 INPUT = "input"
 KINDS = ("conv2d", "linear", "maxpool", "avgpool", "add")
@@ -32,47 +34,6 @@ def windows_touch(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: P
         for length, pad, count, taps, step, dil in zip(size, begin, output, kernel, stride, dilation, strict=True)
         for n in range(count)
     )
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Shape and number format of an activation tensor.
-
-    Parameters
-    ----------
-    shape
-        (channels, height, width).
-    bits, signed
-        2 to 8 bits, two's complement where signed.
-    scale
-        Real value of one LSB.
-    """
-
-    shape: tuple[int, int, int]
-    bits: int
-    signed: bool
-    scale: float
-
-    def __post_init__(self) -> None:
-        check_integers("Shape", *self.shape)
-        check_integers("Activation bits", self.bits)
-        check_flag("Signedness", self.signed)
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"Shape must be (channels, height, width), each at least 1, not {self.shape!r}")
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
-        if not (is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
-            raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
-
-    @property
-    def low(self) -> int:
-        """Least integer the format holds."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Largest integer the format holds."""
-        return (1 << (self.bits - self.signed)) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,26 +156,6 @@ class Branch:
         return weights
 
 
-@dataclass(frozen=True)
-class SkipTensor:
-    """A tensor of the output's shape that is added in the requantiser, at the same channel and position.
-
-    Parameters
-    ----------
-    source
-        `INPUT` or the name of an earlier layer.
-    shift
-        An LSB of it is ``2**shift`` LSBs of the output; may be negative.
-    """
-
-    source: str
-    shift: int
-
-    def __post_init__(self) -> None:
-        check_name("Source of the skip", self.source)
-        check_integers("Shift of the skip", self.shift)
-
-
 @dataclass(frozen=True, eq=False)
 class Layer:
     """``y[c] = clip(rne((bias[c] + sum of branches) * multiplier[c] * 2**-right[c]), low, high)``.
@@ -242,6 +183,10 @@ class Layer:
         What is added in the requantiser, or None; its shift plus every `right` is 0 to 62. Not with `maximum`.
     table
         A pointwise function behind the clip, or None; its entries are within the output's format.
+    parts
+        Parts of the output that are computed each by itself; empty: one of all positions. Of P parts and M channels,
+        bias, multiplier and right have P * M entries, and a branch gives its part's channels: those of part p are
+        p * M to p * M + M - 1. Not with `maximum`.
     """
 
     name: str
@@ -256,6 +201,7 @@ class Layer:
     maximum: bool = False
     skip: SkipTensor | None = None
     table: PointwiseTable | None = None
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Layer {self.name!r}"
@@ -266,7 +212,7 @@ class Layer:
             raise ValueError(f"{where}: kind must be one of {KINDS}, not {self.kind!r}")
         if not self.branches:
             raise ValueError(f"{where}: layer must have at least one branch, not {self.branches!r}")
-        channels = self.output.shape[0]
+        channels = self.output.shape[0] * max(1, len(self.parts))
         for key in ("bias", "multiplier", "right"):
             array = getattr(self, key)
             if array.dtype != np.int64 or array.shape != (channels,):
@@ -301,6 +247,50 @@ class Layer:
                 raise ValueError(f"{where}: maximum must have one depthwise branch of one word and one code")
         if self.skip is not None:
             self._check_skip(self.skip, where)
+        if self.parts:
+            self._check_parts(where)
+
+    def _check_parts(self, where: str) -> None:
+        if self.maximum:
+            raise ValueError(f"{where}: maximum must have no parts, not {len(self.parts)}")
+        try:
+            check_parts(self.parts, self.output.shape[1:])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        channels = self.output.shape[0]
+        for branch in self.branches:
+            first, last = branch.channel // channels, (branch.channel + branch.out_channels - 1) // channels
+            if first != last:
+                raise ValueError(f"{where}: branch must be of one part, not of {first} to {last}")
+        given = {branch.channel // channels for branch in self.branches}
+        if len(given) < len(self.parts):
+            raise ValueError(f"{where}: parts must have a branch each, not {len(given)} of {len(self.parts)}")
+
+    def positions(self, branch: Branch) -> Pair:
+        """(height, width) of the positions that a branch adds into: the output's, or those of its part."""
+        return self.parts[branch.channel // self.output.shape[0]].size if self.parts else self.output.shape[1:]
+
+    @cached_property
+    def pieces(self) -> tuple[tuple[Part, "Layer"], ...]:
+        """Each part and a layer that gives its positions; together they are the layer."""
+        channels = self.output.shape[0]
+        if not self.parts:
+            return ((Part((0, 0), (1, 1), self.output.shape[1:]), self),)
+        return tuple((part, self._piece(part, number * channels)) for number, part in enumerate(self.parts))
+
+    def _piece(self, part: Part, start: int) -> "Layer":
+        channels = self.output.shape[0]
+        own = slice(start, start + channels)
+        branches = [one for one in self.branches if start <= one.channel < start + channels]
+        return replace(
+            self,
+            branches=tuple(replace(one, channel=one.channel - start) for one in branches),
+            output=replace(self.output, shape=(channels, *part.size)),
+            bias=self.bias[own],
+            multiplier=self.multiplier[own],
+            right=self.right[own],
+            parts=(),
+        )
 
     def _check_skip(self, skip: SkipTensor, where: str) -> None:
         if self.maximum:
@@ -327,8 +317,16 @@ class Layer:
 class Network:
     """A quantized network, layers in an order in which each one's sources come before it.
 
-    The last layer is the network's output. `meta` holds strings and numbers for reports (recipe, accuracy, ratio
-    asked).
+    Parameters
+    ----------
+    name, input, layers
+        Its name, the input tensor, and what is computed.
+    point_sets
+        What the branches' codes index, by name.
+    meta
+        Strings and numbers for reports (recipe, accuracy, ratio asked).
+    heads
+        Names of the layers whose results are the network's outputs, in order, each once; empty: the last layer's.
     """
 
     name: str
@@ -336,6 +334,7 @@ class Network:
     layers: tuple[Layer, ...]
     point_sets: Mapping[str, PointSet]
     meta: Mapping[str, object] = field(default_factory=dict)
+    heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("Name of the network", self.name)
@@ -368,10 +367,10 @@ class Network:
                     raise ValueError(
                         f"{where}: branch must read channels below {channels}, not {max(branch.channels)!r}"
                     )
-                if branch.output_size(height, width) != layer.output.shape[1:]:
+                positions = layer.positions(branch)
+                if branch.output_size(height, width) != positions:
                     raise ValueError(
-                        f"{where}: branch must give {layer.output.shape[1:]} positions, "
-                        f"not {branch.output_size(height, width)!r}"
+                        f"{where}: branch must give {positions} positions, not {branch.output_size(height, width)!r}"
                     )
                 codes = 2 * self.point_sets[branch.point_set].fmt.point_count
                 if int(branch.codes.max()) >= codes:
@@ -379,13 +378,23 @@ class Network:
                 if layer.maximum and not branch.windows_touch(height, width):
                     raise ValueError(f"{where}: padding must leave every window an input, not {branch.padding!r}")
             tensors[layer.name] = layer.output
+        names = tuple(layer.name for layer in self.layers)
+        for head in self.heads:
+            if head not in names or self.heads.count(head) > 1:
+                raise ValueError(f"Network {self.name!r}: outputs must be layers, each once, not {self.heads!r}")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name: the input and each layer's output."""
         return {INPUT: self.input} | {layer.name: layer.output for layer in self.layers}
 
+    @cached_property
+    def outputs(self) -> tuple[Layer, ...]:
+        """The layers whose results are the network's outputs, in order."""
+        by_name = {layer.name: layer for layer in self.layers}
+        return tuple(by_name[name] for name in self.heads) or self.layers[-1:]
+
     @property
     def output(self) -> Layer:
-        """The last layer."""
-        return self.layers[-1]
+        """The only output, or the first of several."""
+        return self.outputs[0]

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.column import Column
+from twofold.hdl.copies import copies
 
 
 class PeArray(wiring.Component):
@@ -34,17 +35,17 @@ class PeArray(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.columns = [Column(config) for _ in range(config.cols)]
-        column = self.columns[0]
+        self.columns = copies("column", lambda: Column(config), config.cols)
+        column = self.columns[0].signature.members
         super().__init__(
             {
                 "line_load": In(config.load_groups),
-                "line_words": In(data.ArrayLayout(column.words_layout, config.load_columns)),
+                "line_words": In(data.ArrayLayout(column["words"].shape, config.load_columns)),
                 "swap": In(1),
-                "operands": In(column.operands_layout),
-                "once": In(column.operands_layout),
-                "twice": In(column.operands_layout),
-                "sums": Out(data.ArrayLayout(column.sum.shape(), config.cols)),
+                "operands": In(column["operands"].shape),
+                "once": In(column["operands"].shape),
+                "twice": In(column["operands"].shape),
+                "sums": Out(data.ArrayLayout(column["sum"].shape, config.cols)),
             }
         )
 

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
+from twofold.hdl.copies import copies
 from twofold.hdl.pe import ProcessingElement
 
 
@@ -36,7 +37,7 @@ class Column(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.elements: list[wiring.Component] = [ProcessingElement(config) for _ in range(config.rows)]
+        self.elements = copies("pe", lambda: ProcessingElement(config), config.rows)
         members = self.elements[0].signature.members
         self.words_layout = data.ArrayLayout(members["word"].shape, config.rows)
         self.operands_layout = data.ArrayLayout(members["operand"].shape, config.rows)

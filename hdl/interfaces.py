@@ -74,6 +74,7 @@ def draining(config: ArrayConfig) -> wiring.Signature:
             "operands": Out(record_layout(Drain.record(config))),
             "bank": Out(1),
             "width": Out(field_shape(window["width"])),
+            "step": Out(field_shape(window["out_step"])),
             "height": Out(field_shape(window["height"])),
             "idle": In(1),
         }

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from twofold.golden.config import ArrayConfig
+from twofold.hdl.copies import copies
 from twofold.hdl.interfaces import accumulator_port, draining, read_port, shared_port, table_writes
 from twofold.hdl.layouts import channels_layout
 from twofold.hdl.line_writer import LineWriter
@@ -100,6 +101,7 @@ class Requantiser(wiring.Component):
             self.accumulators.position.eq(0),
             at.channel.eq(given.operands.channels),
             at.width.eq(given.width),
+            at.step.eq(given.step),
             at.column.eq(given.width),
             at.row.eq(given.height),
             at.group.eq(0),
@@ -113,7 +115,7 @@ class Requantiser(wiring.Component):
         """To the next group of columns, or the next position."""
         drain = at.drain
         with m.If(at.end_of_position):
-            step = Mux(at.column == 1, drain.row_step, 1)
+            step = Mux(at.column == 1, drain.row_step, at.step)
             m.d.sync += [
                 at.group.eq(0),
                 at.lane.eq(drain.lane),
@@ -172,11 +174,11 @@ class Requantiser(wiring.Component):
             self.channel.address.eq(at.channel),
         ]
         tables = self._tables(m, at) if config.tables else None
-        for unit in range(units):
+        for unit, requant in enumerate(copies("unit", lambda: RequantUnit(config), units)):
             columns = Array(line[g * units + unit] for g in range(config.cols // units))
             acc = Signal(signed(config.acc_width), name=f"acc{unit}", reset_less=True)
             m.d.sync += acc.eq(columns[picked_group])
-            m.submodules[f"unit{unit}"] = requant = RequantUnit(config)
+            m.submodules[f"unit{unit}"] = requant
             m.d.comb += [
                 requant.acc.eq(acc),
                 requant.channel.eq(channels[unit]),
@@ -211,6 +213,7 @@ class _Place:
         given = requantiser.drain
         self.drain = Signal(given.operands.shape())
         self.width = Signal.like(given.width)
+        self.step = Signal.like(given.step)
         self.column = Signal.like(given.width)
         self.row = Signal.like(given.height)
         self.group = Signal.like(self.drain.groups)

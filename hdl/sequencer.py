@@ -109,6 +109,7 @@ class Sequencer(wiring.Component):
             self.drain.bank.eq(at.bank),
             self.drain.width.eq(at.window.width),
             self.drain.height.eq(at.window.height),
+            self.drain.step.eq(at.window.out_step),
             self.send.payload.eq(self._operands(Opcode.OUTPUT, at.line)),
         ]
 

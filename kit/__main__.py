@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from twofold.golden import container
@@ -47,7 +48,7 @@ def _write(options: argparse.Namespace) -> int:
     if options.network:
         network = container.load(options.network)
     else:
-        network = random_network(SEED, config, layers=LAYERS, max_side=SIDE)
+        network = replace(random_network(SEED, config, layers=LAYERS, max_side=SIDE), heads=())
     image = map_network(network, config)
     files = package_files(vectors(network, image, random_inputs(SEED, network, options.inputs)), clock=options.clock)
     save(files, options.out)

@@ -41,7 +41,15 @@ class Vectors:
 
 
 def vectors(network: Network, image: Image, inputs: NDArray[np.int64]) -> Vectors:
-    """What the machine must make of inputs, shape (B, C, H, W)."""
+    """What the machine must make of inputs, shape (B, C, H, W).
+
+    Raises
+    ------
+    ValueError
+        If the network has more than one output, which the package's driver cannot take.
+    """
+    if len(network.outputs) > 1:
+        raise ValueError(f"Network {network.name!r} must have one output for a package, not {len(network.outputs)}")
     return Vectors(image, inputs, layers.run(network, inputs)[network.output.name])
 
 

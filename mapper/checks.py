@@ -117,7 +117,7 @@ def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: 
         padded = max(side + begin + end for side, begin, end in zip(size, branch.begin, branch.end, strict=True))
         if padded > config.max_side:
             raise FitError(f"{where}: max_side must be at least {padded}, padding included, not {config.max_side!r}")
-        stride = max(used_stride(branch, layer.output.shape[1:]))
+        stride = max(used_stride(branch, layer.positions(branch)))
         if stride > step:
             raise FitError(f"{where}: stride must be at most {step}, not {stride!r}")
         if max(branch.shifts) > config.max_pass_shift:

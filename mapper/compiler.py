@@ -1,12 +1,15 @@
 """From a quantized network to the memory image of one build."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from math import prod
 
 from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
 from twofold.golden.isa import Channel, Digit, End, Instruction, Output, Pass, Section, encode_channels, point_record
-from twofold.golden.network import INPUT, Layer, Network
+from twofold.golden.network import INPUT, Layer, Network, Pair
+from twofold.golden.parts import Part
 from twofold.golden.rounding import csd
 from twofold.golden.timing import Clock, cycles
 from twofold.mapper.bounds import accumulator_bits
@@ -20,9 +23,14 @@ from twofold.mapper.tiles import OutputTile, output_tiles, weight_branches
 
 @dataclass(frozen=True)
 class _Mapped:
-    """A layer with its tiles in the weight and channel memories."""
+    """A part of a layer with its tiles in the weight and channel memories.
+
+    `layer` gives the part's positions alone; `size` is that of the whole map.
+    """
 
     layer: Layer
+    part: Part
+    size: Pair
     tiles: tuple[OutputTile, ...]
     channels: tuple[int, ...]
 
@@ -78,7 +86,7 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
 
 def _time(config: ArrayConfig, way: Stored) -> tuple[int, int]:
     """When the layers are done that read the input, and those before them; for equals, their feature lines."""
-    first = replace(way.network, layers=way.network.layers[: way.readers])
+    first = replace(way.network, layers=way.network.layers[: way.readers], heads=())
     memories = _Memories(config, first)
     plan = _schedule(memories.layout, memories.mapped, fewest=False)
     return plan[-1].state.clock.idle, memories.used[Section.FEATURE]
@@ -88,9 +96,9 @@ def _compile(config: ArrayConfig, network: Network, way: Stored) -> Image:
     """The image of a network on one way to store its input."""
     memories = _Memories(config, way.network)
     plan = _schedule(memories.layout, memories.mapped, fewest=False)
-    if _length(plan) > config.program_depth:
+    if _length(plan, network) > config.program_depth:
         plan = _schedule(memories.layout, memories.mapped, fewest=True)
-    check_memory(config, network, memories.used | {Section.PROGRAM: _length(plan)})
+    check_memory(config, network, memories.used | {Section.PROGRAM: _length(plan, network)})
     return _image(network, way, memories, plan)
 
 
@@ -112,15 +120,16 @@ class _Memories:
         tables, self.tables = _tables(config, network)
         weight, channel = _Store(), _Store()
         self.mapped = []
-        for layer in network.layers:
-            tiles = tuple(output_tiles(config, network, layer))
+        pieces = [(layer.output.shape[1:], *both) for layer in network.layers for both in layer.pieces]
+        for size, part, piece in pieces:
+            tiles = tuple(output_tiles(config, network, piece))
             for tile in tiles:
                 for one in tile.passes:
                     weight.add(one.block)
                 if needs_clear(tile):
                     weight.add(negative_block(config))
-            channels = tuple(channel.add(_channel_block(config, layer, tile)) for tile in tiles)
-            self.mapped.append(_Mapped(layer, tiles, channels))
+            channels = tuple(channel.add(_channel_block(config, piece, tile)) for tile in tiles)
+            self.mapped.append(_Mapped(piece, part, size, tiles, channels))
         self.layout = Layout(config, allocate(config, network), weight.blocks, sets, _signed(network), tables)
         self.weight, self.channel = tuple(weight.lines), tuple(channel.lines)
         self.used = {
@@ -180,7 +189,9 @@ def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Sc
         if any(tile_pass.chain for tile in one.tiles for tile_pass in tile.passes):
             cuts = [cut for cut in cuts if smallest(cut) >= layout.config.min_pass]
         tries = [
-            Scheduler(layout, one.layer, one.tiles, one.channels, state.copy()).run(cut, tiles_first=tiles_first)
+            Scheduler(layout, one.layer, one.part, one.size, one.tiles, one.channels, state.copy()).run(
+                cut, tiles_first=tiles_first
+            )
             for cut in (cuts[:1] if fewest else cuts)
             for tiles_first in ((False, True) if len(cut) > 1 and len(one.tiles) > 1 else (False,))
         ]
@@ -190,9 +201,9 @@ def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Sc
     return plan
 
 
-def _length(plan: list[Scheduler]) -> int:
-    """Program lines, OUTPUT and END included."""
-    return sum(len(part.program) for part in plan) + 2
+def _length(plan: list[Scheduler], network: Network) -> int:
+    """Program lines, those of OUTPUT and END included."""
+    return sum(len(part.program) for part in plan) + len(network.outputs) + 1
 
 
 def _image(network: Network, way: Stored, memories: _Memories, plan: list[Scheduler]) -> Image:
@@ -203,28 +214,32 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
     table = causes(config, program, [step for part in plan for step in part.steps])
     layers = []
     first = 0
-    for part, layer in zip(plan, network.layers, strict=True):
-        last = first + len(part.program) - 1
+    left = iter(plan)
+    for layer in network.layers:
+        parts = [next(left) for _ in layer.pieces]
+        last = first + sum(len(part.program) for part in parts) - 1
         spent, macs = totals(table[first : last + 1]), useful_macs(layer)
+        occupied = sum((part.occupied for part in parts), start=Counter[str]())
         layers.append(
             ImageLayer(
                 name=layer.name,
                 kind=layer.kind,
                 first=first,
                 last=last,
-                passes=sum(isinstance(one, Pass) for one in part.program),
-                cycles=cycles(part.steps),
+                passes=sum(isinstance(one, Pass) for part in parts for one in part.program),
+                cycles=cycles([step for part in parts for step in part.steps]),
                 spent=spent,
-                work=share_out(spent["array"], part.occupied, -(-macs // (config.rows * config.cols))),
+                work=share_out(spent["array"], occupied, -(-macs // (config.rows * config.cols))),
                 macs=macs,
                 acc_bits=accumulator_bits(config, network, layer),
                 output=tensors[layer.name],
             )
         )
         first = last + 1
-    output = tensors[network.output.name]
+    outputs = tuple(tensors[layer.name] for layer in network.outputs)
     clock = plan[-1].state.clock
-    tail: list[Instruction] = [Output(address=output.address, count=output.lines(config) - 1), End()]
+    tail: list[Instruction] = [Output(address=one.address, count=one.lines(config) - 1) for one in outputs]
+    tail.append(End())
     return Image(
         config=config,
         network=network.name,
@@ -235,7 +250,7 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
         tables=memories.tables,
         layers=tuple(layers),
         input=replace(tensors[INPUT], layout=way.layout),
-        output=output,
+        outputs=outputs,
         cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(one) for one in tail]),
     )
 
@@ -246,5 +261,5 @@ def useful_macs(layer: Layer) -> int:
     Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 branch channel by channel);
     a weight of several words counts once.
     """
-    _, height, width = layer.output.shape
-    return sum(branch.codes[0].size * height * width for branch in weight_branches(layer))
+    pieces = [piece for _, piece in layer.pieces]
+    return sum(one.codes[0].size * prod(piece.output.shape[1:]) for piece in pieces for one in weight_branches(piece))

@@ -49,7 +49,7 @@ def stored_ways(network: Network, rows: int) -> list[Stored]:
         return found
     channels, height, width = network.input.shape
     for axes in AXES:
-        layouts = {_layout(branch, (height, width), layer.output.shape[1:], axes) for layer, branch in readers}
+        layouts = {_layout(branch, (height, width), layer.positions(branch), axes) for layer, branch in readers}
         if len(layouts) > 1:
             continue
         layout = layouts.pop()

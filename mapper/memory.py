@@ -15,14 +15,14 @@ def tensor_lines(config: ArrayConfig, shape: tuple[int, int, int]) -> int:
 def lifetimes(network: Network) -> dict[str, tuple[int, int]]:
     """For each tensor the first and last layer (numbers) at which its lines are taken.
 
-    The input is there from layer 0 on, the network's output until the end.
+    The input is there from layer 0 on, the network's outputs until the end.
     """
     last = {INPUT: 0} | {layer.name: number for number, layer in enumerate(network.layers)}
     first = dict(last)
     for number, layer in enumerate(network.layers):
         for source in layer.sources:
             last[source] = number
-    last[network.output.name] = len(network.layers)
+    last |= {layer.name: len(network.layers) for layer in network.outputs}
     return {name: (first[name], last[name]) for name in first}
 
 

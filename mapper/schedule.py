@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.isa import Drain, Instruction, Pass, Window
-from twofold.golden.network import Layer
+from twofold.golden.network import Layer, Pair
+from twofold.golden.parts import Part
 from twofold.golden.timing import Clock, Step
 from twofold.mapper.chunks import Chunk
 from twofold.mapper.tiles import Geometry, OutputTile, TilePass, reached
@@ -91,14 +92,16 @@ class State:
 
 @dataclass
 class Scheduler:
-    """Writes the instructions of one layer.
+    """Writes the instructions of one layer, or of a part of it.
 
     Parameters
     ----------
     layout
         Addresses.
     layer
-        The layer.
+        The layer; of several parts, that of this one's positions.
+    part, size
+        Where its positions are in the whole map, and (height, width) of that.
     tiles, channels
         Its output tiles, and the first channel line of each.
     state
@@ -114,6 +117,8 @@ class Scheduler:
 
     layout: Layout
     layer: Layer
+    part: Part
+    size: Pair
     tiles: Sequence[OutputTile]
     channels: Sequence[int]
     state: State
@@ -186,6 +191,7 @@ class Scheduler:
             step_x=step_x,
             step_y=step_y,
             row_step=self._line(step_y * geometry.width),
+            out_step=self.part.step[1],
         )
 
     def _line(self, number: int) -> int:
@@ -251,7 +257,8 @@ class Scheduler:
     def _clear(self, chunk: Chunk, col_mask: int) -> None:
         """A pass without activations, for columns that no weight reaches."""
         window = self.state.window
-        if window is None or (window.height, window.width) != (chunk.height, chunk.width):
+        wanted = (chunk.height, chunk.width, self.part.step[1])
+        if window is None or (window.height, window.width, window.out_step) != wanted:
             self._use_window(chunk, Geometry("", 1, 1, (1, 1), (0, 0), (1, 1)))
         config = self.layout.config
         block, groups = negative_block(config), -(-col_mask.bit_length() // config.load_columns)
@@ -260,14 +267,15 @@ class Scheduler:
 
     def _drain(self, chunk: Chunk, tile: OutputTile, channel: int) -> None:
         config = self.layout.config
-        _, height, width = self.layer.output.shape
+        (height, width), (down, across) = self.size, self.part.step
         plane = height * width
-        start = self.layout.places[self.layer.name] + chunk.y * width + chunk.x
+        y, x = self.part.offset[0] + chunk.y * down, self.part.offset[1] + chunk.x * across
+        start = self.layout.places[self.layer.name] + y * width + x
         address = start + tile.start // config.rows * plane
         self._emit(
             Drain(
                 address=address,
-                row_step=self._line(width - chunk.width + 1),
+                row_step=self._line(down * width - across * (chunk.width - 1)),
                 plane=self._line(plane),
                 lane=tile.start % config.rows,
                 groups=-(-tile.columns // config.requant_units) - 1,
@@ -279,7 +287,7 @@ class Scheduler:
             )
         )
         planes = np.arange((tile.start % config.rows + tile.columns - 1) // config.rows + 1) * plane
-        lines = address + np.arange(chunk.height)[:, None] * width + np.arange(chunk.width)
+        lines = address + np.arange(chunk.height)[:, None] * down * width + np.arange(chunk.width) * across
         self.state.writing = (planes[:, None] + lines.reshape(-1)).reshape(-1)
 
     def _table(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.image import input_frame, read_outputs
 from twofold.golden.isa import Section, Window, line_bits, line_count
 from twofold.golden.machine import Machine, StoppedError, infer
 from twofold.golden.registers import Error
@@ -136,14 +136,18 @@ def _programs(config: ArrayConfig, seed: int, count: int, *, pause: int) -> Host
 def _network(config: ArrayConfig, seed: int, *, pause: int) -> HostTest:
     network = random_network(seed, config, layers=2 + seed % 3, max_side=6, name=f"random_{seed}")
     image, inputs = compile_network(network, config), random_inputs(seed, network, 3)
-    golden = layers.run(network, inputs)[network.output.name]
+    golden = layers.run(network, inputs)
     script = _Script(config)
     script.send(image.beats)
-    for x, tensor in zip(inputs, golden, strict=True):
+    for number, x in enumerate(inputs):
         script.send(input_frame(image, x))
         script.run()
-        np.testing.assert_array_equal(infer(script.machine, image, x).output, tensor)
-        np.testing.assert_array_equal(read_output(image, script.expected[-1][1][-1]), tensor)  # type: ignore[index]
+        modelled = infer(script.machine, image, x)
+        sent = read_outputs(image, modelled.run.frames)
+        assert script.expected[-1][1] == modelled.run.frames
+        for layer, *found in zip(network.outputs, modelled.outputs, sent, strict=True):
+            for tensor in found:
+                np.testing.assert_array_equal(tensor, golden[layer.name][number])
     return script.task(f"network {seed}", pause=pause, seed=seed)
 
 

@@ -1,6 +1,7 @@
 """Bad frames, programs and register accesses: the right error code, no hang, and a good image runs after each."""
 
 import random
+from collections.abc import Sequence
 
 import cocotb
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from twofold.golden import layers
 from twofold.golden.config import MACHINE_VERSION
 from twofold.golden.frame import FrameError, frame, parse
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.image import input_frame, read_outputs
 from twofold.golden.isa import SECTION_HEADER, Section, Window, line_count
 from twofold.golden.machine import Machine
 from twofold.golden.registers import ID_VALUE, REGISTERS, Error, Status
@@ -26,7 +27,14 @@ OKAY, SLVERR = 0, 2
 NETWORK = random_network(SEED, CONFIG, layers=1, max_side=4)
 IMAGE = compile_network(NETWORK, CONFIG)
 INPUT = random_inputs(SEED, NETWORK, 1)[0]
-OUTPUT = layers.run(NETWORK, INPUT[None])[NETWORK.output.name][0]
+GOLDEN = layers.run(NETWORK, INPUT[None])
+OUTPUTS = [GOLDEN[layer.name][0] for layer in NETWORK.outputs]
+
+
+def check_outputs(frames: Sequence[Sequence[int]]) -> None:
+    """The frames of an inference carry golden's tensors."""
+    for tensor, expected in zip(read_outputs(IMAGE, frames), OUTPUTS, strict=True):
+        np.testing.assert_array_equal(tensor, expected)
 
 
 async def good_run(host: Host) -> None:
@@ -35,7 +43,7 @@ async def good_run(host: Host) -> None:
     result = await host.infer(input_frame(IMAGE, INPUT))
     assert not result.error
     assert (result.cycles, result.passes) == (IMAGE.cycles, IMAGE.passes)
-    np.testing.assert_array_equal(read_output(IMAGE, result.frames[-1]), OUTPUT)
+    check_outputs(result.frames)
 
 
 def bad_frames() -> dict[str, tuple[list[int], Error]]:
@@ -147,7 +155,7 @@ async def start_out_of_turn(dut):
     result = await host.finish()
     assert result.error is Error.BUSY
     assert result.cycles == IMAGE.cycles
-    np.testing.assert_array_equal(read_output(IMAGE, result.frames[-1]), OUTPUT)
+    check_outputs(result.frames)
     await good_run(host)
     await host.source.send(b"".join(beat.to_bytes(4, "little") for beat in IMAGE.beats))
     await host.wait(len(IMAGE.beats) // 2)
@@ -168,12 +176,13 @@ async def inputs_start_by_themselves(dut, pause):
     assert not await host.send(IMAGE.beats)
     assert not Status.decode(await host.status()).busy
     inputs = random_inputs(SEED, NETWORK, 4)
-    expected = layers.run(NETWORK, inputs)[NETWORK.output.name]
+    golden = layers.run(NETWORK, inputs)
     for x in inputs:
         await host.source.send(b"".join(beat.to_bytes(4, "little") for beat in input_frame(IMAGE, x)))
-    for tensor in expected:
-        beats = await host.receive()
-        np.testing.assert_array_equal(read_output(IMAGE, beats), tensor)
+    for number in range(len(inputs)):
+        tensors = read_outputs(IMAGE, [await host.receive() for _ in IMAGE.outputs])
+        for layer, tensor in zip(NETWORK.outputs, tensors, strict=True):
+            np.testing.assert_array_equal(tensor, golden[layer.name][number])
     result = await host.finish()
     assert not result.frames
     assert (result.cycles, result.passes) == (IMAGE.cycles, IMAGE.passes)

@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 
 from twofold.golden import layers
-from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.image import Image, input_frame, read_outputs
 from twofold.golden.machine import Machine, infer
 from twofold.golden.network import Network
 from twofold.mapper.compiler import compile_network
@@ -27,6 +27,11 @@ def random_case(seed: int, inputs: int) -> tuple[Network, Image, np.ndarray]:
     """A random network, its image, and inputs of shape (B, C, H, W)."""
     network = random_network(seed, CONFIG, layers=3, max_side=6)
     return network, compile_network(network, CONFIG), random_inputs(seed, network, inputs)
+
+
+def sent(network: Network, image: Image, result: Inference) -> dict[str, np.ndarray]:
+    """The output tensors by the names of their layers."""
+    return dict(zip((one.name for one in network.outputs), read_outputs(image, result.frames), strict=True))
 
 
 def check_counters(image: Image, result: Inference) -> None:
@@ -55,7 +60,7 @@ async def every_layer_equals_golden_and_model(dut, pause):
                 if variant is image:
                     model = infer(machine, variant, x)
                     assert (model.run.cycles, model.run.passes) == (result.cycles, result.passes)
-                    tensors = {network.output.name: read_output(image, result.frames[-1])}
+                    tensors = sent(network, image, result)
                     compare = model.tensors
                 else:
                     tensors = compare = read_layers(variant, result.frames)
@@ -94,7 +99,7 @@ async def inferences_leave_nothing_behind(dut):
         for n, x in enumerate(inputs):
             await host.reset()
             assert not await host.send(image.beats)
-            first[number, n] = read_output(image, (await host.infer(input_frame(image, x))).frames[-1])
+            first[number, n] = (await host.infer(input_frame(image, x))).frames
     for _ in range(4):
         number = numbers.randrange(2)
         _, image, inputs = cases[number]
@@ -102,8 +107,7 @@ async def inferences_leave_nothing_behind(dut):
         for n in (0, 1, 0):
             result = await host.infer(input_frame(image, inputs[n]))
             check_counters(image, result)
-            output = read_output(image, result.frames[-1])
-            same_tensor(output, first[number, n], f"Network {SEED + number}, input {n}")
+            equal(result.frames, first[number, n], f"Network {SEED + number}, input {n}, frame")
 
 
 @timed
@@ -121,5 +125,6 @@ async def output_waits_for_the_host(dut):
     host.sink.pause = False
     result = await host.finish()
     check_counters(image, result)
-    expected = layers.run(network, inputs)[network.output.name][0]
-    same_tensor(read_output(image, result.frames[-1]), expected, "Output")
+    expected = layers.run(network, inputs)
+    for name, tensor in sent(network, image, result).items():
+        same_tensor(tensor, expected[name][0], f"Output {name!r}")

@@ -26,6 +26,7 @@ def draw(numbers: random.Random) -> dict[str, int]:
     return {
         "width": width,
         "height": numbers.randint(1, min(4, CONFIG.acc_depth // width)),
+        "step": numbers.choice((1, 1, 2, 3)),
         "bank": numbers.getrandbits(1),
         "address": numbers.randrange(CONFIG.feature_depth),
         "row_step": numbers.randrange(1, 9),
@@ -51,7 +52,8 @@ def expected(drain: dict[str, int], banks, channels, memory) -> list[tuple[int, 
             group, unit = divmod(column, UNITS)
             bias, shift, right = channels[drain["channels"] + group][unit]
             plane, lane = divmod(drain["lane"] + column, CONFIG.rows)
-            line = drain["address"] + plane * drain["plane"] + i * (drain["width"] - 1 + drain["row_step"]) + j
+            line = drain["address"] + plane * drain["plane"] + drain["step"] * j
+            line += i * (drain["step"] * (drain["width"] - 1) + drain["row_step"])
             value = Fraction((banks[drain["bank"]][position][column] + bias) << shift, 1 << right)
             if drain["skip"]:
                 raw = memory[(line + drain["skip_offset"]) % LINES][lane]
@@ -71,7 +73,7 @@ async def drains_write_what_and_when_specified(dut):
     numbers = random.Random(SEED)
     unit = Driver(dut)
     await unit.start(
-        *(f"drain__{name}" for name in ("start", "operands", "bank", "width", "height")),
+        *(f"drain__{name}" for name in ("start", "operands", "bank", "width", "height", "step")),
         "accumulators__line",
         "channel__line",
         "feature__line",
@@ -99,7 +101,7 @@ async def drains_write_what_and_when_specified(dut):
         assert unit.get("drain__idle")
         operands = {name: value for name, value in drain.items() if name in DRAIN.fields}
         unit.set(drain__start=1, drain__operands=struct(DRAIN, **operands))
-        unit.set(**{f"drain__{name}": drain[name] for name in ("bank", "width", "height")})
+        unit.set(**{f"drain__{name}": drain[name] for name in ("bank", "width", "height", "step")})
         writes, reads, cycles = [], 0, 0
         while True:
             await unit.settle()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.image import Image, input_frame, read_outputs
 from twofold.golden.registers import Error, Status
 from twofold.hdl.emit import emit
 from twofold.sim.host import build
@@ -135,7 +135,7 @@ class Batch:
 
     Parameters
     ----------
-    outputs : int64, shape (B, C, H, W)
+    outputs : int64, shape (B, C, H, W), for each of the network's outputs
         Output tensors.
     layers : dict name -> int64, shape (B, C, H, W)
         Every layer's tensor, if asked for.
@@ -143,10 +143,15 @@ class Batch:
         Registers after each inference.
     """
 
-    outputs: NDArray[np.int64]
+    outputs: tuple[NDArray[np.int64], ...]
     layers: dict[str, NDArray[np.int64]]
     cycles: NDArray[np.int64]
     passes: NDArray[np.int64]
+
+    @property
+    def output(self) -> NDArray[np.int64]:
+        """The only output, or the first of several."""
+        return self.outputs[0]
 
 
 def run_images(
@@ -193,8 +198,9 @@ def run_images(
         for result in _share(program, probe, inputs, pause, seed, workers):
             for name, tensor in read_layers(probe, result.frames).items():
                 layers.setdefault(name, []).append(tensor)
+    sent = [read_outputs(image, result.frames) for result in results]
     return Batch(
-        np.stack([read_output(image, result.frames[-1]) for result in results]),
+        tuple(np.stack([tensors[number] for tensors in sent]) for number in range(len(image.outputs))),
         {name: np.stack(tensors) for name, tensors in layers.items()},
         np.array([result.cycles for result in results]),
         np.array([result.passes for result in results]),

@@ -28,7 +28,7 @@ class ImagesRun:
     ----------
     image
         The network on the build.
-    outputs : int64, shape (B, C, H, W)
+    outputs : int64, shape (B, C, H, W), for each of the network's outputs
         What it sent.
     mismatches
         Integers of the outputs that differ from golden's.
@@ -39,7 +39,7 @@ class ImagesRun:
     """
 
     image: Image
-    outputs: NDArray[np.int64]
+    outputs: tuple[NDArray[np.int64], ...]
     mismatches: int
     cycles: NDArray[np.int64]
     seconds: float
@@ -48,7 +48,8 @@ class ImagesRun:
     def wrong(self) -> str:
         """What is not as it must be, or nothing."""
         if self.mismatches:
-            return f"Output must be golden's, but {self.mismatches} of {self.outputs.size} integers differ"
+            size = sum(output.size for output in self.outputs)
+            return f"Output must be golden's, but {self.mismatches} of {size} integers differ"
         found = sorted(set(self.cycles.tolist()))
         return "" if found == [self.image.cycles] else f"Cycles must be {self.image.cycles}, not {found}"
 
@@ -59,8 +60,8 @@ class ImagesRun:
 
     def facts(self, labels: NDArray[np.int64] | None) -> dict[str, Any]:
         """What the report says; `labels`, shape (B,): of the images, which give an accuracy."""
-        image, count = self.image, len(self.outputs)
-        guesses = self.outputs.reshape(count, -1).argmax(axis=1)
+        image, count = self.image, len(self.cycles)
+        guesses = self.outputs[0].reshape(count, -1).argmax(axis=1)
         return {
             "network": image.network,
             "build": image.config.name,
@@ -121,13 +122,18 @@ def run_all(
         raise ValueError("Images must be at least one, not 0")
     program = program or build_machine(image.config)
 
-    def work(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    names = tuple(layer.name for layer in network.outputs)
+
+    def work(part: NDArray[np.int64]) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64], int]:
         batch = run_images(image, part, workers=1, program=program)
-        expected = layers.run(network, part)[network.output.name]
-        if batch.outputs.shape != expected.shape:
-            raise SimulationError(f"Outputs must be of shape {expected.shape}, not {batch.outputs.shape}")
+        golden = layers.run(network, part)
+        expected = [golden[name] for name in names]
+        given, wanted = ([one.shape for one in tensors] for tensors in (batch.outputs, expected))
+        if given != wanted:
+            raise SimulationError(f"Outputs must be of shapes {wanted}, not {given}")
         done(len(part))
-        return batch.outputs, batch.cycles, int((batch.outputs != expected).sum())
+        wrong = sum(int((one != right).sum()) for one, right in zip(batch.outputs, expected, strict=True))
+        return batch.outputs, batch.cycles, wrong
 
     started = time.monotonic()
     parts = np.array_split(inputs, min(len(inputs), jobs * -(-len(inputs) // (jobs * MOST))))
@@ -135,4 +141,5 @@ def run_all(
         found = list(pool.map(work, parts))
     seconds = time.monotonic() - started
     outputs, cycles, wrong = zip(*found, strict=True)
-    return ImagesRun(image, np.concatenate(outputs), sum(wrong), np.concatenate(cycles), seconds)
+    together = tuple(np.concatenate(one) for one in zip(*outputs, strict=True))
+    return ImagesRun(image, together, sum(wrong), np.concatenate(cycles), seconds)

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from twofold.golden import container, image_folder, layers
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.image import input_frame, read_outputs
 from twofold.sim import settings
 from twofold.sim.compare import same_tensor
 from twofold.sim.drivers import Host
@@ -32,7 +32,7 @@ async def network_equals_golden(dut):
         got, predicted = (result.error, result.cycles, result.passes), (0, variant.cycles, variant.passes)
         assert got == predicted, f"Error, cycles and passes must be {predicted}, not {got}"
         tensors = (
-            {network.output.name: read_output(image, result.frames[-1])}
+            dict(zip((one.name for one in network.outputs), read_outputs(image, result.frames), strict=True))
             if variant is image
             else read_layers(variant, result.frames)
         )

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.image import Image, read_output
+from twofold.golden.image import Image, read_outputs
 from twofold.golden.isa import Output, decode
 from twofold.golden.timing import cycles, timing
 
 
 def probed(image: Image) -> Image:
-    """The image with an OUTPUT after each layer, the last one's own left as it is.
+    """The image with an OUTPUT after each layer instead of those of its outputs.
 
     The layer table keeps the lines of the original program.
 
@@ -23,18 +23,20 @@ def probed(image: Image) -> Image:
     """
     config = image.config
     sends = {}
-    for layer in image.layers[:-1]:
+    for layer in image.layers:
         count = layer.output.lines(config) - 1
         sends[layer.last] = Output(address=layer.output.address, count=count).encode(config)
     program: list[int] = []
     for number, line in enumerate(image.program):
-        program.append(line)
+        if not isinstance(image.instructions[number], Output):
+            program.append(line)
         if number in sends:
             program.append(sends[number])
     if len(program) > config.program_depth:
         raise ValueError(f"Probed program must be at most {config.program_depth} lines, not {len(program)!r}")
     steps = timing(config, [decode(config, line) for line in program])
-    return replace(image, program=tuple(program), cycles=cycles(steps))
+    outputs = tuple(layer.output for layer in image.layers)
+    return replace(image, program=tuple(program), cycles=cycles(steps), outputs=outputs)
 
 
 def read_layers(image: Image, frames: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int64]]:
@@ -45,9 +47,5 @@ def read_layers(image: Image, frames: Sequence[Sequence[int]]) -> dict[str, NDAr
     ValueError
         If there is not one frame a layer, or one has another length.
     """
-    if len(frames) != len(image.layers):
-        raise ValueError(f"Output must be {len(image.layers)} frames, not {len(frames)!r}")
-    return {
-        layer.name: read_output(replace(image, output=layer.output), frame)
-        for layer, frame in zip(image.layers, frames, strict=True)
-    }
+    tensors = read_outputs(image, frames)
+    return {layer.name: tensor for layer, tensor in zip(image.layers, tensors, strict=True)}

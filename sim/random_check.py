@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
-from twofold.golden.image import Image, input_frame, read_output
+from twofold.golden.image import Image, input_frame, read_outputs
 from twofold.golden.machine import Machine, Run, infer
 from twofold.golden.network import Network
 from twofold.mapper.compiler import compile_network
@@ -104,8 +104,9 @@ def _check(image: Image, program: Path, network: Network, seed: int, reference: 
         made = f"random input {n} of seed {seed}"
         _compare("model", model.tensors, wanted, made)
         _compare("hardware", read_layers(probe, full.frames), wanted, made)
-        name = network.output.name
-        _compare("output stream", {name: read_output(image, plain.frames[-1])}, {name: wanted[name]}, made)
+        names = [layer.name for layer in network.outputs]
+        sent = dict(zip(names, read_outputs(image, plain.frames), strict=True))
+        _compare("output stream", sent, {name: wanted[name] for name in names}, made)
         for what, predicted, result in (("image", image, plain), ("probed image", probe, full)):
             got = (result.error, result.cycles, result.passes)
             assert got == (0, predicted.cycles, predicted.passes), (

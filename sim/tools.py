@@ -192,7 +192,7 @@ def _configure(root: Path, package: Path, settings: dict[str, str]) -> None:
 
 
 def object_cache() -> Path:
-    """A compiler prefix that compiles Verilator's runtime once instead of once for each design.
+    """A compiler prefix that compiles Verilator's runtime, and equal C++ hosts, once instead of once for each design.
 
     Make takes it from the variable OBJCACHE.
     """
@@ -204,19 +204,46 @@ def object_cache() -> Path:
 
 
 _OBJECT_CACHE = """#!/bin/sh
-# Runs the compiler, or copies the object of an equal command on a file of Verilator's runtime.
+# Runs the compiler, or copies the object that an equal command, or one on the same preprocessed text, has made.
+# Commands on Verilator's runtime differ in macros that it does not look at, and in the optimisation, which is one here.
+preprocessed() {
+  flags= skip=
+  for argument; do
+    shift
+    case "$skip$argument" in -o) skip=1 && continue ;; 1*) skip= && continue ;; -MMD) continue ;; esac
+    case "$argument" in -D* | -I*) ;; *) flags="$flags $argument" ;; esac
+    set -- "$@" "$argument"
+  done
+  echo "$flags" && "$@" -E -P
+}
+
+name= known=
 for source; do :; done
 case "$source" in
-  */include/verilated*.cpp) ;;
+  */include/verilated*.cpp)
+    name=$(basename "$source" .cpp)
+    known="OBJECTS/$name-$(printf '%s ' "$@" | cksum | tr ' ' -)"
+    for argument; do
+      shift
+      case "$argument" in -O*) ;; *) set -- "$@" "$argument" ;; esac
+    done
+    set -- "$@" -Os ;;
+  harness.cpp) name=harness ;;
   *) exec "$@" ;;
 esac
-name=$(basename "$source" .cpp)
-object="OBJECTS/$name-$(printf '%s ' "$@" | cksum | tr ' ' -).o"
+if [ -n "$known" ] && [ -f "$known" ]; then
+  object=$(cat "$known")
+else
+  object="OBJECTS/$name-$(preprocessed "$@" | cksum | tr ' ' -).o"
+  mkdir -p "OBJECTS"
+fi
 if [ ! -f "$object" ]; then
   "$@" || exit
-  mkdir -p "OBJECTS"
   cp "$name.o" "$object.$$" && mv "$object.$$" "$object"
 else
   cp "$object" "$name.o"
+fi
+if [ -n "$known" ]; then
+  echo "$object" > "$known.$$" && mv "$known.$$" "$known"
 fi
 """

@@ -11,6 +11,7 @@ from twofold.golden import catalog
 from twofold.golden.config import ArrayConfig
 from twofold.golden.digit_words import digit_codes
 from twofold.golden.formats import PointSet
+from twofold.golden.network import Branch, Tensor
 
 #: Kinds of weights: one word, several words by tile, and integers written as signed digits.
 WORDS = ("one word", "two words", "uniform", "binary", "ternary")
@@ -90,3 +91,27 @@ def two_words(
         whole = chosen.repeat(config.cols, axis=0).repeat(config.rows, axis=1)[: shape[0], : shape[1]]
         codes[1][~whole] = points.encode(0)
     return codes, (int(shifts[0]), int(shifts[1]))
+
+
+def tile_passes(config: ArrayConfig, points: PointSet, branch: Branch) -> int:
+    """Passes of a branch for one chunk, at most."""
+    inputs, outputs = branch.codes.shape[2], branch.out_channels // branch.groups
+    read = branch.channels or range(branch.in_channels)
+    tiles = {
+        ((branch.channel + m) // config.cols, read[n] // config.rows)
+        for m in range(branch.out_channels)
+        for n in range(m // outputs * inputs, (m // outputs + 1) * inputs)
+    }
+    # Without a zero in the set, each group of a tile needs a pass of its own.
+    repeats = 1 if points.has_zero or branch.groups == 1 else min(branch.groups, config.rows, config.cols)
+    return len(tiles) * int(branch.codes[0, 0, 0].size) * len(branch.shifts) * repeats
+
+
+def random_images(rng: Generator, tensor: Tensor, count: int) -> NDArray[np.int64]:
+    """Values of a tensor, shape (count, C, H, W): noise, extremes, sparse ones and the largest, in turn."""
+    shape = (count, *tensor.shape)
+    noise = rng.integers(tensor.low, tensor.high + 1, shape)
+    extremes = np.where(rng.random(shape) < 0.5, tensor.low, tensor.high)
+    sparse = np.where(rng.random(shape) < 0.1, noise, 0)
+    kind = (np.arange(count) % 4)[:, None, None, None]
+    return np.select([kind == 0, kind == 1, kind == 2], [noise, extremes, sparse], tensor.high).astype(np.int64)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from twofold.golden.config import ArrayConfig
 from twofold.golden.digit_words import digit_codes
 from twofold.golden.formats import PointSet
-from twofold.golden.layers import accumulate, requantise, worst_case
+from twofold.golden.layers import accumulate, evaluate, requantise, worst_case
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, Pair, Tensor
 from twofold.golden.rounding import csd, scale_multiplier
-from twofold.testing.random_branches import random_points, random_words
+from twofold.testing.random_branches import random_images, random_points, random_words, tile_passes
 from twofold.testing.random_channels import with_channels
+from twofold.testing.random_heads import random_heads
+from twofold.testing.random_parts import with_parts
 from twofold.testing.random_skip import with_skip
 from twofold.testing.random_table import random_table
 
@@ -33,6 +35,7 @@ def random_network(
     max_side: int = 9,
     max_channels: int | None = None,
     name: str = "random",
+    parts: bool = True,
 ) -> Network:
     """A network of random layers that a build can run.
 
@@ -51,6 +54,8 @@ def random_network(
         Most channels of a tensor; 2.5 times the rows if None.
     name
         Name of the network.
+    parts
+        Outputs of layers may be in parts.
 
     Raises
     ------
@@ -59,10 +64,11 @@ def random_network(
     """
     rng = np.random.default_rng(seed)
     draw = _Draw(rng, config, random_points(rng, config), max_channels or max(2, config.rows * 5 // 2), name)
+    draw.parts = parts
     draw.start(min(max_side, config.max_side, math.isqrt(config.feature_depth // 4)))
     for n in range(layers):
         draw.add_layer(n, layers)
-    return draw.network
+    return replace(draw.network, heads=random_heads(draw.aside, draw.live))
 
 
 def random_inputs(seed: int | Generator, network: Network, count: int) -> NDArray[np.int64]:
@@ -71,16 +77,7 @@ def random_inputs(seed: int | Generator, network: Network, count: int) -> NDArra
     In turn: uniform noise, only least and largest values, mostly zeros, the largest value everywhere.
     """
     rng = np.random.default_rng(seed)
-    return _random_images(rng, network.input, count)
-
-
-def _random_images(rng: Generator, tensor: Tensor, count: int) -> NDArray[np.int64]:
-    shape = (count, *tensor.shape)
-    noise = rng.integers(tensor.low, tensor.high + 1, shape)
-    extremes = np.where(rng.random(shape) < 0.5, tensor.low, tensor.high)
-    sparse = np.where(rng.random(shape) < 0.1, noise, 0)
-    kind = (np.arange(count) % 4)[:, None, None, None]
-    return np.select([kind == 0, kind == 1, kind == 2], [noise, extremes, sparse], tensor.high).astype(np.int64)
+    return random_images(rng, network.input, count)
 
 
 @dataclass
@@ -92,7 +89,9 @@ class _Draw:
     point_sets: dict[str, PointSet]
     max_channels: int
     name: str
+    parts: bool = True
     input: Tensor = field(init=False)
+    aside: Generator = field(init=False)
     layers: list[Layer] = field(default_factory=list)
     samples: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     live: list[str] = field(default_factory=list)
@@ -100,6 +99,10 @@ class _Draw:
     channel_lines: int = 0
     weight_lines: int = 0
     program_lines: int = 8
+
+    def __post_init__(self) -> None:
+        # What not every network has is drawn beside, so that the others stay what they were.
+        self.aside = Generator(self.rng.bit_generator.jumped())  # type: ignore[attr-defined]
 
     @property
     def network(self) -> Network:
@@ -121,7 +124,7 @@ class _Draw:
         room = self.config.feature_depth // (4 * sides[0] * sides[1])
         channels = self.upto(1, min(self.max_channels * 2 // 3, room * self.config.rows))
         self.input = self.random_tensor((channels, *sides))
-        self.samples[INPUT] = _random_images(self.rng, self.input, SAMPLES)
+        self.samples[INPUT] = random_images(self.rng, self.input, SAMPLES)
         self.live.append(INPUT)
         self.feature_lines = self.lines(self.input)
 
@@ -148,6 +151,8 @@ class _Draw:
             same = [name for name in self.live if self.tensor(name).shape == shape]
             skip = str(self.rng.choice(same)) if kind in ("skip", "avgpool", "add") and same else None
             layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape, skip)
+            if layer is not None and self.parts:
+                layer = self.parted(layer)
             if layer is not None and self.book(layer, (n + 1) / count):
                 if len(self.live) > 2 and self.chance(0.6):
                     self.live.pop(0)
@@ -327,6 +332,14 @@ class _Draw:
         self.samples[name] = y
         return layer
 
+    def parted(self, layer: Layer) -> Layer:
+        """The layer, or one of parts that looks like it."""
+        found = with_parts(self.aside, self.config, layer)
+        if found is not layer:
+            network = Network(self.name, self.input, (*self.layers, found), self.point_sets)
+            self.samples[layer.name] = evaluate(network, found, self.samples)
+        return found
+
     def random_bias(self, sums: NDArray[np.int64], most: int) -> int:
         """Mostly of the size of the sums; sometimes as large as the accumulator allows."""
         kind = self.rng.random()
@@ -367,7 +380,7 @@ class _Draw:
         height, width = layer.output.shape[1:]
         chunks = math.ceil(height / max(1, config.acc_depth // width)) * math.ceil(width / config.acc_depth)
         tiles = math.ceil(layer.output.shape[0] / config.cols)
-        passes = sum(_tile_passes(config, self.point_sets[branch.point_set], branch) for branch in layer.branches)
+        passes = sum(tile_passes(config, self.point_sets[branch.point_set], branch) for branch in layer.branches)
         program = self.program_lines + chunks * (passes + tiles * (2 + 2 * len(layer.branches)))
         weights = self.weight_lines + passes * config.load_groups
         channel = self.channel_lines + tiles * (config.cols // config.requant_units)
@@ -381,17 +394,3 @@ class _Draw:
         self.layers.append(layer)
         self.live.append(layer.name)
         return True
-
-
-def _tile_passes(config: ArrayConfig, points: PointSet, branch: Branch) -> int:
-    """Passes of a branch for one chunk, at most."""
-    inputs, outputs = branch.codes.shape[2], branch.out_channels // branch.groups
-    read = branch.channels or range(branch.in_channels)
-    tiles = {
-        ((branch.channel + m) // config.cols, read[n] // config.rows)
-        for m in range(branch.out_channels)
-        for n in range(m // outputs * inputs, (m // outputs + 1) * inputs)
-    }
-    # Without a zero in the set, each group of a tile needs a pass of its own.
-    repeats = 1 if points.has_zero or branch.groups == 1 else min(branch.groups, config.rows, config.cols)
-    return len(tiles) * int(branch.codes[0, 0, 0].size) * len(branch.shifts) * repeats

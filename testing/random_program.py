@@ -111,6 +111,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
         "step_x": numbers.randrange(4),
         "step_y": numbers.randrange(4),
         "row_step": numbers.randrange(max(1, half // (4 * height))),
+        "out_step": numbers.choice((1, 1, 1, 2, 3)) if height * 3 * width <= half else 1,
     }
     while _reach(window) >= half:
         window |= {"step_x": window["step_x"] // 2, "row_step": window["row_step"] // 2}
@@ -130,7 +131,7 @@ def _chunk(config: ArrayConfig, numbers: random.Random, spans: dict[Section, _Sp
     groups = numbers.randint(1, config.cols // config.requant_units)
     planes = -(-groups * config.requant_units // config.rows) + 1
     row_step = numbers.randint(1, 3)
-    extent = height * (width - 1 + row_step)
+    extent = height * (window["out_step"] * (width - 1) + row_step)
     plane = numbers.randint(0, max(0, (half - extent) // planes))
     low, high = sorted(numbers.randrange(-(1 << config.value_bits), 1 << config.value_bits) for _ in range(2))
     length = extent + (planes - 1) * plane

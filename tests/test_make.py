@@ -52,6 +52,11 @@ def test_configurations_with_spaces(tmp_path, target, name):
     assert found[found.index("--config") + 1] == str(path)
 
 
+@pytest.mark.parametrize("name", ["my build.toml", "it's mine.toml", "plain.toml"])
+def test_a_package_of_a_path_with_spaces(name):
+    assert words("package", f"CONFIG={name}", f"NETWORK=my {name}")[2:5] == [name, "--network", f"my {name}"]
+
+
 def test_lists_of_configurations():
     assert words("synth", "CONFIG=a.toml b.toml")[-3:] == ["--config", "a.toml", "b.toml"]
     assert words("sim", "CONFIG=a.toml b.toml")[-4:] == ["--config", "a.toml", "--config", "b.toml"]

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from twofold.train.data import InputFormat
 from twofold.train.layers import QuantLayer, QuantModel
+from twofold.train.outputs import flattened
 
 #: Images of the comparison; not the traced number, so that a size that depends on it shows.
 IMAGES = 3
@@ -70,17 +71,19 @@ class Reference(fx.Interpreter):
 
     def check_trace(self) -> None:
         """Refuse a model that is not what was traced of it."""
-        if not torch.isfinite(self.wanted).all():
+        leaves = list(zip(flattened(self.result)[0], flattened(self.wanted)[0], strict=True))
+        if not all(torch.isfinite(wanted).all() for _, wanted in leaves):
             raise ValueError("Model must give finite results on random inputs of its format, not infinite ones or NaN")
         what = f"Model must be what {self.door} traces of it"
-        if self.result.shape != self.wanted.shape:
-            raise ValueError(f"{what}, not give {tuple(self.wanted.shape)} for {tuple(self.result.shape)}")
-        gap = _gap(self.result, self.wanted)
-        if not gap <= TOLERANCE:
-            raise ValueError(
-                f"{what}, not differ from it by {gap:.3g} of its root mean square: "
-                "forward must not depend on values, hidden state or chance"
-            )
+        for result, wanted in leaves:
+            if result.shape != wanted.shape:
+                raise ValueError(f"{what}, not give {tuple(wanted.shape)} for {tuple(result.shape)}")
+            gap = _gap(result, wanted)
+            if not gap <= TOLERANCE:
+                raise ValueError(
+                    f"{what}, not differ from it by {gap:.3g} of its root mean square: "
+                    "forward must not depend on values, hidden state or chance"
+                )
 
 
 @torch.no_grad()
@@ -120,14 +123,14 @@ def check_same(quantized: QuantModel, there: Reference, places: dict[str, Place]
         gap = _gap(ours.flatten(), theirs.flatten())
         if not gap <= (TOLERANCE_KEPT if kept else TOLERANCE):
             raise ValueError(f"{what}, not differ by {gap:.3g} of its root mean square")
-    output = quantized.result(tensors)
-    if output.shape != there.wanted.shape:
-        raise ValueError(f"Model must give results of shape {tuple(there.wanted.shape)}, not {tuple(output.shape)}")
-    gap = _gap(output, there.wanted)
-    if not gap <= (TOLERANCE_KEPT if kept else TOLERANCE):
-        raise ValueError(
-            f"Model must give what the converted network gives, not differ by {gap:.3g} of its root mean square"
-        )
+    for output, wanted in zip(*(flattened(one)[0] for one in (quantized.result(tensors), there.wanted)), strict=True):
+        if output.shape != wanted.shape:
+            raise ValueError(f"Model must give results of shape {tuple(wanted.shape)}, not {tuple(output.shape)}")
+        gap = _gap(output, wanted)
+        if not gap <= (TOLERANCE_KEPT if kept else TOLERANCE):
+            raise ValueError(
+                f"Model must give what the converted network gives, not differ by {gap:.3g} of its root mean square"
+            )
 
 
 def _gap(ours: Tensor, theirs: Tensor) -> float:

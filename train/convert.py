@@ -71,7 +71,8 @@ def convert(
         layers,
         lowering.input_shape,
         quantizer,
-        output_shape=lowering.output_shape,
+        heads=lowering.heads,
+        structure=lowering.structure,
         name=type(model).__name__.lower(),
         recipe=recipe.name,
     )

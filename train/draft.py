@@ -10,6 +10,7 @@ from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
 from twofold.train.pointwise import Pointwise
 from twofold.train.pool_layers import AverageLayer, MaxLayer
+from twofold.train.resize import ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.windows import around
@@ -78,6 +79,8 @@ class Draft:
                 function=self.function,
                 copies=self.copies,
             )
+        if self.kind == "resize":
+            return ResizeLayer(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
         kind = MaxLayer if self.kind == "maxpool" else AverageLayer
         return kind(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
 

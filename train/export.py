@@ -12,16 +12,19 @@ from twofold.golden.catalog import digit_points
 from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.parts import Part
 from twofold.golden.rounding import scale_multiplier
 from twofold.golden.table import PointwiseTable
 from twofold.train.compare import check_finite
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
+from twofold.train.phases import axis_phases, split
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
 from twofold.train.reads import conv_branches, largest, octaves, scale_units, unit_scale
 from twofold.train.residual import addend_branch, fraction_bits
+from twofold.train.resize import ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.streams import plain_skip, tie_costs
@@ -125,7 +128,9 @@ class _Exporter:
         meta["layers"] = self.report
         if self.model.bases:
             meta["ties"] = tie_costs(self.model)
-        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta)
+        names = tuple(name for name, _ in self.model.heads)
+        heads = () if names == (layers[-1].name,) else names
+        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta, heads)
 
     def _layers(self, layer: QuantLayer) -> list[Layer]:
         self.report[layer.name] = {}
@@ -136,6 +141,8 @@ class _Exporter:
                 return [self._add(layer)]
             if isinstance(layer, ScaleLayer):
                 return [self._scaled(layer)]
+            if isinstance(layer, ResizeLayer):
+                return [self._resized(layer)]
             if isinstance(layer, MaxLayer):
                 return [self._max(layer)]
             if isinstance(layer, AverageLayer):
@@ -203,7 +210,14 @@ class _Exporter:
             layer.groups,
         )
         bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
-        return self._requantised(layer, (*conv_branches(layer, branch, self.formats), *branches), unit, bias)
+        weights = conv_branches(layer, branch, self.formats)
+        if not layer.transposed:
+            return self._requantised(layer, (*weights, *branches), unit, bias)
+        geometry = zip(branch.kernel, layer.stride, layer.begin, layer.dilation, layer.shape[1:], strict=True)
+        rows, columns = (axis_phases(*axis) for axis in geometry)
+        sizes = {name: (tensor.shape[1], tensor.shape[2]) for name, tensor in self.formats.items()}
+        parts, found = split(weights, branches, rows, columns, layer.shape[0], sizes)
+        return self._requantised(layer, found, unit, bias, parts)
 
     def _unit(self, layer: ConvLayer, coded: CodedWeights) -> NDArray[np.float64]:
         """Real value of an accumulator's LSB, shape (M,). Filters of zeros leave it free: fine, for their biases."""
@@ -313,6 +327,16 @@ class _Exporter:
         unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
         return self._requantised(layer, (branch,), unit, np.zeros(channels, dtype=np.int64))
 
+    def _resized(self, layer: ResizeLayer) -> Layer:
+        channels, source = layer.shape[0], self.formats[layer.source]
+        same = window_branch(self.config, layer.source, self._digits(), channels, (1, 1))
+        parts, branches = [], []
+        for number, (part, chosen) in enumerate(layer.parts(source.shape[0])):
+            parts.append(part)
+            branches.append(replace(same, channel=number * channels, channels=chosen))
+        unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
+        return self._requantised(layer, tuple(branches), unit, np.zeros(channels, dtype=np.int64), tuple(parts))
+
     def _average(self, layer: AverageLayer) -> list[Layer]:
         """One layer, or one for each region whose windows are alike and one that puts them together."""
         channels, config, size = layer.shape[0], self.config, self.formats[layer.source].shape[1:]
@@ -329,8 +353,15 @@ class _Exporter:
         return [*parts, replace(whole, branches=branches, multiplier=np.ones_like(right), right=right)]
 
     def _requantised(
-        self, layer: QuantLayer, branches: tuple[Branch, ...], unit: NDArray[np.float64], bias: NDArray[np.int64]
+        self,
+        layer: QuantLayer,
+        branches: tuple[Branch, ...],
+        unit: NDArray[np.float64],
+        bias: NDArray[np.int64],
+        parts: tuple[Part, ...] = (),
     ) -> Layer:
+        """The layer; its parts, if it has any, have like biases and multipliers."""
+        times = max(1, len(parts))
         output, table = self.formats[layer.name], table_of(layer)
         ratios = unit / self.units[layer.name]
         pairs = [multiplier(self.config, float(ratio)) for ratio in ratios]
@@ -346,13 +377,14 @@ class _Exporter:
             kind=layer.kind,
             branches=branches,
             output=output,
-            bias=bias,
-            multiplier=np.array([m for m, _ in pairs], dtype=np.int64),
-            right=np.array([r for _, r in pairs], dtype=np.int64),
+            bias=np.tile(bias, times),
+            multiplier=np.tile(np.array([m for m, _ in pairs], dtype=np.int64), times),
+            right=np.tile(np.array([r for _, r in pairs], dtype=np.int64), times),
             low=low,
             high=high,
             maximum=layer.kind == "maxpool",
             table=table,
+            parts=parts,
         )
 
     def _count(self, layer: ConvLayer, coded: CodedWeights) -> None:

@@ -1,6 +1,6 @@
 """Factors of channels that are put into the convolutions which take these channels, where that is exact."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,17 +13,17 @@ from twofold.train.skip import Read
 MOST_SPREAD = 2.0
 
 
-def fold_ahead(drafts: Sequence[Draft], output: Draft, inputs: int) -> None:
+def fold_ahead(drafts: Sequence[Draft], outputs: Container[str], inputs: int) -> None:
     """Have convolutions read the sources of layers that only scale, in place of these layers.
 
-    Exact where a layer adds nothing, or the convolutions have no padding, whose zeros would have to be scaled, too.
+    Exact where a layer adds nothing, or the convolutions have no padding, whose zeros would have to be moved, too.
 
     Parameters
     ----------
     drafts
         All layers, in order. Those whose results nothing reads any more are left where they are.
-    output
-        The layer whose result is the network's.
+    outputs
+        Names of the layers whose results are the network's.
     inputs
         Channels of the network's input.
     """
@@ -31,7 +31,7 @@ def fold_ahead(drafts: Sequence[Draft], output: Draft, inputs: int) -> None:
     for draft in drafts:
         takers = [other for other in drafts if any(read.source == draft.name for read in other.reads)]
         added = any(skip.source == draft.name for other in drafts for skip in other.skips)
-        if draft is not output and not added and _scales(draft) and all(_takes(other, draft) for other in takers):
+        if draft.name not in outputs and not added and _scales(draft) and all(_takes(other, draft) for other in takers):
             for other in takers:
                 _take(other, draft, counts)
 
@@ -45,7 +45,11 @@ def _scales(draft: Draft) -> bool:
 
 def _takes(other: Draft, draft: Draft) -> bool:
     assert draft.bias is not None
-    return other.weight is not None and not (bool(draft.bias.any()) and any(other.geometry.get("padding", ())))
+    if other.weight is None:
+        return False
+    # Of a transposed convolution not every position has every tap.
+    uneven = any(other.geometry.get("padding", ())) or other.geometry.get("transposed", False)
+    return not (uneven and bool(draft.bias.any()))
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ TYPES: dict[str, type[nn.Module]] = {
     for kind in (
         nn.Conv1d,
         nn.Conv2d,
+        nn.ConvTranspose1d,
+        nn.ConvTranspose2d,
         nn.Linear,
         nn.BatchNorm1d,
         nn.BatchNorm2d,
@@ -46,6 +48,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.Flatten,
         nn.Unflatten,
         nn.ChannelShuffle,
+        nn.PixelShuffle,
+        nn.Upsample,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -68,7 +72,7 @@ BATCH = 2
 OPERATIONS = (
     "add",
     "sub, mul, div or neg with a constant",
-    "conv1d, conv2d, linear, batch_norm or prelu with weights of the model's own",
+    "conv1d, conv2d, conv_transpose1d, conv_transpose2d, linear, batch_norm or prelu with weights of the model's own",
     "relu",
     "relu6",
     "hardtanh, clamp, clip, clamp_min or clamp_max",
@@ -101,6 +105,8 @@ OPERATIONS = (
     "cat over channels",
     "chunk, split, tensor_split or unbind of channels",
     "channel_shuffle",
+    "pixel_shuffle",
+    "interpolate to the nearest",
     "view, unflatten, transpose or permute of channels",
     "pad with zeros",
 )

@@ -51,16 +51,25 @@ def run(network: Network, x: Tensor) -> dict[str, Tensor]:
         )
     tensors = {INPUT: x}
     for layer in network.layers:
-        total = accumulate(network, layer, tensors)
-        per_channel = (torch.as_tensor(a.copy()).view(1, -1, 1, 1) for a in (layer.bias, layer.multiplier, layer.right))
-        bias, multiplier, right = per_channel
-        scaled = total.add_(bias).mul_(multiplier)
-        if layer.skip is not None:
-            scaled.add_(torch.bitwise_left_shift(tensors[layer.skip.source], right + layer.skip.shift))
-        value = round_shift(scaled, right).clamp_(layer.low, layer.high)
-        tensors[layer.name] = value if layer.table is None else _entries(layer.table, value)
+        result = torch.empty(len(x), *layer.output.shape, dtype=torch.int64)
+        for part, piece in layer.pieces:
+            rows, columns = part.places
+            skip = None if layer.skip is None else tensors[layer.skip.source][:, :, rows, columns]
+            result[:, :, rows, columns] = _requantised(piece, accumulate(network, piece, tensors), skip)
+        tensors[layer.name] = result
     del tensors[INPUT]
     return tensors
+
+
+def _requantised(layer: Layer, total: Tensor, skip: Tensor | None) -> Tensor:
+    """Activations; the accumulators are written over."""
+    per_channel = (torch.as_tensor(a.copy()).view(1, -1, 1, 1) for a in (layer.bias, layer.multiplier, layer.right))
+    bias, multiplier, right = per_channel
+    scaled = total.add_(bias).mul_(multiplier)
+    if skip is not None and layer.skip is not None:
+        scaled.add_(torch.bitwise_left_shift(skip, right + layer.skip.shift))
+    value = round_shift(scaled, right).clamp_(layer.low, layer.high)
+    return value if layer.table is None else _entries(layer.table, value)
 
 
 def accumulate(network: Network, layer: Layer, tensors: dict[str, Tensor]) -> Tensor:

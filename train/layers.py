@@ -1,21 +1,24 @@
 """The quantized model: layers of the exported network's form, on real numbers that sit on the integer grids."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
+from torch.utils._pytree import TreeSpec
 
 from twofold.golden.network import INPUT, Padding, Pair
 from twofold.train.activated import Activated
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
+from twofold.train.outputs import gathered
 from twofold.train.pointwise import Pointwise
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
 from twofold.train.skip import Read, Skip, concatenated
-from twofold.train.windows import pad
+from twofold.train.windows import pad, transpose
 
 Tensors = dict[str, Tensor]
 
@@ -72,7 +75,10 @@ class QuantLayer(Activated):
 
 
 class ConvLayer(QuantLayer):
-    """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals."""
+    """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals.
+
+    The weights are (M, N / groups, Kh, Kw), of a transposed convolution too.
+    """
 
     def __init__(
         self,
@@ -92,12 +98,14 @@ class ConvLayer(QuantLayer):
         limit: float | None = None,
         function: Pointwise | None = None,
         norm: nn.BatchNorm2d | None = None,
+        transposed: bool = False,
     ):
         nonnegative = relu if function is None else function.nonnegative
         super().__init__(name, kind, shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.reads = (Read(source),) if isinstance(source, str) else source
         self.skips = skips
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.transposed = transposed
         self.weight = nn.Parameter(weight)
         self.norm = norm
         # With a batch norm, the bias is the norm's; the convolution's own would do nothing.
@@ -125,12 +133,20 @@ class ConvLayer(QuantLayer):
         """What is convolved."""
         return concatenated(self.reads, tensors)
 
+    @property
+    def begin(self) -> Pair:
+        """(top, left) padding; of a transposed convolution, lines that are left out of the result."""
+        return self.padding[0], self.padding[1]
+
     def convolve(self, tensors: Tensors) -> Tensor:
         """The convolution alone, without bias and residuals."""
         return self._convolved(tensors, None)
 
     def _convolved(self, tensors: Tensors, bias: Tensor | None) -> Tensor:
         x, padding = self.input(tensors), self.padding
+        if self.transposed:
+            y = transpose(x, self.weight, self.stride, self.begin, self.dilation, self.groups, self.shape[1:])
+            return y if bias is None else y + bias.view(1, -1, 1, 1)
         if len(padding) == 4:
             x, padding = pad(x, padding), (0, 0)
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, groups=self.groups)
@@ -212,13 +228,15 @@ class QuantModel(nn.Module):
     Parameters
     ----------
     layers
-        In an order in which each one's sources come before it; the last is the output.
+        In an order in which each one's sources come before it.
     input_shape
         (channels, height, width) of the input.
     input_quantizer
         Format of the input.
-    output_shape
-        Of one result: (channels, height, width), or (channels,).
+    heads
+        Names of the outputs' layers, in order, and the shape of one result: (channels, height, width), or (channels,).
+    structure
+        What the user's model returns its outputs in; ``None``: a tensor, its only one.
     name, recipe
         For reports.
 
@@ -240,14 +258,15 @@ class QuantModel(nn.Module):
         input_shape: tuple[int, int, int],
         input_quantizer: ActivationQuantizer,
         *,
-        output_shape: tuple[int, ...],
+        heads: Sequence[tuple[str, tuple[int, ...]]],
+        structure: TreeSpec | None = None,
         name: str = "network",
         recipe: str = "",
     ):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.input_shape, self.name, self.recipe = input_shape, name, recipe
-        self.input_quantizer, self.output_shape = input_quantizer, output_shape
+        self.input_quantizer, self.heads, self.structure = input_quantizer, tuple(heads), structure
         self.calibrated = False
         self.given_input: InputFormat | None = None
         self.ties = False
@@ -289,13 +308,13 @@ class QuantModel(nn.Module):
             tensors[layer.name] = layer(tensors)
         return tensors
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.result(self.trace(x))
 
-    def result(self, tensors: Tensors) -> Tensor:
-        """The output among all tensors, in the shape of the user's model."""
-        y = tensors[self.quant_layers[-1].name]
-        return y.reshape(len(y), *self.output_shape)
+    def result(self, tensors: Tensors) -> Any:
+        """What the user's model returns, among all tensors: one, or as many as it has outputs, as it gives them."""
+        leaves = [tensors[name].reshape(len(tensors[name]), *shape) for name, shape in self.heads]
+        return leaves[0] if self.structure is None else gathered(leaves, self.structure)
 
     def quantizers(self) -> list[ActivationQuantizer | WeightQuantizer]:
         """Every quantizer."""

@@ -1,6 +1,6 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -26,13 +26,14 @@ from twofold.train.graph import (
     result_shape,
 )
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_norm import Norms
+from twofold.train.lower_resize import Resizes
+from twofold.train.outputs import flattened
 from twofold.train.picks import arranged, chosen
 from twofold.train.pointwise import FUNCTIONS, Pointwise
 from twofold.train.trace import enter, resolve
 
 
-class Lowering(Norms):
+class Lowering(Resizes):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -53,7 +54,8 @@ class Lowering(Norms):
         self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
         self.input_shape = input.map_shape
-        self.output_shape: tuple[int, ...] = ()
+        self.heads: tuple[tuple[str, tuple[int, ...]], ...] = ()
+        self.structure = flattened(())[1]
 
     def run(self) -> list[QuantLayer]:
         """The layers, in order."""
@@ -72,23 +74,35 @@ class Lowering(Norms):
         raise ValueError("Model must have an output, not none")
 
     def _end(self, node: fx.Node) -> list[QuantLayer]:
-        output = node.args[0]
-        if not isinstance(output, fx.Node) or output not in self.values:
-            raise ValueError(f"Model must return one tensor, not {type(output).__name__}")
-        value = self._operand(node, 0)
-        if not value.still or all(pick.draft is None for pick in value.picks):
-            raise ValueError("Model must end with a layer, not with its input or a slice")
-        last = value.draft if value.plain else self._sum(output, value, copies=len(value.picks) == 1)
-        assert last is not None
-        fold_ahead(self.drafts, last, self.input_shape[0])
-        self.output_shape = result_shape(output)[1:]
+        heads, (leaves, self.structure) = flattened(node.args[0])[0], flattened(self.reference.wanted)
+        if not heads or len(heads) != len(leaves):
+            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {node.args[0]!r}")
+        found: dict[str, tuple[int, ...]] = {}
+        for output in heads:
+            last = self._head(output, found)
+            found[last.name] = result_shape(output)[1:]
+        self.heads = tuple(found.items())
+        fold_ahead(self.drafts, found, self.input_shape[0])
         layers = {draft.name: draft.build() for draft in self.drafts}
-        needed = {last.name}
+        needed = set(found)
         for name in reversed(layers):
             if name in needed:
                 needed.update(layers[name].sources)
-        # The output comes last; whatever stands behind it is not needed.
-        return [layer for name, layer in layers.items() if name in needed and name != last.name] + [layers[last.name]]
+        kept = [layer for name, layer in layers.items() if name in needed]
+        # An only output comes last; whatever stands behind it is not needed.
+        return kept if len(found) > 1 else sorted(kept, key=lambda layer: layer.name in found)
+
+    def _head(self, output: object, taken: Container[str]) -> Draft:
+        """The layer whose result is the output, and no other output."""
+        if not isinstance(output, fx.Node) or output not in self.values:
+            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {type(output).__name__}")
+        value = self.values[output]
+        if value.split:
+            raise ValueError(f"Model must not return channels along several axes, {result_shape(output)[1:]!r}")
+        if not value.still or all(pick.draft is None for pick in value.picks):
+            raise ValueError("Model must end with a layer, not with its input or a slice")
+        last = value.draft if value.plain and value.draft is not None and value.draft.name not in taken else None
+        return last or self._sum(output, value, copies=len(value.picks) == 1)
 
     def _keep_constant(self, node: fx.Node) -> None:
         """Write down what the model computes from no input."""
@@ -116,6 +130,8 @@ class Lowering(Norms):
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
             return self._conv(node, module)
+        if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)):
+            return self._transposed(node, module)
         if isinstance(module, nn.Linear):
             return self._linear(node, module)
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -145,6 +161,10 @@ class Lowering(Norms):
             return self._adaptive(node)
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
+        if isinstance(module, nn.Upsample):
+            return self._upsampled(node, module.mode)
+        if isinstance(module, nn.PixelShuffle):
+            return self._pixels(node, module.upscale_factor)
         if isinstance(module, nn.ChannelShuffle):
             return self._shuffled(node, module.groups)
         if isinstance(module, nn.Unflatten):
@@ -324,6 +344,9 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "tensor_split": Lowering._call_parts,
     "unbind": Lowering._call_parts,
     "channel_shuffle": Lowering._call_shuffle,
+    "interpolate": Lowering._call_interpolate,
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), Lowering._call_nearest),
+    "pixel_shuffle": Lowering._call_pixel_shuffle,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,
     "swapaxes": Lowering._call_transpose,

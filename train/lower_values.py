@@ -196,7 +196,7 @@ class Values:
             and not draft.relu
             and draft.function is None
             and not draft.copies
-            and draft.kind not in ("maxpool", "avgpool")
+            and draft.kind not in ("maxpool", "avgpool", "resize")
         )
 
     def _dims(self, node: fx.Node) -> int:

@@ -7,9 +7,11 @@ import torch
 from torch import fx, nn
 
 from twofold.golden.network import Padding, Pair, windows_touch
+from twofold.golden.parts import MOST_STEP
 from twofold.train.draft import Draft, Value
 from twofold.train.graph import arguments, chw, is_shared, pair, result_shape
 from twofold.train.lower_values import Values
+from twofold.train.phases import axis_phases
 from twofold.train.picks import arranged
 from twofold.train.windows import adaptive_runs, around, pooling_runs
 
@@ -131,6 +133,37 @@ class Windows(Values):
             bias=bias[list(order)],
             reads=reads,
             geometry={"stride": stride, "padding": padding, "dilation": dilation, "groups": conv.groups},
+        )
+        self.drafts.append(draft)
+        return self._result(node, draft, order=order)
+
+    def _transposed(self, node: fx.Node, conv: nn.ConvTranspose1d | nn.ConvTranspose2d) -> Value:
+        kernel, stride, dilation = (
+            pair(numbers, self._rest(node, 1)) for numbers in (conv.kernel_size, conv.stride, conv.dilation)
+        )
+        before, source, size = pair(conv.padding, self._rest(node, 0)), self._input(node), chw(node)[1:]
+        try:
+            for n in (0, 1):
+                axis_phases(kernel[n], stride[n], before[n], dilation[n], size[n])
+                if stride[n] > MOST_STEP:
+                    raise ValueError(f"stride must be at most {MOST_STEP}, not {stride[n]!r}")
+        except ValueError as error:
+            raise ValueError(f"{self._where(node)}: {error}") from error
+        weight = conv.weight.detach().clone()
+        inputs, outputs = weight.shape[:2]
+        weight = weight.reshape(conv.groups, inputs // conv.groups, outputs, *kernel).transpose(1, 2)
+        weight = weight.reshape(conv.out_channels, inputs // conv.groups, *kernel).contiguous()
+        reads, weight, order = arranged(source.picks, weight, conv.groups)
+        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone()
+        geometry = {"stride": stride, "padding": before, "dilation": dilation, "groups": conv.groups}
+        draft = Draft(
+            self._name(node),
+            "conv2d",
+            chw(node),
+            weight=weight,
+            bias=bias[list(order)],
+            reads=reads,
+            geometry=geometry | {"transposed": True},
         )
         self.drafts.append(draft)
         return self._result(node, draft, order=order)

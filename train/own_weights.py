@@ -87,6 +87,17 @@ def _conv(module: fx.GraphModule, node: fx.Node) -> tuple[nn.Module, Any]:
     return _filled(layer, weight=weight, bias=bias), node.args[0]
 
 
+def _transposed(module: fx.GraphModule, node: fx.Node) -> tuple[nn.Module, Any]:
+    weight, bias, stride, padding, output_padding, groups, dilation = _given(
+        module, node, weight=None, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+    )
+    kind: Any = nn.ConvTranspose1d if called(node) == "conv_transpose1d" else nn.ConvTranspose2d
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    shape = (len(weight), weight.shape[1] * groups, tuple(weight.shape[2:]))
+    return _filled(kind(*shape, groups=groups, device="meta", **plain), weight=weight, bias=bias), node.args[0]
+
+
 def _linear(module: fx.GraphModule, node: fx.Node) -> tuple[nn.Module, Any]:
     weight, bias = _given(module, node, weight=None, bias=None)
     return _filled(nn.Linear(weight.shape[1], len(weight), device="meta"), weight=weight, bias=bias), node.args[0]
@@ -113,6 +124,8 @@ def _batch_norm(module: fx.GraphModule, node: fx.Node) -> tuple[nn.Module, Any]:
 _LAYERS: dict[str, Callable[[fx.GraphModule, fx.Node], tuple[nn.Module, Any]]] = {
     "conv1d": _conv,
     "conv2d": _conv,
+    "conv_transpose1d": _transposed,
+    "conv_transpose2d": _transposed,
     "linear": _linear,
     "batch_norm": _batch_norm,
     "prelu": _prelu,

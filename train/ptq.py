@@ -153,6 +153,9 @@ def _settle(layer: QuantLayer, tensors: Tensors, *, again: bool = True) -> None:
 def second_moments(layer: ConvLayer, x: Tensor) -> Tensor:
     """Mean square of what each weight is multiplied with, shape (M, N / groups, Kh, Kw)."""
     shape = layer.weight_quantizer.shape
+    if layer.transposed:  # each weight meets every input, but for those at edges
+        mean = x.double().square().mean(dim=(0, 2, 3)).reshape(layer.groups, -1, 1, 1).expand(-1, *shape[1:])
+        return mean.repeat_interleave(shape[0] // layer.groups, dim=0)
     total = torch.zeros(x.shape[1] * shape[2] * shape[3], dtype=torch.float64)
     for part in x.split(BATCH):
         windows = F.unfold(pad(part, layer.padding).square(), shape[2:], layer.dilation, 0, layer.stride)

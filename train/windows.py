@@ -16,6 +16,26 @@ def pad(x: Tensor, padding: Padding, value: float = 0) -> Tensor:
     return F.pad(x, (padding[1], padding[-1], padding[0], padding[-2]), value=value)
 
 
+def transpose(x: Tensor, weight: Tensor, stride: Pair, begin: Pair, dilation: Pair, groups: int, size: Pair) -> Tensor:
+    """Transposed convolution.
+
+    Parameters
+    ----------
+    weight : shape (M, N / groups, Kh, Kw)
+        Weights, a filter for each output channel.
+    begin
+        Lines left out above and on the left, as `torch.nn.ConvTranspose2d` does by padding.
+    size
+        (height, width) of the result.
+    """
+    outputs, inputs, *kernel = weight.shape
+    turned = weight.reshape(groups, outputs // groups, inputs, *kernel).transpose(1, 2)
+    turned = turned.reshape(groups * inputs, outputs // groups, *kernel)
+    y = F.conv_transpose2d(x, turned, None, stride, 0, 0, groups, dilation)
+    after = [want + cut - length for want, cut, length in zip(size, begin, y.shape[2:], strict=True)]
+    return pad(y, (-begin[0], -begin[1], after[0], after[1]))
+
+
 def around(size: Pair, begin: Pair, output: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Padding:
     """Padding with which windows over a map have an output of that size.
 

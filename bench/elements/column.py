@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.column import Column
+from twofold.hdl.copies import copies
 
 
 class ElementColumn(Column):
@@ -27,7 +28,7 @@ class ElementColumn(Column):
 
     def __init__(self, config: ArrayConfig, make: Callable[[], wiring.Component]):
         self.config = config
-        self.elements = [make() for _ in range(config.rows)]
+        self.elements = copies("pe", make, config.rows)
         members = self.elements[0].signature.members
         self.words_layout = data.ArrayLayout(members["word"].shape, config.rows)
         self.operands_layout = data.ArrayLayout(members["operand"].shape, config.rows)

@@ -6,6 +6,8 @@ from amaranth import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from twofold.hdl.copies import copies
+
 
 class Grid(wiring.Component):
     """Columns that see the same inputs.
@@ -23,7 +25,7 @@ class Grid(wiring.Component):
     """
 
     def __init__(self, make: Callable[[], wiring.Component], cols: int):
-        self.columns = [make() for _ in range(cols)]
+        self.columns = copies("column", make, cols)
         self.outputs = []
         members: dict[str, wiring.Member] = {}
         for name, member in self.columns[0].signature.members.items():

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
+from twofold.hdl.copies import copies
 from twofold.hdl.layouts import operands_layout
 from twofold.hdl.pe import ProcessingElement
 
@@ -36,8 +37,8 @@ class PaperMacColumn(wiring.Component):
 
     def __init__(self, config: ArrayConfig, acc_width: int = 24):
         self.config, self.acc_width = config, acc_width
-        self.elements = [ProcessingElement(config) for _ in range(config.rows)]
-        word = self.elements[0].word.shape()
+        self.elements = copies("pe", lambda: ProcessingElement(config), config.rows)
+        word = self.elements[0].signature.members["word"].shape
         super().__init__(
             {
                 "load": In(1),

@@ -7,7 +7,7 @@ from pathlib import Path
 import cocotb
 
 from twofold.bench.sim_speed import case
-from twofold.golden.image import input_frame, read_output
+from twofold.golden.image import input_frame, read_outputs
 from twofold.sim import settings
 from twofold.sim.drivers import Host
 from twofold.support.files import write_text
@@ -28,6 +28,6 @@ async def inferences(dut):
     table = {
         "seconds": seconds,
         "cycles": [result.cycles for result in results],
-        "outputs": [read_output(image, result.frames[-1]).tolist() for result in results],
+        "outputs": [[one.tolist() for one in read_outputs(image, result.frames)] for result in results],
     }
     write_text(Path(SETTINGS["file"]), json.dumps(table))

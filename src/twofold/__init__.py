@@ -36,6 +36,7 @@ __all__ = [
     "load_recipe",
     "quantize",
     "read_output",
+    "read_outputs",
     "run_network",
     "save",
     "save_image",
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from twofold.exchange.write import to_onnx
     from twofold.golden.config import ArrayConfig, load_config
     from twofold.golden.container import load, save
-    from twofold.golden.image import Image, input_frame, read_output
+    from twofold.golden.image import Image, input_frame, read_output, read_outputs
     from twofold.golden.image_folder import load as load_image
     from twofold.golden.image_folder import save as save_image
     from twofold.golden.layers import run as run_network
@@ -103,6 +104,7 @@ _PLACES = {
     "load_recipe": "train.recipe:load_recipe",
     "quantize": "train.pipelines:apply",
     "read_output": "golden.image:read_output",
+    "read_outputs": "golden.image:read_outputs",
     "run_network": "golden.layers:run",
     "save": "golden.container:save",
     "save_image": "golden.image_folder:save",

@@ -110,7 +110,7 @@ def test_a_column_adds_up_the_products_of_any_elements():
         await ctx.tick()
         await ctx.tick().repeat(LOG.tree_stages)
         expected = sum(weight * operand for weight, operand in zip(weights, operands, strict=True))
-        assert ctx.get(column.sum) == expected + 4 * column.elements[0].base
+        assert ctx.get(column.sum) == expected + 4 * column.elements[0].original.base
 
     simulator = Simulator(column)
     simulator.add_clock(1e-6)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.image import Image, ImageLayer, PlacedTensor, input_frame, pack_tensor, read_output, unpack_tensor
+from twofold.golden.image import (
+    Image,
+    ImageLayer,
+    PlacedTensor,
+    input_frame,
+    pack_tensor,
+    read_output,
+    read_outputs,
+    unpack_tensor,
+)
 from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import End, Output, Section
 from twofold.golden.machine import Machine
@@ -27,7 +36,7 @@ def image(layout: InputLayout | None = None) -> Image:
         ImageLayer("two", "linear", 4, 6, 7, 20, SPENT, WORK, 100, 11, OUTPUT),
     )
     program = (Output(address=2, count=3).encode(CONFIG), End().encode(CONFIG))
-    return Image(CONFIG, "net", program, (1, 2), (3,), (), (), layers, replace(INPUT, layout=layout), OUTPUT, 40)
+    return Image(CONFIG, "net", program, (1, 2), (3,), (), (), layers, replace(INPUT, layout=layout), (OUTPUT,), 40)
 
 
 X = np.array([[[1, -2]], [[3, 4]], [[-5, -8]]])
@@ -77,6 +86,14 @@ def test_the_model_reads_a_folded_input_as_it_is_stored():
 
 def test_read_output_takes_the_frame_of_the_output_stream():
     assert read_output(image(), [1 | 2 << 5, 3, 31, 0]).tolist() == [[[1, 3]], [[2, 0]], [[31, 0]]]
+    two = replace(image(), outputs=(INPUT, OUTPUT))
+    beats = [1 | 2 << 5, 3, 31, 0]
+    assert [tensor.tolist() for tensor in read_outputs(two, [beats, beats])] == [
+        [[[1, 3]], [[2, 0]], [[-1, 0]]],
+        [[[1, 3]], [[2, 0]], [[31, 0]]],
+    ]
+    with pytest.raises(ValueError, match=r"^Output must be 2 frames, not 1$"):
+        read_outputs(two, [beats])
     with pytest.raises(ValueError) as caught:
         read_output(image(), [1, 2, 3])
     assert str(caught.value) == "Output must be 4 beats, not 3"

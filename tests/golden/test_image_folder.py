@@ -57,7 +57,7 @@ def test_a_folded_input_is_kept(folder):
     pairs = {"kernel": [1, 2], "stride": [1, 1], "padding": [0, 1], "dilation": [1, 1], "size": [1, 2]}
     assert manifest["input"]["layout"] == pairs
     assert manifest["memories"]["feature"]["used"] == 12
-    assert "layout" not in manifest["output"]
+    assert "layout" not in manifest["outputs"][0]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_layout_must_fit_in_feature_memory_and_is_the_inputs_alone(folder):
     layout = manifest["input"]["layout"]
     edit(folder, input=manifest["input"] | {"layout": layout | {"size": [1 << 30, 1 << 30]}})
     assert refused(folder) == f"{path}: tensor must end within 1024 lines, not at {6 + (3 << 60)}"
-    edit(folder, input=manifest["input"], output=manifest["output"] | {"layout": layout})
+    edit(folder, input=manifest["input"], outputs=[manifest["outputs"][0] | {"layout": layout}])
     assert refused(folder).endswith("unexpected keyword argument 'layout'")
 
 
@@ -164,7 +164,7 @@ def test_other_manifests_are_refused(folder):
     assert refused(folder).startswith(f"{path}: file must be JSON, not this: ")
 
 
-@pytest.mark.parametrize("key", ["build", "files", "layers", "input", "output", "cycles", "network"])
+@pytest.mark.parametrize("key", ["build", "files", "layers", "input", "outputs", "cycles", "network"])
 def test_a_manifest_without_a_key_is_refused(folder, key):
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest[key]

@@ -185,3 +185,13 @@ def test_tensors_by_name():
     both = network(LAYER, replace(POOLED))
     assert both.tensors == {INPUT: MAP, "a": LAYER.output, "m": POOLED.output}
     assert both.output.name == "m"
+
+
+def test_outputs_are_layers_each_once_in_order():
+    both = network(LAYER, replace(POOLED))
+    assert [one.name for one in replace(both, heads=("m", "a")).outputs] == ["m", "a"]
+    assert replace(both, heads=("a",)).output.name == "a"
+    for heads in (("a", "a"), (INPUT,), ("b",)):
+        with pytest.raises(ValueError) as caught:
+            replace(both, heads=heads)
+        assert str(caught.value) == f"Network 'n': outputs must be layers, each once, not {heads!r}"

@@ -12,9 +12,11 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.__main__ import main
+from twofold.hdl.copies import copies
 from twofold.hdl.emit import COMPONENTS, emit, emit_component, emit_verilog, share_modules
 from twofold.hdl.rtlil import uncollected
 from twofold.sim.tools import find
@@ -49,6 +51,52 @@ def test_memories_are_declared_and_not_filled(config):
     for memory in ("feature_memory", "weight_memory", "channel_memory", "program_memory", "bank0", "bank1"):
         assert re.search(rf"^  reg \[\d+:0\] {memory} \[\d+:0\];$", verilog, re.MULTILINE)
         assert f"{memory}[0] =" not in verilog
+
+
+def test_equal_components_are_elaborated_once_and_each_has_its_own_wires():
+    elaborated = []
+
+    class Inverter(wiring.Component):
+        taken: In(4)
+        given: Out(4)
+
+        def elaborate(self, platform):
+            elaborated.append(self)
+            m = Module()
+            m.d.comb += self.given.eq(~self.taken)
+            return m
+
+    class Pair(wiring.Component):
+        low: In(4)
+        high: In(4)
+        sum: Out(5)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.one, m.submodules.other = low, high = copies("inverter", Inverter, 2)
+            m.d.comb += [low.taken.eq(self.low), high.taken.eq(self.high), self.sum.eq(low.given + high.given)]
+            return m
+
+    verilog = emit_verilog(Pair(), "pair")
+    assert len(elaborated) == 1
+    assert re.findall(r"^module (\S+)\(", verilog, re.MULTILINE) == ["pair", "pair_inverter"]
+    instances = re.findall(r"^  pair_inverter (\w+) \((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
+    assert [(name, re.search(r"\.taken\((\w+)\)", ports)[1]) for name, ports in instances] == [
+        ("one", "low"),
+        ("other", "high"),
+    ]
+
+    pair, sums = Pair(), []
+
+    async def bench(ctx):
+        ctx.set(pair.low, 3)
+        ctx.set(pair.high, 10)
+        sums.append(ctx.get(pair.sum))
+
+    simulator = Simulator(pair)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert sums == [12 + 5] and len(elaborated) == 3
 
 
 def test_modules_that_differ_stay_apart():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from twofold.golden import layers
 from twofold.golden.config import load_config
 from twofold.golden.isa import Opcode
 from twofold.golden.machine import Machine, execute, infer
+from twofold.golden.network import INPUT
 from twofold.mapper import compile_network
 from twofold.mapper.compiler import useful_macs
 from twofold.testing.random_network import random_inputs, random_network
@@ -61,6 +63,22 @@ def test_layers_know_their_lines_of_the_program():
         *(Opcode.OUTPUT, Opcode.END),
     ]
     assert [(one.name, one.first, one.last) for one in image.layers] == [("first", 0, 2), ("second", 3, 6)]
+
+
+def test_outputs_are_sent_in_their_order_and_none_is_overwritten():
+    layers_ = [
+        layer(name, [branch(n * np.eye(4).reshape(1, 4, 4, 1, 1), source=source)], (4, 4, 4))
+        for n, (name, source) in enumerate([("a", INPUT), ("b", "a"), ("c", "b")], start=1)
+    ]
+    net = replace(network(layers_), heads=("c", "a"))
+    image = compile_network(net, build())
+    assert [one.opcode for one in image.instructions[-3:]] == [Opcode.OUTPUT, Opcode.OUTPUT, Opcode.END]
+    x = np.arange(64).reshape(4, 4, 4) % 3
+    result = execute(image, x)
+    expected = layers.run(net, x[None])
+    assert len(result.run.frames) == 2
+    for name, tensor in zip(net.heads, result.outputs, strict=True):
+        np.testing.assert_array_equal(tensor, expected[name][0])
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from tests.mapper.small import branch, build, layer, network
@@ -48,3 +50,9 @@ def test_the_largest_tensors_take_the_lowest_addresses():
     net = network([small, large])
     # 48, 16 and 16 lines; the input is dead when `b` is written, `a` is not.
     assert allocate(build(), net) == {"b": 0, INPUT: 0, "a": 48}
+
+
+def test_every_output_lives_until_the_end():
+    net = replace(chain([INPUT], ["l0"], ["l1"], ["l2"]), heads=("l1", "l3"))
+    assert lifetimes(net)["l1"] == (1, 4) and lifetimes(net)["l3"] == (3, 4)
+    assert len({allocate(build(), net)[name] for name in ("l1", "l2", "l3")}) == 3

@@ -1,5 +1,6 @@
 """The whole machine's benches and the C++ host, on the smallest builds of both PEs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,11 +128,13 @@ def test_a_reference_that_differs_is_found(log_config):
 
 def test_a_batch_equals_golden_at_every_layer(config):
     network = random_network(5, config, layers=3)
+    network = replace(network, heads=tuple(layer.name for layer in network.layers[::-2]))
     inputs = random_inputs(6, network, 7)
     image = compile_network(network, config)
     batch = fast.run_images(image, inputs, every_layer=True, pause=40)
     expected = layers.run(network, inputs)
-    np.testing.assert_array_equal(batch.outputs, expected[network.output.name])
+    for layer, tensor in zip(network.outputs, batch.outputs, strict=True):
+        np.testing.assert_array_equal(tensor, expected[layer.name])
     assert list(batch.layers) == list(expected)
     for name, tensor in batch.layers.items():
         np.testing.assert_array_equal(tensor, expected[name])
@@ -159,7 +162,7 @@ def test_the_host_reports_what_the_machine_reports(log_config):
     assert isinstance(after_reset, fast.Inference) and after_reset.error is Error.NOT_LOADED
     assert rest[:2] == [Error.NONE, Error.NONE]
     expected = layers.run(network, x[None])[network.output.name][0]
-    np.testing.assert_array_equal(read_output(image, rest[2].frames[-1]), expected)
+    np.testing.assert_array_equal(read_output(image, rest[2].frames[0]), expected)
 
 
 def test_a_machine_that_takes_too_long_is_an_error(log_config):

@@ -90,7 +90,7 @@ def test_a_networks_images_come_from_a_data_set(report, tmp_path, monkeypatch, c
 
 def fake_batch(image, inputs, outputs, late=0):
     counts = np.full(len(inputs), image.cycles) + np.eye(1, len(inputs), dtype=int)[0] * late
-    return Batch(outputs, {}, counts, 0 * counts)
+    return Batch((outputs,), {}, counts, 0 * counts)
 
 
 def test_long_inferences_have_the_time_that_they_need(monkeypatch):
@@ -113,7 +113,7 @@ def test_images_are_shared_among_simulators_in_order(monkeypatch):
     monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part + 1))
     monkeypatch.setattr(images.layers, "run", lambda network, part: {network.output.name: part + 1})
     run = images.run_all(image, network, inputs, jobs=2, program=Path("none"), done=counts.append)
-    assert run.outputs.tolist() == (inputs + 1).tolist() and run.wrong == ""
+    assert run.outputs[0].tolist() == (inputs + 1).tolist() and run.wrong == ""
     assert sorted(counts) == [32, 32, 33, 33]
     monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part + 1, late=3))
     run = images.run_all(image, network, inputs[:4], jobs=1, program=Path("none"))

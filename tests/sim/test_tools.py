@@ -1,5 +1,7 @@
 import os
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,3 +58,45 @@ def test_the_verilator_found_runs():
     tool = tools.find("verilator")
     done = subprocess.run([tool.path, "--version"], capture_output=True, text=True, check=True)
     assert "rev" in done.stdout
+
+
+def test_objects_of_equal_text_are_made_once(tmp_path, monkeypatch):
+    """Runtime of whatever macros and optimisation, hosts of equal text and flags; all else by the compiler."""
+    monkeypatch.setattr(tools, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(tools, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(tools, "find_verilator", lambda: SimpleNamespace(version="test"))
+    cache = tools.object_cache()
+    runtime = tmp_path / "include" / "verilated_x.cpp"
+    runtime.parent.mkdir()
+    runtime.write_text("#ifdef LOUD\nint loud() { return 1; }\n#endif\nint x() { return 2; }\n")
+    calls = tmp_path / "calls"
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -E "*) ;; *) echo "$*" >> {calls} ;; esac\nexec {tools.compiler()} "$@"\n'
+    )
+    compiler.chmod(0o755)
+
+    def compiles(source, *flags):
+        """How often the compiler was called to compile; the object is there."""
+        calls.write_text("")
+        target = Path(source).with_suffix(".o").name
+        (tmp_path / target).unlink(missing_ok=True)
+        command = [str(cache), str(compiler), "-MMD", *flags, "-c", "-o", target, str(source)]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        assert (tmp_path / target).stat().st_size > 100
+        return len(calls.read_text().splitlines())
+
+    host, other = tmp_path / "harness.cpp", tmp_path / "other.cpp"
+    for source in (host, other):
+        source.write_text("int main() { return 0; }\n")
+    assert [compiles(runtime, *flags) for flags in ([], [], ["-DVM_TRACE=1", "-O1"])] == [1, 0, 0]
+    assert [compiles(runtime, *flags) for flags in (["-DLOUD"], ["-g"], ["-DLOUD", "-O0"])] == [1, 1, 0]
+    assert [compiles("harness.cpp", *flags) for flags in ([], ["-O0"], [], ["-O0"])] == [1, 1, 0, 0]
+    host.write_text("int main() { return 1; }\n")
+    assert [compiles("harness.cpp"), compiles("harness.cpp"), compiles("other.cpp"), compiles("other.cpp")] == [
+        1,
+        0,
+        1,
+        1,
+    ]
+    assert not [*tmp_path.glob("*.ii")]

@@ -12,6 +12,7 @@ from twofold.train import integer
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export
+from twofold.train.outputs import flattened
 from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
@@ -55,7 +56,7 @@ def randomised(model: nn.Module) -> nn.Module:
             module.running_var.uniform_(0.5, 1.5, generator=generator)
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, 0, 0.1, generator=generator)
-        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0, (2 / module.weight[0].numel()) ** 0.5, generator=generator)
             if module.bias is not None:
                 nn.init.normal_(module.bias, 0, 0.1, generator=generator)
@@ -94,9 +95,13 @@ def agree(
         result = execute(image, integers[n].numpy())
         for layer in network.layers:
             assert np.array_equal(result.tensors[layer.name], ours[layer.name][n]), layer.name
+        for layer, tensor in zip(network.outputs, result.outputs, strict=True):
+            assert np.array_equal(tensor, ours[layer.name][n]), layer.name
         assert result.run.cycles == image.cycles
     with torch.no_grad():
         wanted = model(images)
-    got = torch.as_tensor(ours[network.output.name]).reshape(wanted.shape) * network.output.output.scale
-    gap = float((got - wanted).abs().max() / wanted.square().mean().sqrt())
-    return quantized, network, image, gap
+    gaps = []
+    for layer, one in zip(network.outputs, flattened(wanted)[0], strict=True):
+        got = torch.as_tensor(ours[layer.name]).reshape(one.shape) * layer.output.scale
+        gaps.append(float((got - one).abs().max() / one.square().mean().sqrt()))
+    return quantized, network, image, max(gaps)

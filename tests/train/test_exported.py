@@ -96,11 +96,18 @@ def lists(self, x):
     return self.b(F.leaky_relu(torch.cat(parts[::-1], 1), 0.2) + x)
 
 
+def resized(self, x):
+    """Two outputs; a constant behind what has no weights goes into the convolution after it."""
+    y = F.conv_transpose2d(F.interpolate(self.b(x), scale_factor=2), self.b.weight * 1, None, 2)
+    return {"map": self.b(F.pixel_shuffle(torch.cat([y] * 8, 1), 2) * 0.5 + 1), "before": y}
+
+
 @pytest.mark.parametrize(
     ("function", "layers"),
     [
         (shuffled, ["a", "b"]),
         (lists, ["a", "leaky_relu", "add", "b", "b_2"]),
+        (resized, ["a", "b", "upsample_nearest2d", "conv_transpose2d", "pixel_shuffle", "pixel_shuffle_2", "b_2"]),
         (lambda self, x: F.linear(x.flatten(1)[:, :0].size(1) * x.mean((2, 3)) + x.mean((2, 3)), self.matrix), None),
         (lambda self, x: F.gelu(self.b(x).neg_().sub(1.0).div_(2)).mean((-1, -2), keepdim=True), ["a", "b", "mean"]),
         (lambda self, x: F.hardtanh(self.b(x.select(1, 0).unflatten(0, (-1, 1)).expand(-1, 4, -1, -1))), None),

@@ -103,7 +103,7 @@ def test_the_page_saves_and_loads(tmp_path, monkeypatch):
 def test_what_cannot_be_saved(tmp_path):
     file, recipe = tmp_path / "mine.safetensors", load_recipe("lsq_w3a3")
     fresh, model = convert(network(), recipe, FORM), quantized("lsq_w3a3")
-    by_hand = QuantModel(list(model.layers), (3, 6, 6), model.input_quantizer, output_shape=(4,))
+    by_hand = QuantModel(list(model.layers), (3, 6, 6), model.input_quantizer, heads=model.heads)
     for given, stated, path, message in (
         (fresh, recipe, file, "Model 'sequential' must be calibrated before it is saved"),
         (by_hand, recipe, file, "Model 'network' must come from convert, not be put together by hand"),

@@ -125,7 +125,8 @@ class Calls(nn.Module):
             "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
             "slice(None, 1, None)",
         ),
-        (Calls(lambda x: (x, x)), "Model must return one tensor, not tuple"),
+        (Calls(lambda x: (torch.relu(x), 3)), "Model must return tensors, in tuples, lists or tables, not int"),
+        (Calls(lambda x: {}), "Model must return tensors, in tuples, lists or tables, not {}"),
         (nn.Identity(), "Model must end with a layer, not with its input or a slice"),
     ],
 )
