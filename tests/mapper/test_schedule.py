@@ -217,4 +217,5 @@ def writes(config, window, one):
         for j in range(window.width):
             for column in range((one.groups + 1) * config.requant_units):
                 plane = (one.lane + column) // config.rows * one.plane
-                yield one.address + plane + i * (window.width - 1 + one.row_step) + j
+                row = (window.width - 1) * window.out_step + one.row_step
+                yield one.address + plane + i * row + j * window.out_step
