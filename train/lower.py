@@ -120,7 +120,7 @@ class Lowering(Resizes):
                 raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
             return self._module(node, module)
         name = called(node).strip("_")
-        handler = _HANDLERS.get(name)
+        handler = HANDLERS.get(name)
         if handler is None and name in FUNCTIONS:
             return self._function(node, Pointwise.of_call(name, node))
         if handler is None:
@@ -310,7 +310,8 @@ class Lowering(Resizes):
         return self._function(node, Pointwise("hardtanh", (("min_val", float(low)), ("max_val", float(high)))))
 
 
-_HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
+#: What lowers a function, method or operator, by its name.
+HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,
     "iadd": Lowering._add,
     **dict.fromkeys(("sub", "isub", "subtract"), Lowering._call_sub),

@@ -34,7 +34,7 @@ def make_layers(module: fx.GraphModule) -> None:
     """Have a graph call layers where it calls functions with weights of its own; others stay."""
     made: dict[str, nn.Module] = {}
     for node in list(module.graph.nodes):
-        make = _LAYERS.get(called(node)) if node.op == "call_function" else None
+        make = LAYERS.get(called(node)) if node.op == "call_function" else None
         if make is None:
             continue
         try:
@@ -121,7 +121,8 @@ def _batch_norm(module: fx.GraphModule, node: fx.Node) -> tuple[nn.Module, Any]:
     return _filled(layer, **given), node.args[0]
 
 
-_LAYERS: dict[str, Callable[[fx.GraphModule, fx.Node], tuple[nn.Module, Any]]] = {
+#: What makes a layer of a function, by its name.
+LAYERS: dict[str, Callable[[fx.GraphModule, fx.Node], tuple[nn.Module, Any]]] = {
     "conv1d": _conv,
     "conv2d": _conv,
     "conv_transpose1d": _transposed,
