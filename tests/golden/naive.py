@@ -18,12 +18,14 @@ def output(network, layer, sources):
     channels, height, width = layer.output.shape
     result = [[[0] * width for _ in range(height)] for _ in range(channels)]
     for m, i, j in product(range(channels), range(height), range(width)):
+        number, row, column = place(layer, i, j)
+        channel = number * channels + m
         products = []
         for branch in layer.branches:
-            products += branch_products(network, branch, m - branch.channel, i, j, sources[branch.source])
-        acc = int(layer.bias[m]) + (max(products) if layer.maximum else sum(products))
+            products += branch_products(network, branch, channel - branch.channel, row, column, sources[branch.source])
+        acc = int(layer.bias[channel]) + (max(products) if layer.maximum else sum(products))
         # Fraction rounds half to even.
-        y = Fraction(acc * int(layer.multiplier[m]), 1 << int(layer.right[m]))
+        y = Fraction(acc * int(layer.multiplier[channel]), 1 << int(layer.right[channel]))
         if layer.skip:
             y += sources[layer.skip.source][m][i][j] * Fraction(2) ** layer.skip.shift
         y = round(y)
@@ -32,6 +34,19 @@ def output(network, layer, sources):
             y = int(layer.table.entries[y + (2 ** (layer.table.bits - 1) if layer.table.signed else 0)])
         result[m][i][j] = y
     return result
+
+
+def place(layer, i, j):
+    """Number of the part that a position is of, and its row and column there."""
+    if not layer.parts:
+        return 0, i, j
+    found = []
+    for number, part in enumerate(layer.parts):
+        for row, column in product(range(part.size[0]), range(part.size[1])):
+            if (part.offset[0] + row * part.step[0], part.offset[1] + column * part.step[1]) == (i, j):
+                found.append((number, row, column))
+    (one,) = found
+    return one
 
 
 def branch_products(network, branch, m, i, j, source):
