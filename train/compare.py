@@ -51,10 +51,13 @@ class Reference(fx.Interpreter):
         Graph of the model.
     inputs, wanted
         Inputs and what the model itself gave for them.
+    door
+        What has traced it.
     """
 
-    def __init__(self, traced: fx.GraphModule, inputs: Tensor, wanted: Any):
+    def __init__(self, traced: fx.GraphModule, inputs: Tensor, wanted: Any, door: str):
         super().__init__(traced)
+        self.door = door
         self.inputs, self.wanted = inputs, wanted
         self.values: dict[fx.Node, Tensor] = {}
         with torch.no_grad():
@@ -71,7 +74,7 @@ class Reference(fx.Interpreter):
         leaves = list(zip(flattened(self.result)[0], flattened(self.wanted)[0], strict=True))
         if not all(torch.isfinite(wanted).all() for _, wanted in leaves):
             raise ValueError("Model must give finite results on random inputs of its format, not infinite ones or NaN")
-        what = "Model must be what torch.fx traces of it"
+        what = f"Model must be what {self.door} traces of it"
         for result, wanted in leaves:
             if result.shape != wanted.shape:
                 raise ValueError(f"{what}, not give {tuple(wanted.shape)} for {tuple(result.shape)}")
@@ -123,6 +126,11 @@ def check_same(quantized: QuantModel, there: Reference, places: dict[str, Place]
     for output, wanted in zip(*(flattened(one)[0] for one in (quantized.result(tensors), there.wanted)), strict=True):
         if output.shape != wanted.shape:
             raise ValueError(f"Model must give results of shape {tuple(wanted.shape)}, not {tuple(output.shape)}")
+        gap = _gap(output, wanted)
+        if not gap <= (TOLERANCE_KEPT if kept else TOLERANCE):
+            raise ValueError(
+                f"Model must give what the converted network gives, not differ by {gap:.3g} of its root mean square"
+            )
 
 
 def _gap(ours: Tensor, theirs: Tensor) -> float:

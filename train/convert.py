@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.nn.utils import parametrize
 
 from twofold.golden.network import INPUT
@@ -22,14 +23,17 @@ from twofold.train.streams import choose_scales, tie_streams
 TABLE_BITS = 8
 
 
-def convert(model: nn.Module, recipe: Recipe, input: InputFormat, *, training: bool = False) -> QuantModel:
+def convert(
+    model: nn.Module | ExportedProgram, recipe: Recipe, input: InputFormat, *, training: bool = False
+) -> QuantModel:
     """Quantized model with the float model's weights, batch norm folded; not calibrated yet.
 
     Parameters
     ----------
     model
-        Anything that `torch.fx` can trace, of convolutions, linear layers, batch norm, ReLU, pooling, flatten,
-        additions, and what moves channels. It is not changed.
+        Anything that `torch.fx` or `torch.export` can trace, or a program that the latter gave, of convolutions,
+        linear layers, batch norm, activations, pooling, flatten, additions, constants, and what moves channels. It is
+        not changed.
     recipe
         Which quantizers each layer gets.
     input

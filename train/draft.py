@@ -64,6 +64,7 @@ class Draft:
                 self.gain,
                 self.bias,
                 relu=self.relu,
+                nonnegative=self.nonnegative,
                 limit=self.limit,
                 function=self.function,
             )

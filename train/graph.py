@@ -20,6 +20,7 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.BatchNorm2d,
         nn.ReLU,
         nn.ReLU6,
+        nn.Hardtanh,
         nn.LeakyReLU,
         nn.PReLU,
         nn.Sigmoid,
@@ -52,16 +53,29 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
+        nn.Dropout3d,
+        nn.AlphaDropout,
+        nn.FeatureAlphaDropout,
         nn.Identity,
     )
 }
 MODULES = tuple(TYPES)
+#: What drops values in training, and does nothing in evaluation: layers and functions.
+DROPOUTS = (
+    *("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"),
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"),
+)
+#: What gives the values that it takes.
+SAME = ("contiguous", "clone", "detach", "alias", "lift_fresh_copy", "float", "to", "type_as")
 #: Images of the example that shapes are read from; not 1, so that a batch size written into the model shows.
 BATCH = 2
 OPERATIONS = (
     "add",
+    "sub, mul, div or neg with a constant",
+    "conv1d, conv2d, conv_transpose1d, conv_transpose2d, linear, batch_norm or prelu with weights of the model's own",
     "relu",
     "relu6",
+    "hardtanh, clamp, clip, clamp_min or clamp_max",
     "leaky_relu",
     "sigmoid",
     "hardsigmoid",
@@ -83,8 +97,10 @@ OPERATIONS = (
     "adaptive_avg_pool2d",
     "mean over height and width",
     "flatten",
+    "squeeze of height and width",
     "view or reshape to (batch, -1)",
-    "dropout",
+    "dropout of any kind",
+    "contiguous, clone, detach, float, to or type_as",
     "slice of channels, or with steps",
     "cat over channels",
     "chunk, split, tensor_split or unbind of channels",
@@ -108,6 +124,24 @@ def place(node: fx.Node) -> str:
         return str(node.target)
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     return stack[-1][0] if stack and isinstance(stack[-1], tuple) else ""
+
+
+def is_layer(node: fx.Node) -> bool:
+    """Whether a node is a whole layer of the user's model."""
+    return node.op == "call_module" or bool(node.meta.get("layer"))
+
+
+def is_aten(node: fx.Node) -> bool:
+    """Whether a node calls one of ATen's operators, as `torch.export` has them."""
+    return hasattr(node.target, "_schema")
+
+
+def called(node: fx.Node) -> str:
+    """Name of the function, method or operator that a node calls."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is not None:
+        return str(schema.name).rpartition("::")[2]
+    return node.target if isinstance(node.target, str) else str(getattr(node.target, "__name__", node.target))
 
 
 def is_shared(node: fx.Node) -> bool:

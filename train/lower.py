@@ -2,20 +2,35 @@
 
 from collections.abc import Callable, Container
 from dataclasses import replace
+from math import inf
+from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.export import ExportedProgram
 
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import BATCH, MODULES, OPERATIONS, TYPES, arguments, is_shared, result_shape
+from twofold.train.fold import fold_ahead
+from twofold.train.graph import (
+    BATCH,
+    DROPOUTS,
+    MODULES,
+    OPERATIONS,
+    SAME,
+    TYPES,
+    arguments,
+    called,
+    is_shared,
+    result_shape,
+)
 from twofold.train.layers import QuantLayer
 from twofold.train.lower_resize import Resizes
 from twofold.train.outputs import flattened
 from twofold.train.picks import arranged, chosen
 from twofold.train.pointwise import FUNCTIONS, Pointwise
-from twofold.train.trace import own_copy, reference, resolve, trace
+from twofold.train.trace import enter, resolve
 
 
 class Lowering(Resizes):
@@ -31,13 +46,12 @@ class Lowering(Resizes):
         Convolutions keep their batch norms; otherwise these are folded.
     """
 
-    def __init__(self, model: nn.Module, input: InputFormat, *, norms: bool = False):
+    def __init__(self, model: nn.Module | ExportedProgram, input: InputFormat, *, norms: bool = False):
         self.norms = norms
-        model = own_copy(model)
         inputs = random_inputs(input)
-        wanted = reference(model, inputs)
-        super().__init__(trace(model), signed=input.signed)
-        self.reference = Reference(self.graph, inputs, wanted)
+        graph, wanted, door = enter(model, inputs)
+        super().__init__(graph, signed=input.signed)
+        self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
         self.input_shape = input.map_shape
         self.heads: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -53,8 +67,8 @@ class Lowering(Resizes):
                 self.values[node] = Value.of(None, shape, shared=is_shared(node), flat=flat, node=node)
             elif node.op == "output":
                 return self._end(node)
-            elif node.op == "get_attr":
-                raise ValueError(f"{self._where(node)} must not read a tensor of its own, not {node.target!r}")
+            elif all(source in self.constants for source in node.all_input_nodes):
+                self._keep_constant(node)
             elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
                 self._keep(node, self._lower(node))
         raise ValueError("Model must have an output, not none")
@@ -68,6 +82,7 @@ class Lowering(Resizes):
             last = self._head(output, found)
             found[last.name] = result_shape(output)[1:]
         self.heads = tuple(found.items())
+        fold_ahead(self.drafts, found, self.input_shape[0])
         layers = {draft.name: draft.build() for draft in self.drafts}
         needed = set(found)
         for name in reversed(layers):
@@ -89,6 +104,12 @@ class Lowering(Resizes):
         last = value.draft if value.plain and value.draft is not None and value.draft.name not in taken else None
         return last or self._sum(output, value, copies=len(value.picks) == 1)
 
+    def _keep_constant(self, node: fx.Node) -> None:
+        """Write down what the model computes from no input."""
+        value = self.reference.values.get(node)
+        if value is not None:
+            self.constants[node] = value
+
     # One node
 
     def _lower(self, node: fx.Node) -> Value | list[Value]:
@@ -98,11 +119,10 @@ class Lowering(Resizes):
             if TYPES.get(kind) is not type(module):
                 raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
             return self._module(node, module)
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        name = str(name).strip("_")
-        if name in FUNCTIONS:
+        name = called(node).strip("_")
+        handler = HANDLERS.get(name)
+        if handler is None and name in FUNCTIONS:
             return self._function(node, Pointwise.of_call(name, node))
-        handler = _HANDLERS.get(name)
         if handler is None:
             raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {name!r}")
         return handler(self, node)
@@ -120,6 +140,8 @@ class Lowering(Resizes):
             return self._relu(node)
         if isinstance(module, nn.ReLU6):
             return self._relu(node, limit=6.0)
+        if isinstance(module, nn.Hardtanh):
+            return self._clipped(node, module.min_val, module.max_val)
         try:
             function = Pointwise.of_module(module)
         except ValueError as error:
@@ -196,6 +218,9 @@ class Lowering(Resizes):
         return self._alias(node)
 
     def _add(self, node: fx.Node) -> Value:
+        moved = self._moved_by(node, 1)
+        if moved is not None:
+            return moved
         left, right = self._filled(node, 0), self._filled(node, 1)
         if node.kwargs.get("alpha", 1) != 1:
             raise ValueError(f"{self._where(node)}: alpha must be 1, not {node.kwargs['alpha']!r}")
@@ -258,15 +283,47 @@ class Lowering(Resizes):
             raise ValueError(f"{self._where(node)}: view must be to (batch, -1), not to {tuple(result_shape(node))!r}")
         return self._alias(node, flat=True)
 
+    def _call_squeeze(self, node: fx.Node) -> Value:
+        source, shape = self._input(node), result_shape(node)
+        if shape[:2] != (BATCH, source.shape[0]) or source.shape[1:].count(1) < self._dims(node) - len(shape):
+            raise ValueError(f"{self._where(node)}: squeeze must leave batch and channels, not {shape!r}")
+        return self._alias(node, flat=len(shape) == 2)
+
     def _call_relu6(self, node: fx.Node) -> Value:
         return self._relu(node, limit=6.0)
 
+    def _call_hardtanh(self, node: fx.Node) -> Value:
+        return self._clipped(node, *arguments(node, min_val=-1.0, max_val=1.0))
 
-_HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
+    def _call_clamp(self, node: fx.Node) -> Value:
+        low, high = arguments(node, min=None, max=None)
+        if "clamp_max" in called(node):
+            low, high = None, low if high is None else high
+        return self._clipped(node, -inf if low is None else low, inf if high is None else high)
+
+    def _clipped(self, node: fx.Node, low: Any, high: Any) -> Value:
+        """A clip; one that begins at 0 is a ReLU."""
+        if not all(isinstance(bound, (int, float)) for bound in (low, high)):
+            raise ValueError(f"{self._where(node)}: bounds must be numbers, not {(low, high)!r}")
+        if low == 0 and high > 0:
+            return self._relu(node, limit=None if high == inf else float(high))
+        return self._function(node, Pointwise("hardtanh", (("min_val", float(low)), ("max_val", float(high)))))
+
+
+#: What lowers a function, method or operator, by its name.
+HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,
     "iadd": Lowering._add,
+    **dict.fromkeys(("sub", "isub", "subtract"), Lowering._call_sub),
+    "rsub": Lowering._call_rsub,
+    **dict.fromkeys(("mul", "imul", "multiply"), Lowering._call_mul),
+    **dict.fromkeys(("div", "truediv", "itruediv", "divide", "true_divide"), Lowering._call_div),
+    **dict.fromkeys(("neg", "negative"), Lowering._call_neg),
     "relu": Lowering._relu,
     "relu6": Lowering._call_relu6,
+    "hardtanh": Lowering._call_hardtanh,
+    **dict.fromkeys(("clamp", "clip", "clamp_min", "clamp_max"), Lowering._call_clamp),
+    "squeeze": Lowering._call_squeeze,
     "flatten": Lowering._call_flatten,
     "view": Lowering._call_view,
     "reshape": Lowering._call_view,
@@ -277,18 +334,19 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "adaptive_avg_pool1d": Lowering._adaptive,
     "adaptive_avg_pool2d": Lowering._adaptive,
     "mean": Lowering._mean,
-    "dropout": Lowering._alias,
-    "contiguous": Lowering._alias,
+    **dict.fromkeys((*DROPOUTS, *SAME), Lowering._alias),
     "getitem": Lowering._call_getitem,
     "cat": Lowering._call_cat,
     "concat": Lowering._call_cat,
     "concatenate": Lowering._call_cat,
     "chunk": Lowering._call_parts,
     "split": Lowering._call_parts,
+    "split_with_sizes": Lowering._call_parts,
     "tensor_split": Lowering._call_parts,
     "unbind": Lowering._call_parts,
     "channel_shuffle": Lowering._call_shuffle,
     "interpolate": Lowering._call_interpolate,
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), Lowering._call_nearest),
     "pixel_shuffle": Lowering._call_pixel_shuffle,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,

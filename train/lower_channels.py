@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from twofold.train.draft import Value
-from twofold.train.graph import BATCH, arguments, is_shared, result_shape
+from twofold.train.graph import BATCH, arguments, called, is_shared, result_shape
 from twofold.train.lower_windows import Windows
 from twofold.train.picks import chosen, joined
 
@@ -73,7 +73,7 @@ class Channels(Windows):
 
     def _call_parts(self, node: fx.Node) -> list[Value]:
         """`chunk`, `split`, `tensor_split`, `unbind`."""
-        value, name = self._listed(node), str(getattr(node.target, "__name__", node.target))
+        value, name = self._listed(node), called(node)
         others = [*node.args[1:], *(given for key, given in node.kwargs.items() if key != "dim")]
         most = 0 if name == "unbind" else 1
         dim: Any = node.kwargs.get("dim", others[most] if len(others) > most else 0)

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from twofold.train.draft import Draft, Value
-from twofold.train.lower_channels import Channels
+from twofold.train.lower_constants import Constants
 from twofold.train.norm import kept_norm
 from twofold.train.picks import Pick
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-class Norms(Channels):
+class Norms(Constants):
     """The part of `train.lower.Lowering` that knows batch norms.
 
     Attributes
@@ -37,16 +37,7 @@ class Norms(Channels):
                 start += pick.count
             return self._alias(node)
         gain, bias = folded(norm, torch.ones(norm.num_features), torch.zeros(norm.num_features))
-        draft = Draft(
-            self._name(node),
-            "add",
-            parts.shape,
-            reads=tuple(pick.read for pick in parts.picks),
-            gain=gain[list(order)],
-            bias=bias[list(order)],
-        )
-        self.drafts.append(draft)
-        return self._result(node, draft, flat=source.flat, order=order)
+        return self._scaled(node, 0, source, gain, bias)
 
     def _takes_norm(self, value: Value, pick: Pick) -> bool:
         """Whether a batch norm may be folded into the layer of one of a value's picks."""

@@ -45,6 +45,9 @@ class Resizes(Norms):
         _, _, mode = arguments(node, size=None, scale_factor=None, mode="nearest")
         return self._upsampled(node, mode)
 
+    def _call_nearest(self, node: fx.Node) -> Value:
+        return self._upsampled(node, "nearest")
+
     def _call_pixel_shuffle(self, node: fx.Node) -> Value:
         (factor,) = arguments(node, upscale_factor=1)
         return self._pixels(node, factor)

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from twofold.golden.network import INPUT
 from twofold.train.compare import Place
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import is_shared, place, result_shape
+from twofold.train.graph import is_layer, is_shared, place, result_shape
 from twofold.train.picks import Pick, chosen, gathered, inverse
 
 
 class Values:
-    """Drafts and values of a traced model.
+    """Drafts, values and constants of a traced model.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ class Values:
         self.drafts: list[Draft] = []
         self.values: dict[fx.Node, Value] = {}
         self.parts: dict[fx.Node, list[Value]] = {}
+        self.constants: dict[fx.Node, Tensor] = {}
         self.names: set[str] = {INPUT}
 
     @property
@@ -60,12 +61,12 @@ class Values:
                 draft.node, draft.spots = node, None if there == tuple(range(value.shape[0])) else there
 
     def _where(self, node: fx.Node) -> str:
-        kind = "Layer" if node.op == "call_module" else "Operation in"
+        kind = "Layer" if is_layer(node) else "Operation in"
         return f"{kind} {place(node) or 'the model itself'!r}"
 
     def _name(self, node: fx.Node) -> str:
         base = place(node)
-        if node.op != "call_module":
+        if not is_layer(node):
             base = f"{base}.{node.name}" if base else node.name
         name, number = base, 1
         while name in self.names:
@@ -169,8 +170,8 @@ class Values:
         value = Value.of(draft, draft.shape, shared=is_shared(node), flat=flat, node=node)
         return value if order is None else replace(value, picks=chosen(value.picks, inverse(order)))
 
-    def _alias(self, node: fx.Node, **changes: Any) -> Value:
-        source = self._operand(node, 0, split=True)
+    def _alias(self, node: fx.Node, position: int = 0, **changes: Any) -> Value:
+        source = self._operand(node, position, split=True)
         return replace(source, shared=source.shared or is_shared(node), node=node, **changes)
 
     def _nonnegative(self, value: Value) -> bool:

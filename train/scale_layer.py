@@ -1,4 +1,4 @@
-"""Batch norm on its own in the quantized model: each channel times a number, plus another."""
+"""Batch norms and constants on their own in the quantized model: each channel times a number, plus another."""
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,11 @@ class ScaleLayer(QuantLayer):
         bias: Tensor,
         *,
         relu: bool = False,
+        nonnegative: bool = False,
         limit: float | None = None,
         function: Pointwise | None = None,
     ):
-        nonnegative = relu if function is None else function.nonnegative
+        nonnegative = nonnegative or relu if function is None else function.nonnegative
         super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
         self.reads = reads
         self.gain, self.bias = nn.Parameter(gain), nn.Parameter(bias)

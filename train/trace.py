@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils import parametrize
 
-from twofold.train.graph import BATCH, TYPES
+from twofold.train.exported import exported, program_graph
+from twofold.train.graph import BATCH, DROPOUTS, SAME, TYPES, called, is_aten
+from twofold.train.own_weights import make_layers
 from twofold.train.pointwise import FUNCTIONS
 
 #: Modules that hold the user's own under this name and compute the same in evaluation.
@@ -22,7 +25,7 @@ _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
 }
 #: Operations whose result is their source's own storage in evaluation, in its shape.
-_SAME = ("contiguous", "dropout", "Dropout", "Dropout1d", "Dropout2d", "Identity", "detach")
+_SAME = ("Identity", *(name for name in SAME if name != "clone"), *DROPOUTS)
 
 
 def own_copy(model: nn.Module) -> nn.Module:
@@ -121,10 +124,22 @@ class _Watched:
 
 
 class _Proxy(fx.Proxy):
-    """Also knows ``x += y``, which otherwise is traced as if it made a new tensor."""
+    """Also knows ``x += y`` and the like, which otherwise are traced as if they made new tensors."""
+
+    def _in_place(self, function: Any, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
 
     def __iadd__(self, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+        return self._in_place(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.itruediv, other)
 
 
 class _Tracer(fx.Tracer):
@@ -150,18 +165,58 @@ class _Tracer(fx.Tracer):
         return result
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
-    """Graph of a model that `reference` has seen.
+def enter(model: nn.Module | ExportedProgram, inputs: Tensor) -> tuple[fx.GraphModule, Any, str]:
+    """Graph of a user's model, what the model gives for these inputs, and what has traced it.
 
     Raises
     ------
     ValueError
-        If `torch.fx` cannot trace it.
+        If it cannot be copied, does not take the inputs, or cannot be traced.
+    """
+    if isinstance(model, ExportedProgram):
+        graph, door = program_graph(model), "torch.export"
+        wanted = reference(graph, inputs)
+        make_layers(graph)
+    else:
+        model = own_copy(model)
+        wanted = reference(model, inputs)
+        graph, door = trace(model, inputs)
+    return graph, wanted, door
+
+
+def trace(model: nn.Module, inputs: Tensor) -> tuple[fx.GraphModule, str]:
+    """Graph of a model that `reference` has seen, and what has traced it: `torch.fx`, or where that cannot
+    `torch.export`.
+
+    Raises
+    ------
+    ValueError
+        If neither can.
     """
     try:
-        graph = _Tracer().trace(model)
-    except Exception as error:
-        raise ValueError(f"Model must be traceable by torch.fx, not fail with {error!r}") from error
+        traced, door = _by_fx(model), "torch.fx"
+    except Exception as first:
+        try:
+            traced, door = exported(model, inputs), "torch.export"
+        except Exception as second:
+            raise ValueError(
+                f"Model must be traceable by torch.fx or torch.export, not fail with {_line(first)} and {_line(second)}"
+            ) from second
+    make_layers(traced)
+    return traced, door
+
+
+def _line(error: Exception) -> str:
+    """An error in one line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text}"
+
+
+def _by_fx(model: nn.Module) -> fx.GraphModule:
+    graph = _Tracer().trace(model)
+    inputs = [node.target for node in graph.nodes if node.op == "placeholder"]
+    if len(inputs) > 1:
+        raise ValueError(f"model must have one input, not {tuple(inputs)!r}")
     for module in model.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
@@ -227,7 +282,7 @@ def _separate(traced: fx.GraphModule) -> None:
 def _called(traced: fx.GraphModule, node: fx.Node) -> str:
     if node.op == "call_module":
         return type(traced.get_submodule(str(node.target))).__name__
-    return str(getattr(node.target, "__name__", node.target))
+    return called(node)
 
 
 def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
@@ -237,6 +292,8 @@ def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
         return False
     name = _called(traced, node)
     changes = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
-    place = 1 if name in ("relu", "relu6") else 1 + len(FUNCTIONS.get(name, "none"))
-    flagged = node.kwargs.get("inplace") or (len(node.args) > place and node.args[place] is True)
+    # ATen's operators say it by their names alone.
+    place = 1 if name in ("relu", "relu6") else 1 + len(FUNCTIONS[name]) if name in FUNCTIONS else None
+    given = place is not None and not is_aten(node) and len(node.args) > place and node.args[place] is True
+    flagged = node.kwargs.get("inplace") or given
     return bool(flagged) or changes or (name.endswith("_") and not name.endswith("__"))

@@ -31,6 +31,7 @@ CASES = {
     "sigmoid": (nn.Sigmoid(), lambda x: 1 / (1 + math.exp(-x))),
     "hardsigmoid": (nn.Hardsigmoid(), lambda x: min(max(x + 3, 0), 6) / 6),
     "hardswish": (nn.Hardswish(), lambda x: x * min(max(x + 3, 0), 6) / 6),
+    "hardtanh": (nn.Hardtanh(-0.7, 1.1), lambda x: min(max(x, -0.7), 1.1)),
     "silu": (nn.SiLU(), lambda x: x / (1 + math.exp(-x))),
     "tanh": (nn.Tanh(), math.tanh),
     "elu": (nn.ELU(0.5), lambda x: x if x > 0 else 0.5 * math.expm1(x)),
