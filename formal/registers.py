@@ -82,7 +82,7 @@ class AxiAnswers(_Registers):
             "write_response",
         ),
         Fault("control", '"PASSES": self.inference.passes,', '"PASSES": self.inference.cycles,', "value"),
-        Fault("control", "automatic.eq(axi.wdata[0])", "automatic.eq(axi.wdata[1])", "mode"),
+        Fault("control", "automatic.eq(axi.wdata[: MODE.width])", "automatic.eq(axi.wdata[MODE.width :])", "mode"),
         Fault("control", "            with m.If(~loaded):", "            with m.If(0):", "loaded_only"),
         Fault("control", "m.d.sync += inference.run.eq(0)", "pass", "run_once"),
     )

@@ -36,6 +36,7 @@ def draw(numbers: random.Random) -> dict[str, int]:
         "address": numbers.randint(0, START["address"].high),
     }
     chain = int(fields["step_x"] > 0 and numbers.random() < 0.5)
+    fields["out_step"] = numbers.randint(0, START["out_step"].high)  # it is the drain's
     return fields | {"x": numbers.randint(-9, 9), "y": numbers.randint(-9, 9), "chain": chain}
 
 

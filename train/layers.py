@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
-from torch.utils._pytree import TreeSpec
 
 from twofold.golden.network import INPUT, Padding, Pair
 from twofold.train.activated import Activated
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
-from twofold.train.outputs import gathered
+from twofold.train.outputs import Structure, gathered
 from twofold.train.pointwise import Pointwise
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
@@ -259,7 +258,7 @@ class QuantModel(nn.Module):
         input_quantizer: ActivationQuantizer,
         *,
         heads: Sequence[tuple[str, tuple[int, ...]]],
-        structure: TreeSpec | None = None,
+        structure: Structure | None = None,
         name: str = "network",
         recipe: str = "",
     ):

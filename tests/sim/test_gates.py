@@ -56,14 +56,14 @@ def test_gates_equal_golden_and_a_fault_is_seen(style, config, monkeypatch):
         assert {"LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4"} <= found
     assert not any(re.search(r"MULT|ALU\d|\$mul", name) for name in found)
     program = host.build(planted(text, style), top_name(config), optimise="-O0")
-    results = [*check_networks(config, 2, 1, program=program), *check_programs(config, 2, 1, program=program)]
+    results = [*check_networks(config, 2, 4, program=program), *check_programs(config, 2, 1, program=program)]
     assert [result.message for result in results] == [""] * 4
     assert all(result.cycles > 30 for result in results)
 
     monkeypatch.setattr(
         "twofold.sim.random_check.run", lambda *args, **keys: fast.run(*args, **keys, plusargs=["+fault"])
     )
-    (faulty,) = check_networks(config, 1, 1, program=program)
+    (faulty,) = check_networks(config, 1, 4, program=program)
     assert not faulty.passed
 
 
