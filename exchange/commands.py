@@ -1,6 +1,7 @@
 """What the commands of ``twofold onnx`` do."""
 
 import argparse
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,7 @@ def read(options: argparse.Namespace) -> int:
     network = from_onnx(options.file, load_config(options.config))
     save(network, options.out)
     table = Table("layer", "kind", "bits", *(key.replace("_error", " error") for key in ERRORS))
-    facts = network.meta["layers"]
-    assert isinstance(facts, dict)
+    facts: Any = network.meta["layers"]
     for layer in network.layers:
         errors = (facts[layer.name].get(key, 0.0) for key in ERRORS)
         table.add_row(layer.name, layer.kind, str(layer.output.bits), *(f"{error:.2g}" for error in errors))

@@ -16,6 +16,7 @@ from twofold.golden.parts import Part
 from twofold.golden.rounding import scale_multiplier
 from twofold.golden.table import PointwiseTable
 from twofold.train.compare import check_finite
+from twofold.train.facts import ratios
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
 from twofold.train.phases import axis_phases, split
 from twofold.train.pool_layers import AverageLayer, MaxLayer
@@ -93,16 +94,6 @@ def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
 
 #: Fraction bits of the accumulator (below the output's LSB) where a filter has no weight that says otherwise.
 FREE_BITS = 8
-
-
-def ratios(facts: Iterable[Mapping[str, tuple[float, float]]]) -> dict[str, float]:
-    """Sum of all parts over the sum of all wholes, by name."""
-    sums: dict[str, tuple[float, float]] = {}
-    for fact in facts:
-        for name, (part, whole) in fact.items():
-            before = sums.get(name, (0.0, 0.0))
-            sums[name] = (before[0] + part, before[1] + whole)
-    return {name: part / whole for name, (part, whole) in sums.items()}
 
 
 class _Exporter:

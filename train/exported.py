@@ -39,8 +39,7 @@ def program_graph(program: ExportedProgram) -> fx.GraphModule:
     """Graph of a program, as `torch.fx` would give it: its inputs are tensors, indices are Python's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = program.module(check_guards=False)
-    assert isinstance(module, fx.GraphModule)
+        module: Any = program.module(check_guards=False)
     module = module.float()
     # Those ask for as many inputs as in the example; whether any number will do is seen when shapes are.
     module._forward_pre_hooks.clear()

@@ -72,8 +72,7 @@ class Constants(Channels):
 
     def _each_channel(self, node: fx.Node, position: int, constant: Tensor) -> Tensor:
         """A constant that broadcasts against an operand, for each of its channels."""
-        argument = node.args[position]
-        assert isinstance(argument, fx.Node)
+        argument: Any = node.args[position]
         shape, value = result_shape(argument), self.values[argument]
         try:
             maps = constant.broadcast_to(1, *shape[1:]).reshape(value.shape)

@@ -109,8 +109,7 @@ class Values:
 
     def _kept(self, node: fx.Node, position: int) -> Value:
         """The node's operand, with its padding and steps made a tensor of its own."""
-        argument = node.args[position]
-        assert isinstance(argument, fx.Node)
+        argument: Any = node.args[position]
         return self._made(node, argument)
 
     def _made(self, node: fx.Node, argument: fx.Node) -> Value:
