@@ -44,11 +44,8 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
     ValueError
         If an output is no layer, or a layer's sums could exceed 64 bits, or those of one byte of its weights 32.
     """
-    check_known(network)
+    check_known(network, outputs)
     names = [layer.name for layer in network.layers]
-    for name in outputs:
-        if name not in names:
-            raise ValueError(f"Output must be one of {tuple(names)}, not {name!r}")
     graph = GraphBuilder(network.tensors)
     for layer in network.layers:
         _Exact(graph, network, layer).write()
@@ -191,16 +188,10 @@ class _Exact:
     def _placed(self, sums: str, branch: Branch) -> str:
         """Sums among zeros for the layer's other channels."""
         after = len(self.layer.bias) - branch.channel - branch.out_channels
-        if not branch.channel and not after:
-            return sums
-        pads = self.graph.constant(np.array([0, branch.channel, 0, 0, 0, after, 0, 0]), "pads")
-        return self.graph.add("Pad", sums, pads, out=self._name("placed"))
+        return self.graph.pad(sums, [0, branch.channel, 0, 0, 0, after, 0, 0], out=self._name("placed"))
 
     def _pad(self, value: str, sides: Padding, *fill: str) -> str:
-        if not any(sides):
-            return value
-        pads = self.graph.constant(np.array([0, 0, *sides[:2], 0, 0, *sides[2:]]), "pads")
-        return self.graph.add("Pad", value, pads, *fill, out=self._name("padded"))
+        return self.graph.pad(value, [0, 0, *sides[:2], 0, 0, *sides[2:]], *fill, out=self._name("padded"))
 
     def _add(self, first: str, *others: str) -> str:
         for other in others:

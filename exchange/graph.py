@@ -1,6 +1,6 @@
 """An ONNX graph as it is put together: nodes, constants and names that are used once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_help
 
 from twofold.golden.network import Tensor
 from twofold.golden.table import PointwiseTable
+from twofold.support.names import free_name
 
 #: Operator set and file format: the oldest in which DequantizeLinear takes 16 bits, so that most tools read it.
 OPSET, IR_VERSION = 21, 10
@@ -49,6 +50,12 @@ class GraphBuilder:
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.add("Cast", value, out=out, reserved=reserved, to=to)
 
+    def pad(self, value: str, sides: Sequence[int], *fill: str, out: str) -> str:
+        """Adds padding before and behind each axis, of zeros or of a fill; the value itself where there is none."""
+        if not any(sides):
+            return value
+        return self.add("Pad", value, self.constant(np.array(sides), "pads"), *fill, out=out)
+
     def look_up(self, table: PointwiseTable, value: str, dtype: type[np.generic], *, out: str) -> str:
         """Adds a table's entries for int64 values, as a reserved name."""
         least = self.constant(np.array(table.low), f"{out}/least")
@@ -81,10 +88,7 @@ class GraphBuilder:
         return model
 
     def _unique(self, name: str) -> str:
-        unique, number = name, 1
-        while unique in self._names:
-            number += 1
-            unique = f"{name}_{number}"
+        unique = free_name(name, self._names.__contains__)
         self._names.add(unique)
         return unique
 

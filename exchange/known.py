@@ -1,5 +1,6 @@
 """What the writers know of a network: a field that they do not know must be refused, not left out."""
 
+from collections.abc import Collection
 from dataclasses import fields
 
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
@@ -33,7 +34,7 @@ KNOWN: dict[type, frozenset[str]] = {
 }
 
 
-def check_known(network: Network) -> None:
+def check_known(network: Network, outputs: Collection[str]) -> None:
     """Refuses to write a network that holds, or may hold, what the writers would leave out.
 
     Raises
@@ -41,8 +42,9 @@ def check_known(network: Network) -> None:
     TypeError
         If a part of a network has a field that is not in `KNOWN`.
     ValueError
-        If a layer's output is in parts.
+        If a layer's output is in parts, or an output that is asked for is no layer.
     """
+    names = tuple(layer.name for layer in network.layers)
     for layer in network.layers:
         if layer.parts:
             raise ValueError(f"Layer {layer.name!r}: output must be of one part to be written, not {len(layer.parts)}")
@@ -50,3 +52,6 @@ def check_known(network: Network) -> None:
         unknown = sorted({spec.name for spec in fields(kind)} - known)
         if unknown:
             raise TypeError(f"Fields of {kind.__name__} must be those that ONNX is written for, not also {unknown}")
+    for name in outputs:
+        if name not in names:
+            raise ValueError(f"Output must be one of {names}, not {name!r}")

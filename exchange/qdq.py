@@ -45,11 +45,8 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
     ValueError
         If an output is no layer, or a layer's weights, biases or scales exceed 32 bits.
     """
-    check_known(network)
+    check_known(network, outputs)
     names = [layer.name for layer in network.layers]
-    for name in outputs:
-        if name not in names:
-            raise ValueError(f"Output must be one of {tuple(names)}, not {name!r}")
     graph = GraphBuilder([INPUT, OUTPUT, *names])
     integers = {INPUT: quantize(graph, INPUT, network.input, network.input.low, network.input.high)}
     for layer in network.layers:
@@ -213,10 +210,7 @@ class _Real:
         return self._convolution(most, factors, self.unit / lsb, bias=True, group=groups)
 
     def _pad(self, value: str, sides: list[int], *fill: str) -> str:
-        if not any(sides):
-            return value
-        pads = self.graph.constant(np.array(sides), "pads")
-        return self.graph.add("Pad", value, pads, *fill, out=self._name("padded"))
+        return self.graph.pad(value, sides, *fill, out=self._name("padded"))
 
     def _name(self, what: str) -> str:
         return f"{self.layer.name}/{what}"

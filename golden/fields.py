@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Record:
     def width(self) -> int:
         """Bits of the whole."""
         return sum(self.widths.values())
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Lowest bit of each field."""
+        return dict(zip(self.fields, accumulate(self.widths.values(), initial=0), strict=False))
 
     def pack(self, values: Mapping[str, int]) -> int:
         """Integer whose bits are the fields' values.

@@ -98,11 +98,10 @@ def _machine(config: ArrayConfig) -> Iterator[str]:
 
 def _record(name: str, record: Record) -> dict[str, int]:
     found: dict[str, int] = {}
-    position = 0
-    for key, width in record.widths.items():
+    for key, low in record.places.items():
         if key != "reserved":
-            found |= {f"{name}_{key.upper()}_SHIFT": position, f"{name}_{key.upper()}_MASK": (1 << width) - 1}
-        position += width
+            mask = (1 << record[key].width) - 1
+            found |= {f"{name}_{key.upper()}_SHIFT": low, f"{name}_{key.upper()}_MASK": mask}
     return found
 
 

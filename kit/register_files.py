@@ -60,11 +60,9 @@ def _fields(record: Record | None) -> Iterator[tuple[str, int, int]]:
     if record is None:
         yield "value", 0, 32
         return
-    low = 0
-    for name, width in record.widths.items():
+    for name, low in record.places.items():
         if name != "reserved":
-            yield name, low, width
-        low += width
+            yield name, low, record[name].width
 
 
 def _access(name: str, register: Register, field: str) -> str:

@@ -15,6 +15,7 @@ from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Te
 from twofold.golden.parts import Part
 from twofold.golden.rounding import scale_multiplier
 from twofold.golden.table import PointwiseTable
+from twofold.support.names import free_name
 from twofold.train.compare import check_finite
 from twofold.train.facts import ratios
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
@@ -27,7 +28,7 @@ from twofold.train.reads import conv_branches, largest, octaves, scale_units, un
 from twofold.train.residual import addend_branch, fraction_bits
 from twofold.train.resize import ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
-from twofold.train.skip import Read, Skip
+from twofold.train.skip import Skip
 from twofold.train.streams import plain_skip, tie_costs
 
 
@@ -144,15 +145,12 @@ class _Exporter:
 
     def _points(self, points: PointSet, name: str) -> str:
         """Name of the set in the network; equal sets share one, and another set of that name is never meant."""
-        if points == digit_points(self.config.fmt):
-            name = "digits"
+        digits = points == digit_points(self.config.fmt)
+        name = "digits" if digits else name
         for known, there in self.point_sets.items():
             if there == points:
                 return known
-        unique, number = name, 1
-        while unique in self.point_sets or (unique == "digits" and points != digit_points(self.config.fmt)):
-            number += 1
-            unique = f"{name}_{number}"
+        unique = free_name(name, lambda name: name in self.point_sets or (name == "digits" and not digits))
         self.point_sets[unique] = points
         return unique
 
@@ -250,8 +248,7 @@ class _Exporter:
         return branches
 
     def _span(self, skip: Skip) -> slice:
-        count = Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0])
-        return slice(skip.channel, skip.channel + count)
+        return slice(skip.channel, skip.channel + skip.taken.count(self.formats[skip.source].shape[0]))
 
     def _spare_shift(self, layer: ConvLayer, coded: CodedWeights) -> int:
         """Fraction bits for which the build's passes can still shift every word."""
@@ -280,7 +277,7 @@ class _Exporter:
         # A scale that is tied has not been moved to what a multiplier can do (`train.snap`).
         tied = layer.rounding is not None and layer.rounding.stream is not None
         base = self.units[layer.name] if tied else min(tensor.scale for tensor in tensors)
-        counts = [Read(skip.source, skip.channels).count(self.formats[skip.source].shape[0]) for skip in skips]
+        counts = [skip.taken.count(self.formats[skip.source].shape[0]) for skip in skips]
         ratios = [np.full(count, tensor.scale / base) for count, tensor in zip(counts, tensors, strict=True)]
         worst = sum(float(r[0]) * max(-t.low, t.high) for r, t in zip(ratios, tensors, strict=True))
         room = int(np.floor(self.config.acc_width - 1 - np.log2(worst * 1.01 + 2)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from twofold.golden.network import INPUT
+from twofold.support.names import free_name
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.skip import Read, Skip
@@ -32,7 +33,8 @@ def put_together(
     for layer in layers:
         if isinstance(layer, ConvLayer) and not _meet([owned[read.source] for read in layer.reads]):
             if layer.reads not in made:
-                join = _join(_new_name(layer.name, shapes), layer.reads, shapes, owned)
+                name = free_name(f"{layer.name}.concatenation", shapes.__contains__)
+                join = _join(name, layer.reads, shapes, owned)
                 quantize(join)
                 found.append(join)
                 made[layer.reads], shapes[join.name] = join.name, join.shape
@@ -45,15 +47,6 @@ def _meet(quantizers: Sequence[ActivationQuantizer]) -> bool:
     """Whether their scales are or can be such that sums over all of them are exact."""
     one = len(set(quantizers)) == 1
     return one or all(each.can_tie for each in quantizers) or all(each.power_scale for each in quantizers)
-
-
-def _new_name(name: str, taken: dict[str, Shape]) -> str:
-    base = found = f"{name}.concatenation"
-    number = 1
-    while found in taken:
-        number += 1
-        found = f"{base}_{number}"
-    return found
 
 
 def _join(

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from twofold.golden.network import INPUT
+from twofold.support.names import free_name
 from twofold.train.compare import Place
 from twofold.train.draft import Draft, Value
 from twofold.train.graph import is_layer, is_shared, place, result_shape
@@ -68,10 +69,7 @@ class Values:
         base = place(node)
         if not is_layer(node):
             base = f"{base}.{node.name}" if base else node.name
-        name, number = base, 1
-        while name in self.names:
-            number += 1
-            name = f"{base}_{number}"
+        name = free_name(base, self.names.__contains__)
         self.names.add(name)
         return name
 

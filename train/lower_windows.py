@@ -123,19 +123,7 @@ class Windows(Values):
         source, padding = self._window(node, self._padded(node), kernel, stride, before, dilation)
         weight = conv.weight.detach().clone()
         weight = weight.reshape(*weight.shape[:2], *kernel)
-        reads, weight, order = arranged(source.picks, weight, conv.groups)
-        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone()
-        draft = Draft(
-            self._name(node),
-            "conv2d",
-            chw(node),
-            weight=weight,
-            bias=bias[list(order)],
-            reads=reads,
-            geometry={"stride": stride, "padding": padding, "dilation": dilation, "groups": conv.groups},
-        )
-        self.drafts.append(draft)
-        return self._result(node, draft, order=order)
+        return self._convolved(node, conv, source, weight, stride=stride, padding=padding, dilation=dilation)
 
     def _transposed(self, node: fx.Node, conv: nn.ConvTranspose1d | nn.ConvTranspose2d) -> Value:
         kernel, stride, dilation = (
@@ -153,9 +141,20 @@ class Windows(Values):
         inputs, outputs = weight.shape[:2]
         weight = weight.reshape(conv.groups, inputs // conv.groups, outputs, *kernel).transpose(1, 2)
         weight = weight.reshape(conv.out_channels, inputs // conv.groups, *kernel).contiguous()
+        geometry = {"stride": stride, "padding": before, "dilation": dilation, "transposed": True}
+        return self._convolved(node, conv, source, weight, **geometry)
+
+    def _convolved(
+        self,
+        node: fx.Node,
+        conv: nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d,
+        source: Value,
+        weight: torch.Tensor,
+        **geometry: Any,
+    ) -> Value:
+        """A convolution with these weights, shape (M, N / groups, Kh, Kw)."""
         reads, weight, order = arranged(source.picks, weight, conv.groups)
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone()
-        geometry = {"stride": stride, "padding": before, "dilation": dilation, "groups": conv.groups}
         draft = Draft(
             self._name(node),
             "conv2d",
@@ -163,7 +162,7 @@ class Windows(Values):
             weight=weight,
             bias=bias[list(order)],
             reads=reads,
-            geometry=geometry | {"transposed": True},
+            geometry=geometry | {"groups": conv.groups},
         )
         self.drafts.append(draft)
         return self._result(node, draft, order=order)

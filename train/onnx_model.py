@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from twofold.exchange.model_file import OnnxGraph, OnnxNode, read_graph
+from twofold.support.names import free_name
 
 
 def torch_from_onnx(path: Path | str) -> nn.Module:
@@ -61,11 +62,7 @@ class _Builder:
 
     def module(self, node: OnnxNode, module: nn.Module, value: fx.Node | None = None) -> fx.Node:
         """A module that takes the node's first input, or a value."""
-        name = base = _identifier(node.name)
-        number = 1
-        while hasattr(self.root, name):
-            number += 1
-            name = f"{base}_{number}"
+        name = free_name(_identifier(node.name), lambda name: hasattr(self.root, name))
         self.root.add_module(name, module)
         result = self.graph.call_module(name, (value if value is not None else self.value(node, 0),))
         self.values[node.outputs[0]] = result

@@ -1,11 +1,12 @@
 """Functions that are called with the model's own weights, as the layers that they are."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from twofold.support.names import free_name
 from twofold.train.graph import arguments, called, is_aten, is_layer, place
 
 
@@ -42,7 +43,8 @@ def make_layers(module: fx.GraphModule) -> None:
                 layer, source = make(module, node)
         except LookupError:
             continue
-        path = place(node) if is_layer(node) else _free(made, ".".join(filter(None, (place(node), called(node)))))
+        path = ".".join(filter(None, (place(node), called(node))))
+        path = place(node) if is_layer(node) else free_name(path, made.__contains__)
         if path not in made:
             made[path] = layer
             module.add_submodule(path, layer)
@@ -51,15 +53,6 @@ def make_layers(module: fx.GraphModule) -> None:
         call.meta = dict(node.meta)
         node.replace_all_uses_with(call)
         module.graph.erase_node(node)
-
-
-def _free(taken: Collection[str], path: str) -> str:
-    """The path, or one with a number, that nothing has."""
-    found, number = path, 1
-    while found in taken:
-        number += 1
-        found = f"{path}_{number}"
-    return found
 
 
 def _given(module: fx.GraphModule, node: fx.Node, **defaults: Any) -> list[Any]:

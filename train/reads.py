@@ -65,13 +65,13 @@ def conv_branches(layer: ConvLayer, whole: Branch, formats: Mapping[str, Tensor]
     """
     if len(layer.reads) == 1:
         return (replace(whole, source=layer.reads[0].source, channels=layer.reads[0].channels),)
-    shifts = octaves(layer, formats)
+    shifts, starts = octaves(layer, formats), _starts(layer, formats)
     found = []
-    for number, inputs, rows, groups in _pieces(layer, formats):
+    for number, inputs, rows, groups in _pieces(layer, starts):
         read, per_group = layer.reads[number], whole.codes.shape[2]
         first = rows.start // (layer.shape[0] // layer.groups) * per_group
         columns = slice(None) if groups > 1 else slice(inputs.start - first, inputs.stop - first)
-        begin = _starts(layer, formats)[number]
+        begin = starts[number]
         channels = (read.channels or range(formats[read.source].shape[0]))[inputs.start - begin : inputs.stop - begin]
         everything = tuple(channels) == tuple(range(formats[read.source].shape[0]))
         found.append(
@@ -94,12 +94,11 @@ def _starts(layer: ConvLayer, formats: Mapping[str, Tensor]) -> list[int]:
     return [sum(counts[:number]) for number in range(len(counts) + 1)]
 
 
-def _pieces(layer: ConvLayer, formats: Mapping[str, Tensor]) -> Iterator[tuple[int, slice, slice, int]]:
+def _pieces(layer: ConvLayer, starts: list[int]) -> Iterator[tuple[int, slice, slice, int]]:
     """Read, inputs, outputs and groups of each branch.
 
     Neighbouring groups of one read are one branch; a group that reads several is one for each.
     """
-    starts = _starts(layer, formats)
     inputs, outputs = starts[-1] // layer.groups, layer.shape[0] // layer.groups
     edges = sorted({*starts, *range(0, starts[-1] + 1, inputs)})
     open_: tuple[int, int, int] | None = None  # read, first group, group behind the last

@@ -47,9 +47,14 @@ class Skip:
     padding: Padding = (0, 0)
     channels: tuple[int, ...] | None = None
 
+    @property
+    def taken(self) -> Read:
+        """What of the tensor is added."""
+        return Read(self.source, self.channels)
+
     def read(self, tensors: Mapping[str, Tensor], channels: int) -> Tensor:
         """The addend, zeros where it has no channel."""
-        x = Read(self.source, self.channels).of(tensors)
+        x = self.taken.of(tensors)
         x = pad(x, self.padding)[:, :, :: self.stride[0], :: self.stride[1]]
         after = channels - self.channel - x.shape[1]
         return F.pad(x, (0, 0, 0, 0, self.channel, after)) if self.channel or after else x

@@ -16,7 +16,7 @@ from twofold.train.pool_layers import AverageLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.quantizers.activation import Stream
 from twofold.train.quantizers.tying import Member, tie
-from twofold.train.skip import Read, Skip
+from twofold.train.skip import Skip
 
 
 def plain_skip(model: QuantModel, layer: QuantLayer) -> Skip | None:
@@ -69,7 +69,7 @@ def _puts_together(model: QuantModel, layer: AddLayer) -> bool:
     for skip in sorted(layer.skips, key=lambda skip: skip.channel):
         if skip.channel < end:
             return False
-        end = skip.channel + Read(skip.source, skip.channels).count(shapes[skip.source][0])
+        end = skip.channel + skip.taken.count(shapes[skip.source][0])
     return len(layer.skips) > 1
 
 
