@@ -8,7 +8,7 @@ from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.formal.sequencer import IDLE, SEND, Program
 from twofold.golden.config import bits_for
-from twofold.golden.isa import INSTRUCTIONS, OPCODE_BITS, Opcode, Section, Window, line_bits
+from twofold.golden.isa import OPCODE_BITS, Opcode, Section, Window, instructions, line_bits
 from twofold.hdl.layouts import record_layout
 
 
@@ -172,7 +172,7 @@ class SequencerTiming(Program):
         self.require(kept=~ended | kept)
 
     def _operands(self, line: Value, opcode: Opcode) -> data.View:
-        layout = record_layout(INSTRUCTIONS[opcode].record(self.config))
+        layout = record_layout(instructions(self.config)[opcode].record(self.config))
         return data.View(layout, line[OPCODE_BITS : OPCODE_BITS + layout.size])
 
     def _size(self, window: Signal, name: str) -> Value:

@@ -17,6 +17,10 @@ from twofold.support.tables import read_toml
 PES = ("log", "subset")
 #: How a PE picks a shift: multiplexers (smaller in look-up tables) or AND-OR gates (smaller in standard cells).
 SELECTS = ("mux", "and_or")
+#: Where a build keeps what does not fit on the chip: nowhere, or in a memory behind an AXI4 master.
+MEMORIES = ("on_chip", "axi4")
+#: Bits of a beat of the AXI4 master.
+BUS_BITS = (32, 64, 128)
 #: Version of the machine: register map, image format and pass program. A new number for any change.
 MACHINE_VERSION = 3
 #: Neighbouring kernel positions that a chain pass computes at once.
@@ -80,6 +84,11 @@ class ArrayConfig:
         Bits of the value that a table is asked with.
     select
         ``mux`` or ``and_or``: gates that a PE picks its shifts with; the same products either way.
+    memory
+        ``on_chip``, or ``axi4``: programs, weights, channels and features come from a memory outside while a program
+        runs, and features go there (`golden.transfers`).
+    bus_bits
+        Bits of a beat to and from that memory (builds with one only).
 
     Raises
     ------
@@ -113,6 +122,8 @@ class ArrayConfig:
     tables: int = 0
     table_bits: int = 8
     select: str = "mux"
+    memory: str = "on_chip"
+    bus_bits: int = 64
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -125,6 +136,10 @@ class ArrayConfig:
             raise ValueError(f"pe must be one of {PES}, not {self.pe!r}")
         if self.select not in SELECTS:
             raise ValueError(f"select must be one of {SELECTS}, not {self.select!r}")
+        if self.memory not in MEMORIES:
+            raise ValueError(f"memory must be one of {MEMORIES}, not {self.memory!r}")
+        if self.bus_bits not in BUS_BITS:
+            raise ValueError(f"bus_bits must be one of {BUS_BITS}, not {self.bus_bits!r}")
         for key, low, high in _RANGES:
             value = getattr(self, key)
             if not low <= value <= high:
@@ -160,6 +175,11 @@ class ArrayConfig:
         if self.pe == "log":
             return catalog.log_format(self.word_bits, asymmetric=self.asymmetric)
         return catalog.subset_format(self.word_bits, self.universal_set, menus=self.menus)
+
+    @property
+    def external(self) -> bool:
+        """Whether the build has a memory outside the chip."""
+        return self.memory != "on_chip"
 
     @property
     def sets(self) -> int:
@@ -273,6 +293,8 @@ class ArrayConfig:
         without: dict[str, object] = {"menus": "", "load_columns": 1}
         if not self.tables:
             without |= {"tables": self.tables, "table_bits": self.table_bits}
+        if not self.external:
+            without |= {"memory": self.memory, "bus_bits": self.bus_bits}
         values = asdict(self).items()
         facts = {key: v for key, v in values if key not in ("name", "select") and without.get(key) != v}
         text = json.dumps([version, facts], sort_keys=True)

@@ -21,6 +21,7 @@ class Opcode(IntEnum):
     DRAIN = 3
     OUTPUT = 4
     END = 5
+    SYNC = 6
 
 
 OPCODE_BITS = 3
@@ -59,6 +60,8 @@ _COORDINATE = _bits(lambda config: config.coord_bits, signed=True)
 _CLIP = _bits(lambda config: config.clip_bits, signed=True)
 #: Width (bits) of the shift of a skip: beyond it nothing of 8 bits would be left, or nothing else be seen.
 SKIP_SHIFT_BITS = 4
+#: Width (bits) of counts of transfers and of drains in an inference.
+TRANSFER_COUNT_BITS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +190,18 @@ class End(Instruction):
     opcode = Opcode.END
 
 
-#: The instructions that there are.
-INSTRUCTIONS: dict[int, type[Instruction]] = {kind.opcode: kind for kind in (Window, Pass, Drain, Output, End)}
+@dataclass(frozen=True, kw_only=True)
+class Sync(Instruction):
+    """SYNC: wait until so many transfers of this inference are done (builds with external memory only)."""
+
+    opcode = Opcode.SYNC
+    need: int = field(metadata=_bits(lambda config: TRANSFER_COUNT_BITS))
+
+
+def instructions(config: ArrayConfig) -> dict[int, type[Instruction]]:
+    """The instructions of a build, by their opcodes."""
+    kinds = (Window, Pass, Drain, Output, End) + (Sync,) * config.external
+    return {kind.opcode: kind for kind in kinds}
 
 
 def decode(config: ArrayConfig, line: int) -> Instruction:
@@ -199,10 +212,10 @@ def decode(config: ArrayConfig, line: int) -> Instruction:
     ValueError
         If the opcode is illegal.
     """
-    number = line & ((1 << OPCODE_BITS) - 1)
-    if number not in INSTRUCTIONS:
-        raise ValueError(f"Opcode must be {min(INSTRUCTIONS)} to {max(INSTRUCTIONS)}, not {number!r}")
-    return INSTRUCTIONS[number].decode(config, line)
+    number, known = line & ((1 << OPCODE_BITS) - 1), instructions(config)
+    if number not in known:
+        raise ValueError(f"Opcode must be {min(known)} to {max(known)}, not {number!r}")
+    return known[number].decode(config, line)
 
 
 @dataclass(frozen=True)
@@ -303,7 +316,7 @@ def line_bits(config: ArrayConfig, section: Section) -> int:
         Section.FEATURE: config.feature_bits,
         Section.WEIGHT: config.load_columns * config.rows * config.fmt.code_bits,
         Section.CHANNEL: config.requant_units * Channel.record(config).width,
-        Section.PROGRAM: OPCODE_BITS + max(kind.record(config).width for kind in INSTRUCTIONS.values()),
+        Section.PROGRAM: OPCODE_BITS + max(kind.record(config).width for kind in instructions(config).values()),
         Section.POINTS: point_record(config).width,
         Section.TABLES: config.act_bits,
     }[section]

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 
 from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.isa import INSTRUCTIONS, Channel, Section
+from twofold.golden.isa import Channel, Section, instructions
 from twofold.golden.registers import REGISTERS
 from twofold.hdl.emit import top_name
 from twofold.hdl.top import PORTS
@@ -39,7 +39,7 @@ def listing(config: ArrayConfig) -> dict[str, Any]:
         ],
         "instructions": [
             {"name": kind.opcode.name, "opcode": kind.opcode.value, "operands": kind.record(config).widths}
-            for kind in INSTRUCTIONS.values()
+            for kind in instructions(config).values()
         ],
         "channel": Channel.record(config).widths,
     }

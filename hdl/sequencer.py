@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import INSTRUCTIONS, OPCODE_BITS, Opcode, Pass, Section, line_bits
+from twofold.golden.isa import OPCODE_BITS, Opcode, Pass, Section, instructions, line_bits
 from twofold.hdl.interfaces import INFERENCE, draining, read_port
 from twofold.hdl.layouts import field_shape, record_layout
 
@@ -43,7 +43,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.layouts = {opcode: record_layout(kind.record(config)) for opcode, kind in INSTRUCTIONS.items()}
+        self.layouts = {opcode: record_layout(kind.record(config)) for opcode, kind in instructions(config).items()}
         self.line_bits = line_bits(config, Section.PROGRAM)
         super().__init__(
             {

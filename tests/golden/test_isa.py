@@ -6,15 +6,16 @@ import pytest
 from twofold.golden import isa
 from twofold.golden.config import ArrayConfig
 from twofold.golden.fields import Field, Record
-from twofold.golden.isa import INSTRUCTIONS, Channel, Digit, End, Opcode, Output, Pass, Section, Window
+from twofold.golden.isa import Channel, Digit, End, Opcode, Output, Pass, Section, Window, instructions
 from twofold.golden.registers import REGISTERS, STATUS, Error, Status
 
 CONFIGS = [
     ArrayConfig(name="small", pe="log", rows=2, cols=2, word_bits=2, act_bits=2, acc_width=8, digits=1, digit_span=0),
     ArrayConfig(name="plain", pe="log", rows=8, cols=8, word_bits=3),
+    ArrayConfig(name="outside", pe="log", rows=4, cols=4, word_bits=3, memory="axi4"),
     ArrayConfig(name="wide", pe="subset", rows=64, cols=32, word_bits=4, acc_width=48, requant_units=4, digits=8),
 ]
-KINDS = list(INSTRUCTIONS.values())
+KINDS = list(instructions(CONFIGS[2]).values())
 BUILDS = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 
 
@@ -85,7 +86,7 @@ def test_decode_reverses_encode_and_lines_fit(config, kind):
 
 
 def test_every_opcode_has_its_instruction():
-    assert {number: kind.opcode for number, kind in INSTRUCTIONS.items()} == {n: n for n in list(Opcode)[1:]}
+    assert {number: kind.opcode for number, kind in instructions(CONFIGS[2]).items()} == {n: n for n in list(Opcode)[1:]}
     assert [kind.__name__.upper() for kind in KINDS] == [opcode.name for opcode in list(Opcode)[1:]]
 
 
