@@ -17,6 +17,8 @@ from twofold.golden.isa import SECTION_HEADER, TRANSFER_COUNT_BITS, Section, lin
 ADDRESS_BITS = 32
 #: An AXI4 burst has at most so many beats and never crosses a boundary of so many bytes.
 BURST_BEATS, BURST_BYTES = 256, 4096
+#: Bursts of a direction that may be without an answer.
+OUTSTANDING = 63
 
 
 @dataclass(frozen=True, kw_only=True)
