@@ -86,7 +86,9 @@ def test_decode_reverses_encode_and_lines_fit(config, kind):
 
 
 def test_every_opcode_has_its_instruction():
-    assert {number: kind.opcode for number, kind in instructions(CONFIGS[2]).items()} == {n: n for n in list(Opcode)[1:]}
+    assert {number: kind.opcode for number, kind in instructions(CONFIGS[2]).items()} == {
+        n: n for n in list(Opcode)[1:]
+    }
     assert [kind.__name__.upper() for kind in KINDS] == [opcode.name for opcode in list(Opcode)[1:]]
 
 
