@@ -50,10 +50,10 @@ class AxiWrite(wiring.Component):
         axi = self.axi
         m.submodules.bursts = bursts = Bursts(self.config)
         # The beats that are left, and the place of the next one in its block: bursts end where both halves say so.
-        active, taken, last = Signal(), Signal(), Signal()
+        active = Signal()
         left = Signal.like(self.command.payload.count)
         place = Signal(BLOCK_BITS)
-        begins, free = Signal(), Signal()
+        begins, free, taken, last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [getattr(axi, name).eq(value) for name, value in address_values(self.config, "aw").items()]
         m.d.comb += [
             free.eq(~active | (taken & last)),

@@ -21,7 +21,7 @@ class Bursts(wiring.Component):
     command : In(`axi.commands`)
         Runs.
     flush : In(1)
-        Drop the bursts that are not offered yet.
+        Drop the bursts that are not offered yet, and a run taken in this cycle.
     burst : Out(stream of {address, length})
         Address of the first beat, and number of beats minus one.
     ended : In(1)
@@ -52,7 +52,7 @@ class Bursts(wiring.Component):
         m.d.comb += [
             room.eq(~address[:BLOCK_BITS]),
             whole.eq(left > room),
-            step.eq(active & (waiting != OUTSTANDING) & (~self.burst.valid | self.burst.ready)),
+            step.eq(active & ~self.flush & (waiting != OUTSTANDING) & (~self.burst.valid | self.burst.ready)),
             last.eq(step & ~whole),
             self.command.ready.eq(~active | last),
             self.idle.eq(~active & (waiting == 0)),

@@ -125,7 +125,8 @@ class LineFiller(wiring.Component):
 
     def _lines(self, m: Module, at: "_Place", walk: LineWalk) -> None:
         """A line that is complete is written, or waits for feature memory's port."""
-        final, waits = Signal(), Signal()
+        final = Signal()
+        waits = Signal()
         m.d.comb += [
             waits.eq((self.write.kind == Section.FEATURE) & ~self.free),
             self.write_valid.eq(at.full & ~waits),

@@ -57,7 +57,10 @@ class LineStorer(wiring.Component):
         m = Module()
         bits, beats = self.config.bus_bits, bus_beats(self.config, Section.FEATURE)
         m.submodules.walk = walk = LineWalk(self.config)
-        wanted, got, stands, leaves = Signal(), Signal(), Signal(), Signal()
+        got, leaves = Signal(), Signal()
+        #: There are lines to be read; one was read in the cycle before.
+        wanted = Signal()
+        stands = Signal()
         #: Lines that are read and not given.
         held = Signal(2)
         front, spare = (Signal(self.config.feature_bits, name=name, reset_less=True) for name in ("front", "spare"))

@@ -44,9 +44,12 @@ class LineWalk(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         place = self.place
-        step, length = Signal.like(place.line_step), Signal.like(place.length)
-        row, next_row = Signal.like(place.line), Signal.like(place.line)
-        rows, column = Signal.like(place.rows), Signal.like(place.length)
+        step = Signal.like(place.line_step, name="row_step")
+        length = Signal.like(place.length, name="row_length")
+        row = Signal.like(place.line, name="row")
+        rows = Signal.like(place.rows, name="rows")
+        column = Signal.like(place.length, name="column")
+        next_row = Signal.like(place.line)
         m.d.comb += [self.last.eq((rows == 0) & (column == 0)), next_row.eq(row + step)]
         with m.If(self.step):
             m.d.sync += [self.line.eq(self.line + 1), column.eq(column - 1)]
