@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from twofold.golden.catalog import SUBSET_MENUS
-from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.config import BUS_BITS, ArrayConfig, load_config
 from twofold.support import resources
 
 
@@ -21,6 +21,12 @@ def tabled() -> dict[str, ArrayConfig]:
 def shipped_and_tabled() -> dict[str, ArrayConfig]:
     """Both of these."""
     return shipped() | tabled()
+
+
+def outside() -> dict[str, ArrayConfig]:
+    """Builds with a memory outside, of every width of the bus."""
+    small = load_config("log_4x4")
+    return {f"log_4x4 outside, {bits} bits": replace(small, memory="axi4", bus_bits=bits) for bits in BUS_BITS}
 
 
 def formats() -> dict[str, ArrayConfig]:

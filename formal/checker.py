@@ -71,7 +71,8 @@ class Checker(Elaboratable):
     component: str
     #: Whether the component has a register.
     clocked = True
-    #: Builds to prove it for: those of `configs/` and one with tables, or one of every weight format.
+    #: Builds to prove it for: those of `configs/` and one with tables, or one of every weight format, or those with a
+    #: memory outside.
     builds = "shipped"
     #: Builds for which it is proven by a check of every change, too; empty where the proof is long.
     short: tuple[str, ...] = ()

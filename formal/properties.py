@@ -3,6 +3,8 @@
 from twofold.formal import (
     accumulators,
     array,
+    axi,
+    bursts,
     compute,
     decoder,
     line_writer,
@@ -37,6 +39,8 @@ PROPERTIES: tuple[type[Checker], ...] = (
     *sequencer.PROPERTIES,
     *timing.PROPERTIES,
     *sender.PROPERTIES,
+    *bursts.PROPERTIES,
+    *axi.PROPERTIES,
     *registers.PROPERTIES,
     *wiring.PROPERTIES,
 )

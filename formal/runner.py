@@ -71,7 +71,12 @@ class ProofResult:
 
 def candidates(checker: type[Checker], *, short: bool = False) -> dict[str, ArrayConfig]:
     """The builds that have a property, by name."""
-    sources = {"shipped": builds.shipped_and_tabled, "formats": builds.shipped_and_formats, "selects": builds.selects}
+    sources = {
+        "shipped": builds.shipped_and_tabled,
+        "formats": builds.shipped_and_formats,
+        "selects": builds.selects,
+        "outside": builds.outside,
+    }
     return {
         name: config
         for name, config in sources[checker.builds]().items()

@@ -10,6 +10,8 @@ from amaranth.lib import wiring
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.hdl.accumulators import Accumulators
 from twofold.hdl.array import PeArray
+from twofold.hdl.axi_read import AxiRead
+from twofold.hdl.axi_write import AxiWrite
 from twofold.hdl.column import Column
 from twofold.hdl.compute import Compute
 from twofold.hdl.control import Control
@@ -25,6 +27,7 @@ from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
 from twofold.hdl.skip_reader import SkipReader
 from twofold.hdl.top import Twofold
+from twofold.hdl.transfers import Transfers
 from twofold.hdl.window import WindowGenerator
 
 #: Every component that can be emitted by itself, for its bench.
@@ -45,7 +48,12 @@ COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
     "loader": Loader,
     "sender": Sender,
     "control": Control,
+    "axi_read": AxiRead,
+    "axi_write": AxiWrite,
+    "transfers": Transfers,
 }
+#: Those of builds with a memory outside only.
+OUTSIDE = ("axi_read", "axi_write", "transfers")
 
 
 def top_name(config: ArrayConfig) -> str:

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Drain, Window
+from twofold.golden.isa import TRANSFER_COUNT_BITS, Drain, Window
 from twofold.hdl.layouts import accumulators_layout, activations_layout, field_shape, record_layout
 
 
@@ -47,6 +47,19 @@ def shared_port(config: ArrayConfig) -> wiring.Signature:
             "data": Out(activations_layout(config)),
             "read": Out(1),
             "line": In(activations_layout(config)),
+        }
+    )
+
+
+def spare_port(config: ArrayConfig) -> wiring.Signature:
+    """Who reads feature memory through a port that others need first: the line stands one cycle after `read`, if the
+    port was `free` in that cycle. Who writes through it looks at `free` too."""
+    return wiring.Signature(
+        {
+            "free": In(1),
+            "read": Out(1),
+            "address": Out(range(config.feature_depth)),
+            "line": In(config.feature_bits),
         }
     )
 
@@ -106,5 +119,19 @@ INFERENCE = wiring.Signature(
         "failed": Out(1),
         "cycles": Out(32),
         "passes": Out(32),
+    }
+)
+
+#: Who runs a program on a list of transfers. `start`: begin with the list in the next cycle, only while `idle`. `stop`:
+#: begin nothing more; held until `idle`. `done`: transfers done since the start. `finished`: the list is at its end and
+#: all of it is done. `fault`: since the start, the bus answered an error or an entry was none.
+TRANSFERRING = wiring.Signature(
+    {
+        "start": Out(1),
+        "stop": Out(1),
+        "done": In(TRANSFER_COUNT_BITS),
+        "finished": In(1),
+        "fault": In(1),
+        "idle": In(1),
     }
 )

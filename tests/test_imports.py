@@ -22,6 +22,7 @@ MAY_IMPORT = {
         "golden.fields",
         "golden.isa",
         "golden.registers",
+        "golden.transfers",
         "support",
     ),
     "train": ("support", "golden", "exchange"),

@@ -1,9 +1,11 @@
 """Every component's bench on the smallest builds; Icarus where it is installed, since it builds in no time."""
 
+from dataclasses import replace
+
 import pytest
 
 from twofold.golden.config import load_config
-from twofold.hdl.emit import COMPONENTS, emit_component
+from twofold.hdl.emit import COMPONENTS, OUTSIDE, emit_component
 from twofold.sim import runner, settings, tools
 from twofold.sim.__main__ import MACHINE_BENCHES, bench_names
 
@@ -17,9 +19,17 @@ def simulator():
 
 
 @pytest.mark.parametrize("build", ["log_4x4", "subset_4x4"])
-@pytest.mark.parametrize("name", [name for name in bench_names() if name not in MACHINE_BENCHES])
+@pytest.mark.parametrize("name", [name for name in bench_names() if name not in (*MACHINE_BENCHES, *OUTSIDE)])
 def test_component_bench(name, build):
-    config = load_config(f"configs/{build}.toml")
+    passes(name, load_config(build))
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_bench_of_what_moves_lines_to_and_from_outside(name):
+    passes(name, replace(load_config("subset_8x8"), memory="axi4", bus_bits=32))
+
+
+def passes(name, config):
     design = runner.build(emit_component(name, config), f"twofold_{name}", simulator=simulator())
     results = runner.run(design, f"twofold.sim.bench_{name}", settings=settings.write(config, seed=2, damaged=100))
     assert {result.test: result.message for result in results if not result.passed} == {}
