@@ -6,9 +6,9 @@ from amaranth.lib import wiring
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.golden.transfers import BURST_BEATS
+from twofold.golden.transfers import BURST_BEATS, OUTSTANDING
 from twofold.hdl import bursts
-from twofold.hdl.axi import OUTSTANDING, beat_bits, page_bits
+from twofold.hdl.axi import beat_bits, page_bits
 
 #: The builds of these proofs, and the one of the quick ones.
 BUILDS, QUICK = "outside", ("log_4x4 outside, 32 bits",)

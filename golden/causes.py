@@ -10,8 +10,9 @@ from twofold.golden.isa import Drain, Instruction, Pass
 from twofold.golden.timing import Step
 
 #: What a cycle can go to: the array occupied; a tile being loaded; sums on their way through the array before a drain
-#: can read them; the requantiser busy; an instruction being fetched; all that comes before an inference's first pass.
-CAUSES = ("array", "load", "drain", "requantiser", "fetch", "start")
+#: can read them; the requantiser busy; an instruction being fetched; transfers with the memory outside; all that comes
+#: before an inference's first pass.
+CAUSES = ("array", "load", "drain", "requantiser", "fetch", "memory", "start")
 #: What the array is occupied with: multiply-accumulates of the network; rows, columns and cycles that these do not
 #: fill; further words of weights; residuals and pooling, which are multiplications by constants.
 WORK = ("useful", "idle", "words", "constants")
@@ -37,10 +38,10 @@ def causes(config: ArrayConfig, program: Iterable[Instruction], steps: Iterable[
     started, settled = False, 0
     for instruction, step in zip(program, steps, strict=True):
         if started:
-            drain = max(0, min(step.requantiser, settled - (step.accepted - step.requantiser)))
-            rows.append((step.array, step.load, drain, step.requantiser - drain, step.fetch, 0))
+            drain = max(0, min(step.requantiser, settled - (step.accepted - step.memory - step.requantiser)))
+            rows.append((step.array, step.load, drain, step.requantiser - drain, step.fetch, step.memory, 0))
         else:
-            rows.append((0, 0, 0, 0, 0, step.cycles))
+            rows.append((0, 0, 0, 0, 0, 0, step.cycles))
             started = isinstance(instruction, Pass)
         if isinstance(instruction, Drain):
             settled = step.accepted + config.array_latency

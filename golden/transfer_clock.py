@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Section
+from twofold.golden.isa import Drain, Section, Window
 from twofold.golden.port_use import PortUse
 from twofold.golden.store_clock import StoreClock
 from twofold.golden.transfers import BURST_BEATS, OUTSTANDING, Transfer, bus_beats, entry_beats
@@ -86,6 +86,11 @@ class TransferClock:
         self._beat = self._written = self._queue = self._quiet = cycle
         self._take = self._entry(cycle + 1, 0)
 
+    def drain(self, accepted: int, idle: int, window: Window, drain: Drain) -> None:
+        """A DRAIN is accepted in one cycle, and its writes can be read from another one on."""
+        self.port.add(accepted, window, drain)
+        self.drained.append(idle)
+
     def ready(self, number: int) -> int:
         """The first cycle in which so many transfers are done; the drains that they wait for have been added.
 
@@ -102,7 +107,7 @@ class TransferClock:
         """The first cycle in which the end of the list is known and all is done."""
         if self.entries:
             self.ready(len(self.entries))
-        return max(self._take, self._known) + 1
+        return max(max(self._take, self._known) + 1, self._quiet)
 
     def _walk(self, number: int) -> None:
         """The next transfer."""

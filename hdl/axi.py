@@ -8,8 +8,6 @@ from twofold.golden.transfers import ADDRESS_BITS, BURST_BEATS, BURST_BYTES
 
 #: A block is aligned to its own size, so a burst within one never crosses a boundary of `BURST_BYTES`.
 BLOCK_BITS = bits_for(BURST_BEATS)
-#: Bursts that may wait for their answers at a time.
-OUTSTANDING = 63
 #: Every beat is the next one of memory (INCR).
 INCREMENT = 1
 #: Bit of a response that says that it is an error: SLVERR or DECERR.

@@ -5,7 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.hdl.axi import BLOCK_BITS, OUTSTANDING, beat_bits, commands
+from twofold.golden.transfers import OUTSTANDING
+from twofold.hdl.axi import BLOCK_BITS, beat_bits, commands
 
 
 class Bursts(wiring.Component):

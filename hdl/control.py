@@ -7,9 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
-from twofold.golden.registers import CONTROL, ID_VALUE, MODE, REGISTERS, SHAPE, STATUS, Error
+from twofold.golden.registers import CONTROL, ID_VALUE, MODE, SHAPE, STATUS, Error, registers
 from twofold.hdl.interfaces import INFERENCE, LOADING
 from twofold.hdl.layouts import record_layout
+from twofold.hdl.transfer_list import BASE_BITS, PAGE_BITS
 
 OKAY, SLVERR = 0, 2
 ADDRESS_BITS = 8
@@ -58,11 +59,15 @@ class Control(wiring.Component):
         The sequencer.
     loading : In(`LOADING`)
         The loader.
+    base : Out(BASE_BITS), bus : In(1), stalls : In(32)
+        Page of the memory outside; whether it answered an error; what STALLS reads (builds with one only).
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        super().__init__({"axi": Out(AXI_LITE), "inference": In(INFERENCE), "loading": In(LOADING)})
+        self.registers = registers(config)
+        outside = {"base": Out(BASE_BITS), "bus": In(1), "stalls": In(32)} if config.external else {}
+        super().__init__({"axi": Out(AXI_LITE), "inference": In(INFERENCE), "loading": In(LOADING)} | outside)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -70,9 +75,11 @@ class Control(wiring.Component):
         loaded = Signal()
         error = Signal(8)
         automatic = Signal()
+        outside = {"MEMORY": self.base << PAGE_BITS, "STALLS": self.stalls} if self.config.external else {}
         self._reads(
             m,
-            {
+            outside
+            | {
                 "ID": ID_VALUE,
                 "VERSION": MACHINE_VERSION,
                 "BUILD": self.config.build_hash,
@@ -110,6 +117,9 @@ class Control(wiring.Component):
             m.d.sync += done.eq(1)
         with m.If(inference.failed):
             m.d.sync += error.eq(Error.INSTRUCTION)
+            if self.config.external:
+                with m.If(self.bus):
+                    m.d.sync += error.eq(Error.BUS)
         return m
 
     def _reads(self, m: Module, values: Mapping[str, Value]) -> None:
@@ -121,7 +131,7 @@ class Control(wiring.Component):
         with m.If(axi.arvalid & axi.arready):
             m.d.sync += [axi.rvalid.eq(1), axi.rresp.eq(OKAY)]
             with m.Switch(axi.araddr):
-                for name, register in REGISTERS.items():
+                for name, register in self.registers.items():
                     if register.readable:
                         with m.Case(register.address):
                             m.d.sync += axi.rdata.eq(values[name])
@@ -144,13 +154,17 @@ class Control(wiring.Component):
         with m.If(writing):
             m.d.sync += [axi.bvalid.eq(1), axi.bresp.eq(OKAY)]
             with m.Switch(axi.awaddr):
-                with m.Case(REGISTERS["CONTROL"].address):
+                with m.Case(self.registers["CONTROL"].address):
                     with m.If(axi.wstrb[0]):
                         control = data.View(record_layout(CONTROL), axi.wdata[: CONTROL.width])
                         m.d.comb += [start.eq(control.start), clear.eq(control.clear)]
-                with m.Case(REGISTERS["MODE"].address):
+                with m.Case(self.registers["MODE"].address):
                     with m.If(axi.wstrb[0]):
                         m.d.sync += automatic.eq(axi.wdata[: MODE.width])
+                if self.config.external:
+                    with m.Case(self.registers["MEMORY"].address):
+                        with m.If(axi.wstrb[0]):
+                            m.d.sync += self.base.eq(axi.wdata[PAGE_BITS:])
                 with m.Default():
                     m.d.sync += axi.bresp.eq(SLVERR)
         return start, clear

@@ -9,15 +9,15 @@ from amaranth.lib import wiring
 from twofold.golden import isa
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.isa import Channel, Section, instructions
-from twofold.golden.registers import REGISTERS
+from twofold.golden.registers import registers
 from twofold.hdl.emit import top_name
-from twofold.hdl.top import PORTS
+from twofold.hdl.top import ports as machine_ports
 
 
 def listing(config: ArrayConfig) -> dict[str, Any]:
     """Ports, registers, memories and instruction fields of a build, as JSON can hold them."""
     ports = [{"name": name, "direction": "input", "bits": 1} for name in ("clk", "rst")]
-    for name, member in PORTS.items():
+    for name, member in machine_ports(config).items():
         direction = "input" if member.flow is wiring.In else "output"
         ports.append({"name": name, "direction": direction, "bits": Shape.cast(member.shape).width})
     memories = [kind for kind in Section if kind is not Section.END]
@@ -27,7 +27,7 @@ def listing(config: ArrayConfig) -> dict[str, Any]:
         "hash": f"{config.build_hash:08x}",
         "version": MACHINE_VERSION,
         "ports": ports,
-        "registers": [{"name": name, **asdict(register)} for name, register in REGISTERS.items()],
+        "registers": [{"name": name, **asdict(register)} for name, register in registers(config).items()],
         "memories": [
             {
                 "name": kind.name.lower(),

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import OPCODE_BITS, Opcode, Pass, Section, instructions, line_bits
-from twofold.hdl.interfaces import INFERENCE, draining, read_port
+from twofold.hdl.interfaces import INFERENCE, TRANSFERRING, draining, read_port
 from twofold.hdl.layouts import field_shape, record_layout
 
 #: Instructions behind which the program goes on.
@@ -39,14 +39,18 @@ class Sequencer(wiring.Component):
         Drains for the requantiser.
     send : Out(stream of `isa.Output`), sent : In(1)
         Lines for the host; `sent` when all of them are taken.
+    transferring : Out(`TRANSFERRING`), stalls : Out(32)
+        The transfer list, and how long the array waited for it (builds with a memory outside only).
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
         self.layouts = {opcode: record_layout(kind.record(config)) for opcode, kind in instructions(config).items()}
         self.line_bits = line_bits(config, Section.PROGRAM)
+        outside = {"transferring": Out(TRANSFERRING), "stalls": Out(32)} if config.external else {}
         super().__init__(
-            {
+            outside
+            | {
                 "inference": Out(INFERENCE),
                 "program": Out(read_port(range(config.program_depth), self.line_bits)),
                 "weight_address": Out(range(config.weight_depth)),
@@ -82,20 +86,27 @@ class Sequencer(wiring.Component):
                 with m.If(inference.run):
                     m.d.sync += [self.program.address.eq(0), at.over.eq(0), at.ended.eq(0), at.bank.eq(0)]
                     m.d.sync += [inference.cycles.eq(0), inference.passes.eq(0)]
-                    m.next = "RUN"
+                    m.next = "BEGIN" if self.config.external else "RUN"
             with m.State("RUN"):
                 m.d.comb += at.running.eq(1)
                 m.d.sync += inference.cycles.eq(inference.cycles + 1)
                 with m.If(at.held):
                     self._offer(m, at)
+                if self.config.external:
+                    with m.If(self.transferring.fault):
+                        m.next = "STOP"
             with m.State("SEND"):
                 with m.If(self.sent):
                     m.next = "RUN"
+            if self.config.external:
+                self._ends(m, at)
 
         m.d.comb += inference.busy.eq(~fsm.ongoing("IDLE"))
         self._load(m, at)
         self._fetch(m, at)
         self._load_bits(m, at)
+        if self.config.external:
+            self._transfers(m, at)
         return m
 
     def _outputs(self, m: Module, at: "_Place") -> None:
@@ -116,6 +127,7 @@ class Sequencer(wiring.Component):
     def _offer(self, m: Module, at: "_Place") -> None:
         """The held instruction's own unit takes it when it can."""
         done = at.free & self.drain.idle
+        ended = self.transferring.finished if self.config.external else 1
         with m.Switch(at.line[:OPCODE_BITS]):
             with m.Case(Opcode.WINDOW):
                 m.d.sync += at.window.eq(self._operands(Opcode.WINDOW, at.line))
@@ -136,14 +148,51 @@ class Sequencer(wiring.Component):
                     m.d.comb += [self.send.valid.eq(1), at.accept.eq(self.send.ready)]
                     with m.If(self.send.ready):
                         m.next = "SEND"
+            if self.config.external:
+                with m.Case(Opcode.SYNC):
+                    m.d.comb += at.accept.eq(at.reached)
             with m.Case(Opcode.END):
-                with m.If(done):
+                with m.If(done & ended):
                     m.d.comb += [self.inference.complete.eq(1), at.accept.eq(1)]
                     m.next = "IDLE"
             with m.Default():
                 with m.If(done):
-                    m.d.comb += [self.inference.failed.eq(1), at.accept.eq(1)]
-                    m.next = "IDLE"
+                    if self.config.external:
+                        m.d.comb += at.accept.eq(1)
+                        m.next = "STOP"
+                    else:
+                        m.d.comb += [self.inference.failed.eq(1), at.accept.eq(1)]
+                        m.next = "IDLE"
+
+    def _ends(self, m: Module, at: "_Place") -> None:
+        """States of builds with a memory outside: the program's first lines come, or a transfer failed."""
+        to, inference = self.transferring, self.inference
+        with m.State("BEGIN"):
+            m.d.sync += [inference.cycles.eq(inference.cycles + 1), self.stalls.eq(self.stalls + 1)]
+            with m.If(to.fault):
+                m.next = "STOP"
+            with m.Elif(to.done != 0):
+                m.next = "RUN"
+        with m.State("STOP"):
+            m.d.comb += to.stop.eq(1)
+            with m.If(to.idle & at.free & self.drain.idle):
+                m.d.comb += inference.failed.eq(1)
+                m.next = "IDLE"
+
+    def _transfers(self, m: Module, at: "_Place") -> None:
+        """SYNC, and how long it made the array wait."""
+        to, waited = self.transferring, Signal()
+        need = self._operands(Opcode.SYNC, at.line).need
+        m.d.comb += [
+            to.start.eq(self.inference.run & ~self.inference.busy),
+            at.waiting.eq(at.held & (at.line[:OPCODE_BITS] == Opcode.SYNC) & ~at.reached),
+        ]
+        m.d.sync += [at.reached.eq(at.waiting & (to.done >= need)), waited.eq(at.waiting)]
+        with m.If(at.running & waited & at.waiting & at.free):
+            m.d.sync += self.stalls.eq(self.stalls + 1)
+        with m.If(to.start):
+            # The inference before may have stopped anywhere.
+            m.d.sync += [one.eq(0) for one in (self.stalls, at.held, at.stands, at.seen, at.pending, at.loaded)]
 
     def _fetch(self, m: Module, at: "_Place") -> None:
         """One line is held; the next one stands in the memory's output until it is held. Behind the last one stands 0.
@@ -166,7 +215,7 @@ class Sequencer(wiring.Component):
                 at.stands.eq(0),
                 at.seen.eq(0),
                 at.ended.eq(~Cat(at.opcode == opcode for opcode in GOES_ON).any()),
-                at.over.eq(self.program.address == self.config.program_depth - 1),
+                at.over.eq(0 if self.config.external else self.program.address == self.config.program_depth - 1),
                 self.program.address.eq(self.program.address + 1),
             ]
 
@@ -191,7 +240,8 @@ class Sequencer(wiring.Component):
             m.d.sync += [self.weight_address.eq(self.weight_address + 1), at.group.eq(at.group + 1)]
         with m.If(last):
             m.d.sync += [at.loaded.eq(1), at.pending.eq(0)]
-        with m.If(at.running & at.stands & ~at.seen & (~at.pending | last)):
+        look = at.running & at.stands & ~at.seen & (~at.pending | last)
+        with m.If(look & ~at.waiting if self.config.external else look):
             m.d.sync += [
                 at.seen.eq(1),
                 at.pending.eq((at.opcode == Opcode.PASS) & ~ahead.kept),
@@ -227,6 +277,8 @@ class _Place:
         A tile has lines to be read; their number minus one, the next one, the point set; it is read in this cycle.
     loaded
         All lines of a tile are read, and its pass has not begun.
+    waiting, reached
+        A SYNC is held and not accepted, and what stands behind it may be old; its transfers were done the cycle before.
     """
 
     def __init__(self, sequencer: Sequencer) -> None:
@@ -249,5 +301,8 @@ class _Place:
         self.tile_set = Signal.like(self.taken.set)
         self.reading = Signal()
         self.loaded = Signal()
+        if config.external:
+            self.waiting = Signal()
+            self.reached = Signal()
         self.gap = Signal(range(config.min_pass))
         self.free = Signal()

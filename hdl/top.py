@@ -16,11 +16,13 @@ from twofold.hdl.decoder import Decoder
 from twofold.hdl.interfaces import read_port
 from twofold.hdl.layouts import activations_layout
 from twofold.hdl.loader import Loader
+from twofold.hdl.outside import LineWrites, add_transfers, bus, port_left
 from twofold.hdl.requantiser import Requantiser
 from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
+from twofold.hdl.transfers import Transfers
 
-#: The machine's ports, the same for every build; clock `clk` and reset `rst` (synchronous, active high) come on top.
+#: The ports of every build; clock `clk` and reset `rst` (synchronous, active high) come on top.
 PORTS = {
     "s_axis_tdata": In(STREAM_BITS),
     "s_axis_tvalid": In(1),
@@ -31,6 +33,11 @@ PORTS = {
     "m_axis_tready": In(1),
     "m_axis_tlast": Out(1),
 } | {f"s_axil_{name}": member for name, member in AXI_LITE.members.items()}
+
+
+def ports(config: ArrayConfig) -> dict[str, wiring.Member]:
+    """The ports of a build: with a memory outside an AXI4 master `m_axi_*` comes on top."""
+    return PORTS | ({f"m_axi_{name}": member for name, member in bus(config).items()} if config.external else {})
 
 
 class Parts(NamedTuple):
@@ -73,7 +80,7 @@ class Twofold(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        super().__init__(PORTS)
+        super().__init__(ports(config))
 
     def parts(self) -> Parts:
         """New components for the machine."""
@@ -94,6 +101,8 @@ class Twofold(wiring.Component):
         for name, part in parts._asdict().items():
             m.submodules[name] = part
         control, loader, sequencer, decoder, compute, requantiser, sender = parts
+        transfers = add_transfers(m, self, control, sequencer) if self.config.external else None
+        writes = loader if transfers is None else LineWrites(m, loader, transfers)
         self._ports(m, control, loader, sender)
         connect(m, loader.loading, control.loading)
         connect(m, sequencer.inference, control.inference)
@@ -109,24 +118,24 @@ class Twofold(wiring.Component):
             decoder.set.eq(sequencer.set),
         ]
 
-        self._feature_memory(m, loader, compute, requantiser, sender)
-        connect(m, sequencer.program, self._memory(m, loader, Section.PROGRAM))
-        connect(m, requantiser.channel, self._memory(m, loader, Section.CHANNEL))
-        weights = self._memory(m, loader, Section.WEIGHT)
+        self._feature_memory(m, writes, compute, requantiser, sender, transfers)
+        connect(m, sequencer.program, self._memory(m, writes, Section.PROGRAM))
+        connect(m, requantiser.channel, self._memory(m, writes, Section.CHANNEL))
+        weights = self._memory(m, writes, Section.WEIGHT)
         weight_codes = Signal(len(weights.line))
         m.d.sync += weight_codes.eq(weights.line)
         m.d.comb += [
             weights.address.eq(sequencer.weight_address),
             decoder.codes.eq(weight_codes),
-            decoder.table.valid.eq(loader.write_valid & (loader.write.kind == Section.POINTS)),
-            decoder.table.payload.line.eq(loader.write.address),
-            decoder.table.payload.row.eq(loader.write.data),
+            decoder.table.valid.eq(writes.write_valid & (writes.write.kind == Section.POINTS)),
+            decoder.table.payload.line.eq(writes.write.address),
+            decoder.table.payload.row.eq(writes.write.data),
         ]
         if self.config.tables:
             m.d.comb += [
-                requantiser.entries.enable.eq(loader.write_valid & (loader.write.kind == Section.TABLES)),
-                requantiser.entries.address.eq(loader.write.address),
-                requantiser.entries.data.eq(loader.write.data),
+                requantiser.entries.enable.eq(writes.write_valid & (writes.write.kind == Section.TABLES)),
+                requantiser.entries.address.eq(writes.write.address),
+                requantiser.entries.data.eq(writes.write.data),
             ]
         return m
 
@@ -145,22 +154,28 @@ class Twofold(wiring.Component):
             outside, inside = getattr(self, f"s_axil_{name}"), getattr(control.axi, name)
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
 
-    def _memory(self, m: Module, loader: Loader, section: Section) -> _Reader:
-        """A memory that the loader writes, for who reads it."""
+    def _memory(self, m: Module, writes: Loader | LineWrites, section: Section) -> _Reader:
+        """A memory that the loader writes, and transfers, for who reads it."""
         bits = isa.line_bits(self.config, section)
         m.submodules[f"{section.name.lower()}_memory"] = memory = Memory(
             shape=bits, depth=isa.line_count(self.config, section), init=[]
         )
         write = memory.write_port()
         m.d.comb += [
-            write.addr.eq(loader.write.address),
-            write.data.eq(loader.write.data),
-            write.en.eq(loader.write_valid & (loader.write.kind == section)),
+            write.addr.eq(writes.write.address),
+            write.data.eq(writes.write.data),
+            write.en.eq(writes.write_valid & (writes.write.kind == section)),
         ]
         return _Reader(memory.read_port())
 
     def _feature_memory(
-        self, m: Module, loader: Loader, compute: Compute, requantiser: Requantiser, sender: Sender
+        self,
+        m: Module,
+        writes: Loader | LineWrites,
+        compute: Compute,
+        requantiser: Requantiser,
+        sender: Sender,
+        transfers: Transfers | None,
     ) -> None:
         config = self.config
         # A program reads no line in the cycle in which it is written, so memories may give anything then.
@@ -170,14 +185,14 @@ class Twofold(wiring.Component):
         window, write, other = memory.read_port(), memory.write_port(granularity=1), memory.read_port()
         input_valid = Signal()
         address = Signal.like(write.addr)
-        line = data.View(activations_layout(config), loader.write.data[: config.feature_bits])
+        line = data.View(activations_layout(config), writes.write.data[: config.feature_bits])
         m.d.comb += [
             window.addr.eq(compute.feature.address),
             compute.feature.line.eq(window.data),
             # One port of a block RAM writes and reads what is not the array's.
-            input_valid.eq(loader.write_valid & (loader.write.kind == Section.FEATURE)),
+            input_valid.eq(writes.write_valid & (writes.write.kind == Section.FEATURE)),
             address.eq(Mux(sender.send.ready, requantiser.feature.address, sender.feature.address)),
-            write.addr.eq(Mux(input_valid, loader.write.address, address)),
+            write.addr.eq(Mux(input_valid, writes.write.address, address)),
             write.data.eq(Mux(input_valid, line.as_value(), requantiser.feature.data.as_value())),
             write.en.eq(Mux(input_valid, ~0, requantiser.feature.enable)),
             other.addr.eq(write.addr),
@@ -185,3 +200,7 @@ class Twofold(wiring.Component):
             requantiser.feature.line.eq(other.data),
             sender.feature.line.eq(other.data),
         ]
+        if transfers is not None:
+            m.d.comb += [*port_left(transfers, requantiser, sender), transfers.feature.line.eq(other.data.as_value())]
+            with m.If(transfers.feature.read & transfers.feature.free):
+                m.d.comb += [address.eq(transfers.feature.address), other.en.eq(1)]

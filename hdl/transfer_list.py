@@ -15,8 +15,9 @@ from twofold.hdl.layouts import record_layout
 from twofold.hdl.line_filler import portion
 from twofold.hdl.line_walk import rectangle
 
-#: Bits of the page of `BURST_BYTES` where the list begins.
-BASE_BITS = ADDRESS_BITS - bits_for(BURST_BYTES)
+#: Bits of an address within a page of `BURST_BYTES`, and of the page where the list begins.
+PAGE_BITS = bits_for(BURST_BYTES)
+BASE_BITS = ADDRESS_BITS - PAGE_BITS
 
 
 class TransferList(wiring.Component):

@@ -90,6 +90,8 @@ def compile_outside(config: ArrayConfig, network: Network) -> Compiled:
     stored = _Stored(network, compiled)
     for layer in network.layers:
         compiled.spans.append(_LayerWriter(network, compiled, layout, state, stored, layer).run())
+    # While lines are sent no cycle is counted, so nothing else may be under way.
+    tape.sync(max(one.key for one in tape.transfers))
     for layer in network.outputs:
         if layer.name not in residence.outside:
             count = tensor_lines(config, layer.output.shape)

@@ -26,7 +26,7 @@ def test_every_instruction_by_hand():
         [1, 0, 7, 34, 0, 0],
         [1, 0, 0, 0, 1, 0],
     ]
-    assert totals(rows) == {"array": 27, "load": 0, "drain": 14, "requantiser": 68, "fetch": 1, "start": 8}
+    assert totals(rows) == {"array": 27, "load": 0, "drain": 14, "requantiser": 68, "fetch": 1, "memory": 0, "start": 8}
     assert totals(rows[:0]) == dict.fromkeys(CAUSES, 0)
 
 

@@ -22,7 +22,7 @@ from twofold.golden.network import Tensor
 CONFIG = ArrayConfig(name="tiny", pe="log", rows=2, cols=2, word_bits=3, act_bits=5)
 INPUT = PlacedTensor(Tensor((3, 1, 2), 4, True, 0.5), 6)
 OUTPUT = PlacedTensor(Tensor((3, 1, 2), 5, False, 0.25), 2)
-SPENT = {"array": 4, "load": 3, "drain": 1, "requantiser": 1, "fetch": 1, "start": 0}
+SPENT = {"array": 4, "load": 3, "drain": 1, "requantiser": 1, "fetch": 1, "memory": 0, "start": 0}
 WORK = {"useful": 1, "idle": 2, "words": 1, "constants": 0}
 
 
