@@ -127,7 +127,7 @@ class Sequencer(wiring.Component):
     def _offer(self, m: Module, at: "_Place") -> None:
         """The held instruction's own unit takes it when it can."""
         done = at.free & self.drain.idle
-        ended = self.transferring.finished if self.config.external else 1
+        ends = done & self.transferring.finished if self.config.external else done
         with m.Switch(at.line[:OPCODE_BITS]):
             with m.Case(Opcode.WINDOW):
                 m.d.sync += at.window.eq(self._operands(Opcode.WINDOW, at.line))
@@ -152,7 +152,7 @@ class Sequencer(wiring.Component):
                 with m.Case(Opcode.SYNC):
                     m.d.comb += at.accept.eq(at.reached)
             with m.Case(Opcode.END):
-                with m.If(done & ended):
+                with m.If(ends):
                     m.d.comb += [self.inference.complete.eq(1), at.accept.eq(1)]
                     m.next = "IDLE"
             with m.Default():
