@@ -148,6 +148,9 @@ class ArrayConfig:
             value = getattr(self, key)
             if value & (value - 1):
                 raise ValueError(f"{key} must be a power of two, not {value!r}")
+        if self.external and self.program_depth & (self.program_depth - 1):
+            # Its program memory is a ring.
+            raise ValueError(f"program_depth must be a power of two where memory is 'axi4', not {self.program_depth!r}")
         if self.requant_units > min(self.rows, self.cols):
             raise ValueError(
                 f"requant_units must be at most {min(self.rows, self.cols)} (the smaller of rows and cols), "

@@ -14,7 +14,7 @@ from twofold.golden.causes import causes, lost, share_out, summed, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame, join, parse
 from twofold.golden.input_layout import InputLayout
-from twofold.golden.isa import Instruction, Section, decode, line_beats
+from twofold.golden.isa import Instruction, Section, decode, line_beats, line_count
 from twofold.golden.network import Tensor
 from twofold.golden.timing import timing
 
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlacedTensor:
-    """A tensor and where it lies in feature memory.
+    """A tensor and where it lies in feature memory, or outside the chip.
 
     Parameters
     ----------
@@ -45,11 +45,14 @@ class PlacedTensor:
         Its first line.
     layout
         How an input is folded; None where the tensor lies as it is.
+    outside
+        It lies in the memory outside the chip, and `address` counts beats of the bus.
     """
 
     tensor: Tensor
     address: int
     layout: InputLayout | None = None
+    outside: bool = False
 
     @property
     def stored(self) -> Tensor:
@@ -109,6 +112,22 @@ class ImageLayer:
 
 
 @dataclass(frozen=True)
+class OutsideContent:
+    """What a host writes into the memory outside the chip before the first inference.
+
+    Parameters
+    ----------
+    content
+        From the base on: the transfer list, the program, weight and channel lines.
+    size
+        Bytes of the whole, with room for the tensors behind that.
+    """
+
+    content: bytes
+    size: int
+
+
+@dataclass(frozen=True)
 class Image:
     """Everything that a machine needs to run one network, and what is predicted of it.
 
@@ -126,6 +145,8 @@ class Image:
         Where the host writes the input, and what the machine sends, in order, each a frame.
     cycles
         Predicted cycles of an inference: what the machine's CYCLES register will read.
+    outside
+        What the memory outside the chip holds at first, and how large it must be; None in a build without one.
     """
 
     config: ArrayConfig
@@ -139,6 +160,7 @@ class Image:
     input: PlacedTensor
     outputs: tuple[PlacedTensor, ...]
     cycles: int
+    outside: OutsideContent | None = None
 
     @property
     def output(self) -> PlacedTensor:
@@ -149,6 +171,9 @@ class Image:
     def sections(self) -> dict[Section, tuple[int, ...]]:
         """The lines by memory, in the order in which they are sent."""
         tables = {Section.TABLES: self.tables} if self.config.tables else {}
+        if self.outside is not None:
+            # The rest comes from outside; a line of the program says that one is loaded.
+            return tables | {Section.POINTS: self.points, Section.PROGRAM: self.program[:1]}
         return tables | {
             Section.POINTS: self.points,
             Section.WEIGHT: self.weight,
@@ -191,6 +216,8 @@ class Image:
 
     def used_lines(self, kind: Section) -> int:
         """Lines of a memory that the image, or in feature memory any of its tensors, takes."""
+        if self.outside is not None and kind not in (Section.POINTS, Section.TABLES):
+            return line_count(self.config, kind)
         if kind is not Section.FEATURE:
             return len(self.sections[kind])
         placed = [self.input, *(layer.output for layer in self.layers)]
@@ -272,6 +299,11 @@ def input_frame(image: Image, x: NDArray[np.integer]) -> list[int]:
     ValueError
         If the shape differs or a value is out of range.
     """
+    return frame(image.config, [(Section.FEATURE, image.input.address, input_lines(image, x))])
+
+
+def input_lines(image: Image, x: NDArray[np.integer]) -> list[int]:
+    """The feature lines of an input, folded if the image says so; raises like `input_frame`."""
     tensor = image.input.tensor
     if not np.issubdtype(x.dtype, np.integer):
         raise TypeError(f"Input must be integers, not {x.dtype}")
@@ -281,11 +313,11 @@ def input_frame(image: Image, x: NDArray[np.integer]) -> list[int]:
         if not tensor.low <= value <= tensor.high:
             raise ValueError(f"Input must be {tensor.low} to {tensor.high}, not {value!r}")
     stored = x if image.input.layout is None else image.input.layout.fold(x)
-    return frame(image.config, [(Section.FEATURE, image.input.address, pack_tensor(image.config, stored))])
+    return pack_tensor(image.config, stored)
 
 
 def read_outputs(image: Image, frames: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], ...]:
-    """The output tensors that an inference's frames of the output stream carry, in order.
+    """The output tensors that an inference's frames of the output stream carry, in order; not those that lie outside.
 
     Returns
     -------
@@ -296,9 +328,10 @@ def read_outputs(image: Image, frames: Sequence[Sequence[int]]) -> tuple[NDArray
     ValueError
         If the number of frames differs, or that of a frame's beats.
     """
-    if len(frames) != len(image.outputs):
-        raise ValueError(f"Output must be {len(image.outputs)} frames, not {len(frames)!r}")
-    return tuple(read_output(image, frame, number) for number, frame in enumerate(frames))
+    sent = [number for number, placed in enumerate(image.outputs) if not placed.outside]
+    if len(frames) != len(sent):
+        raise ValueError(f"Output must be {len(sent)} frames, not {len(frames)!r}")
+    return tuple(read_output(image, frame, number) for number, frame in zip(sent, frames, strict=True))
 
 
 def read_output(image: Image, beats: Sequence[int], number: int = 0) -> NDArray[np.int64]:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from twofold.golden.causes import CAUSES, WORK
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.frame import FrameError, parse
-from twofold.golden.image import Image, ImageLayer, PlacedTensor
+from twofold.golden.image import Image, ImageLayer, OutsideContent, PlacedTensor
 from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Section, line_bits, line_count
 from twofold.golden.network import Tensor
+from twofold.golden.transfers import bus_beats
 from twofold.support.digests import digest, file_digest, json_digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.reading import LARGEST, read_bytes
@@ -22,6 +23,8 @@ FORMAT = "twofold-image"
 VERSION = 1
 MANIFEST = "manifest.json"
 FRAME = "image.bin"
+#: What a host writes into the memory outside the chip, of builds with one.
+OUTSIDE = "outside.bin"
 
 
 def _mem(kind: Section) -> str:
@@ -31,7 +34,7 @@ def _mem(kind: Section) -> str:
 Kind = TypeVar("Kind")
 _KIND_NAMES: dict[type, str] = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
 _KINDS = (Section.TABLES, Section.POINTS, Section.WEIGHT, Section.CHANNEL, Section.PROGRAM)
-_FILES = {FRAME, *(_mem(kind) for kind in _KINDS)}
+_FILES = {FRAME, OUTSIDE, *(_mem(kind) for kind in _KINDS)}
 
 
 def save(image: Image, folder: Path | str) -> None:
@@ -78,7 +81,7 @@ def load(folder: Path | str) -> Image:
         kind.name.lower(): _read_mem(config, kind, folder / _mem(kind)) if _mem(kind) in digests else ()
         for kind in _KINDS
     }
-    image = Image(config=config, **lines, **table)
+    image = Image(config=config, **lines, **table, outside=_read_outside(config, manifest, folder))
     _check_frame(image, folder / FRAME)
     _check_facts(image, manifest, path)
     return image
@@ -86,15 +89,22 @@ def load(folder: Path | str) -> Image:
 
 def _files(image: Image) -> dict[str, bytes]:
     files = {}
-    for kind, lines in image.sections.items():
+    for kind, lines in _lines(image).items():
         if lines:
             width = -(-line_bits(image.config, kind) // 4)
             files[_mem(kind)] = "".join(f"{line:0{width}x}\n" for line in lines).encode()
+    if image.outside is not None:
+        files[OUTSIDE] = image.outside.content
     files[FRAME] = struct.pack(f"<{len(image.beats)}I", *image.beats)
     digests = {name: digest(content) for name, content in files.items()}
     manifest = _manifest(image) | {"files": digests}
     text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=2)
     return files | {MANIFEST: f"{text}\n".encode()}
+
+
+def _lines(image: Image) -> dict[Section, tuple[int, ...]]:
+    """The lines of every memory; of the program all, wherever they come from."""
+    return image.sections | {Section.PROGRAM: image.program}
 
 
 def _manifest(image: Image) -> dict[str, object]:
@@ -110,6 +120,7 @@ def _manifest(image: Image) -> dict[str, object]:
         },
         "input": _placed(image.input) | _folded(image.input.layout),
         "outputs": [_placed(output) for output in image.outputs],
+        **({} if image.outside is None else {"outside": {"bytes": image.outside.size}}),
         "cycles": image.cycles,
         "passes": image.passes,
         "macs": image.macs,
@@ -136,7 +147,7 @@ def _manifest(image: Image) -> dict[str, object]:
 
 
 def _placed(placed: PlacedTensor) -> dict[str, object]:
-    return {"address": placed.address, **asdict(placed.tensor)}
+    return {"address": placed.address, **({"outside": True} if placed.outside else {}), **asdict(placed.tensor)}
 
 
 def _folded(layout: InputLayout | None) -> dict[str, object]:
@@ -201,8 +212,10 @@ def _read_layer(row: dict[str, Any]) -> ImageLayer:
 
 
 def _read_placed(values: dict[str, Any]) -> PlacedTensor:
-    fields = {key: value for key, value in values.items() if key != "address"}
-    return PlacedTensor(Tensor(**fields | {"shape": tuple(values["shape"])}), _count(values["address"], "address"))
+    fields = {key: value for key, value in values.items() if key not in ("address", "outside")}
+    outside = _of_type(values.get("outside", False), "outside", bool)
+    tensor = Tensor(**fields | {"shape": tuple(values["shape"])})
+    return PlacedTensor(tensor, _count(values["address"], "address"), outside=outside)
 
 
 def _read_input(values: dict[str, Any]) -> PlacedTensor:
@@ -228,6 +241,19 @@ def _count(value: Any, key: str, least: int = 0) -> int:
     return count
 
 
+def _read_outside(config: ArrayConfig, manifest: dict[str, Any], folder: Path) -> OutsideContent | None:
+    """What lies outside at first, if the build has a memory there."""
+    if config.external != ("outside" in manifest) or config.external != (OUTSIDE in manifest["files"]):
+        raise ValueError(f"{folder / MANIFEST}: outside must be given where the build's memory is, and only there")
+    if not config.external:
+        return None
+    size = _count(manifest["outside"]["bytes"], "outside.bytes", 1)
+    content = read_bytes(folder / OUTSIDE, LARGEST)
+    if len(content) > size:
+        raise ValueError(f"{folder / OUTSIDE}: file must have at most {size} bytes, not {len(content)}")
+    return OutsideContent(content, size)
+
+
 def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]:
     bits = line_bits(config, kind)
     lines = []
@@ -245,9 +271,14 @@ def _read_mem(config: ArrayConfig, kind: Section, path: Path) -> tuple[int, ...]
 def _check_facts(image: Image, manifest: dict[str, Any], path: Path) -> None:
     """What the manifest says twice, it says alike, and every tensor lies in feature memory."""
     for placed in (image.input, *image.outputs, *(layer.output for layer in image.layers)):
-        end = placed.address + placed.lines(image.config)
-        if end > image.config.feature_depth:
-            raise ValueError(f"{path}: tensor must end within {image.config.feature_depth} lines, not at {end}")
+        end, depth, unit = placed.address + placed.lines(image.config), image.config.feature_depth, "lines"
+        if placed.outside:
+            if image.outside is None:
+                raise ValueError(f"{path}: tensor must lie on the chip, not outside")
+            beats = placed.lines(image.config) * bus_beats(image.config, Section.FEATURE)
+            end, depth, unit = placed.address + beats, image.outside.size * 8 // image.config.bus_bits, "beats"
+        if end > depth:
+            raise ValueError(f"{path}: tensor must end within {depth} {unit}, not at {end}")
     for key, value in json.loads(json.dumps(_manifest(image))).items():
         if manifest.get(key) != value:
             raise ValueError(f"{path}: {key} must be {value!r}, not {manifest.get(key)!r}")

@@ -4,16 +4,16 @@ Every PASS and DRAIN is one NumPy operation over all positions of its chunk; the
 has them) and no streams but whole frames.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.catalog import log_points
 from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, parse, split
-from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_outputs
+from twofold.golden.image import Image, PlacedTensor, input_frame, input_lines, raw_tensor, read_outputs, unpack_tensor
 from twofold.golden.isa import (
     Drain,
     End,
@@ -21,12 +21,13 @@ from twofold.golden.isa import (
     Output,
     Pass,
     Section,
+    Sync,
     Window,
     decode,
-    decode_channels,
     line_beats,
-    point_record,
 )
+from twofold.golden.memories import Memories
+from twofold.golden.outside import DeadlockError, Outside, read_lines, write_lines
 from twofold.golden.products import product_bases
 from twofold.golden.registers import Error
 from twofold.golden.requantise import requantised, wrap
@@ -82,25 +83,23 @@ class Machine:
     config
         The build.
 
+    eager
+        Transfers with the memory outside are done as soon as they may be; else as late as the program allows. What a
+        correct program computes is the same.
+
     Attributes
     ----------
-    feature : int64, shape (feature_depth, rows)
-        Raw lanes, unsigned.
+    memories, outside
+        What is on the chip and in the memory outside.
     loaded, error
         Bits of the status register.
     """
 
-    def __init__(self, config: ArrayConfig) -> None:
+    def __init__(self, config: ArrayConfig, *, eager: bool = False) -> None:
         self.config = config
-        units = config.requant_units
-        self.feature = np.zeros((config.feature_depth, config.rows), dtype=np.int64)
-        self._weight = np.zeros((config.weight_depth, config.load_columns, config.rows), dtype=np.int64)
-        self._channel = np.zeros((config.channel_depth, 3, units), dtype=np.int64)
-        self._program: list[int] = [0] * config.program_depth
-        self._tables = np.zeros(config.table_lines, dtype=np.int64)
-        self._values = np.zeros((config.sets, 2 * config.fmt.point_count), dtype=np.int64)
-        if config.pe == "log":
-            self._values[0] = log_points(config.fmt).values
+        self.eager = eager
+        self.memories = Memories(config)
+        self.outside = Outside(self.memories)
         self._banks = np.zeros((2, config.acc_depth, config.cols), dtype=np.int64)
         self._bank = 0
         self._words = np.zeros((config.rows, config.cols), dtype=np.int64)
@@ -151,7 +150,8 @@ class Machine:
         self._bank = 0
         frames: list[tuple[int, ...]] = []
         program: list[Instruction] = []
-        for number, line in enumerate(self._program):
+        self._begin_transfers()
+        for number, line in self._lines():
             try:
                 instruction = decode(self.config, line)
             except ValueError as error:
@@ -165,17 +165,52 @@ class Machine:
                 self._drain(number, instruction)
             elif isinstance(instruction, Output):
                 frames.append(self._output(number, instruction))
+            elif isinstance(instruction, Sync):
+                self._transfer(number, instruction.need)
             if after is not None:
                 after(number)
+            if self.eager:
+                self._transfer(number)
             if isinstance(instruction, End):
+                self._end_transfers(number)
                 steps = timing(self.config, program)
                 passes = sum(isinstance(done, Pass) for done in program)
                 return Run(tuple(frames), steps, cycles(steps), passes)
-        raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self._program)} lines")
+        raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self.memories.program)} lines")
+
+    def _lines(self) -> Iterator[tuple[int, int]]:
+        """Program lines as they are executed, numbered; a program from outside runs round its memory."""
+        if not self.config.external:
+            yield from enumerate(self.memories.program)
+            return
+        for number in count():
+            yield number, self.memories.program[number % self.config.program_depth]
+
+    def _begin_transfers(self) -> None:
+        if self.config.external:
+            self.outside.begin()
+            self._transfer(0, 1)
+
+    def _end_transfers(self, number: int) -> None:
+        self._transfer(number)
+        if self.config.external and not self.outside.ended:
+            raise self._stop(Error.RANGE, f"Line {number}: transfers must be done at END, not wait for a DRAIN")
+
+    def _transfer(self, number: int, need: int | None = None) -> None:
+        if not self.config.external:
+            return
+        try:
+            self.outside.advance(need)
+        except (DeadlockError, ValueError) as error:
+            raise self._stop(Error.RANGE, f"Line {number}: {error}") from error
 
     def read(self, placed: PlacedTensor) -> Array:
         """What feature memory holds now where a tensor is placed, a folded input as it is stored: int64, (C, H, W)."""
-        lanes = self.feature[placed.address : placed.address + placed.lines(self.config)].copy()
+        if placed.outside:
+            place, count = placed.address * self.config.bus_bits // 8, placed.lines(self.config)
+            lines = read_lines(self.config, self.outside.memory, place, Section.FEATURE, count)
+            return unpack_tensor(self.config, lines, placed.stored)
+        lanes = self.memories.feature[placed.address : placed.address + placed.lines(self.config)].copy()
         return raw_tensor(self.config, lanes, placed.stored)
 
     def _stop(self, code: Error, message: str) -> StoppedError:
@@ -184,28 +219,7 @@ class Machine:
 
     def _write_sections(self, sections: Sequence[SectionLines]) -> None:
         for kind, address, lines in sections:
-            for number, line in enumerate(lines, start=address):
-                self._write_line(kind, number, line)
-
-    def _write_line(self, kind: Section, number: int, line: int) -> None:
-        config = self.config
-        if kind is Section.FEATURE:
-            self.feature[number] = _lanes(line, config.act_bits, config.rows)
-        elif kind is Section.WEIGHT:
-            lanes = _lanes(line, config.fmt.code_bits, config.load_columns * config.rows)
-            self._weight[number] = np.reshape(lanes, (config.load_columns, config.rows))
-        elif kind is Section.CHANNEL:
-            for unit, channel in enumerate(decode_channels(config, line)):
-                self._channel[number, :, unit] = channel.bias, channel.multiplier, channel.right
-        elif kind is Section.TABLES:
-            self._tables[number] = line
-        elif kind is Section.POINTS:
-            selects = point_record(config).unpack(line)
-            level = sum(_term(menu, selects[f"term{n}"]) for n, menu in enumerate(config.fmt.menus))
-            resident, index = divmod(number, config.fmt.point_count)
-            self._values[resident, [index, index + config.fmt.point_count]] = level, -level
-        else:
-            self._program[number] = line
+            self.memories.write_lines(kind, address, lines)
 
     def _chunk(self, number: int) -> Window:
         """The chunk of positions that the last WINDOW stands for."""
@@ -237,9 +251,9 @@ class Machine:
         accumulators[:, chosen] = result[:, chosen]
 
     def _load(self, number: int, tile: Pass) -> None:
-        groups, values = tile.groups + 1, self._values[tile.set]
+        groups, values = tile.groups + 1, self.memories.values[tile.set]
         self._check(number, "weight", tile.weights + groups - 1, self.config.weight_depth)
-        codes = self._weight[tile.weights : tile.weights + groups].reshape(-1, self.config.rows).T
+        codes = self.memories.weight[tile.weights : tile.weights + groups].reshape(-1, self.config.rows).T
         columns = codes.shape[1]
         self._words[:, :columns] = values[codes]
         self._bases[:columns] = product_bases(self.config, values)[codes].sum(axis=0)
@@ -280,7 +294,7 @@ class Machine:
         inside = (y >= 0) & (y < window.in_height) & (x >= 0) & (x < window.in_width)
         lines = np.where(inside, lines, 0)
         self._check(number, "feature", int(lines.max()), config.feature_depth)
-        acts = self.feature[lines]
+        acts = self.memories.feature[lines]
         if tile.signed:
             acts = acts - ((acts >> (config.act_bits - 1)) << config.act_bits)
         lanes = tile.row_mask >> np.arange(config.rows, dtype=np.uint64) & 1
@@ -292,7 +306,7 @@ class Machine:
         width, height = window.width, window.height
         groups, units = drain.groups + 1, config.requant_units
         self._check(number, "channel", drain.channels + groups - 1, config.channel_depth)
-        lines = self._channel[drain.channels : drain.channels + groups]
+        lines = self.memories.channel[drain.channels : drain.channels + groups]
         channels = lines.transpose(1, 0, 2).reshape(3, -1)
         i, j = np.divmod(np.arange(width * height), width)
         place = drain.lane + np.arange(groups * units)
@@ -303,19 +317,20 @@ class Machine:
         if drain.skip:
             source = (target + drain.skip_offset) & self._mask
             self._check(number, "feature", int(source.max()), config.feature_depth)
-            skip = self.feature[source, place % config.rows]
+            skip = self.memories.feature[source, place % config.rows]
         accumulators = self._banks[self._bank, : width * height, : groups * units]
         if drain.tabled:
             self._check(number, "table", (drain.table + 1 << config.table_bits) - 1, config.table_lines)
-        result = requantised(config, drain, accumulators, channels, skip, self._tables)
-        self.feature[target, place % config.rows] = result
+        result = requantised(config, drain, accumulators, channels, skip, self.memories.tables)
+        self.memories.feature[target, place % config.rows] = result
         self._bank ^= 1
+        self.outside.drained += 1
 
     def _output(self, number: int, output: Output) -> tuple[int, ...]:
         config = self.config
         self._check(number, "feature", output.address + output.count, config.feature_depth)
         beats: list[int] = []
-        for lanes in self.feature[output.address : output.address + output.count + 1].tolist():
+        for lanes in self.memories.feature[output.address : output.address + output.count + 1].tolist():
             line = sum(value << (lane * config.act_bits) for lane, value in enumerate(lanes))
             beats += split(line, line_beats(config, Section.FEATURE))
         return tuple(beats)
@@ -360,13 +375,21 @@ def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None
     """
     machine = machine or Machine(image.config)
     machine.write(image.beats)
+    if image.outside is not None:
+        machine.outside.memory = np.zeros(image.outside.size, dtype=np.uint8)
+        content = np.frombuffer(image.outside.content, dtype=np.uint8)
+        machine.outside.memory[: len(content)] = content
     return infer(machine, image, x)
 
 
 def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
     """Run one input on a machine that holds the image already."""
-    machine.write(input_frame(image, x))
-    complete = {layer.last: layer for layer in image.layers}
+    if image.input.outside:
+        place = image.input.address * image.config.bus_bits // 8
+        write_lines(image.config, machine.outside.memory, place, Section.FEATURE, input_lines(image, x))
+    else:
+        machine.write(input_frame(image, x))
+    complete = {layer.last: layer for layer in image.layers if not layer.output.outside}
     tensors: dict[str, Array] = {}
 
     def after(number: int) -> None:
@@ -375,13 +398,7 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
             tensors[layer.name] = machine.read(layer.output)
 
     run = machine.run(after)
-    return Execution(tensors, read_outputs(image, run.frames), run)
-
-
-def _lanes(line: int, bits: int, count: int) -> list[int]:
-    return [line >> (lane * bits) & ((1 << bits) - 1) for lane in range(count)]
-
-
-def _term(menu: tuple[int | None, ...], select: int) -> int:
-    shift = menu[select] if select < len(menu) else None
-    return 0 if shift is None else 1 << shift
+    tensors |= {layer.name: machine.read(layer.output) for layer in image.layers if layer.output.outside}
+    frames = iter(read_outputs(image, run.frames))
+    outputs = tuple(machine.read(placed) if placed.outside else next(frames) for placed in image.outputs)
+    return Execution(tensors, outputs, run)

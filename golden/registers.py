@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from twofold.golden.config import ArrayConfig
 from twofold.golden.fields import Record
 
 
@@ -20,6 +21,7 @@ class Error(IntEnum):
     NOT_LOADED = 8
     INSTRUCTION = 9
     BUSY = 10
+    BUS = 11
 
     @property
     def meaning(self) -> str:
@@ -39,6 +41,7 @@ _MEANINGS = {
     Error.NOT_LOADED: "start without a program",
     Error.INSTRUCTION: "illegal opcode, or the program ran off its memory",
     Error.BUSY: "start while an inference runs or within a frame",
+    Error.BUS: "the memory outside answered an error (builds with one)",
 }
 
 
@@ -88,6 +91,11 @@ REGISTERS: dict[str, Register] = {
         "bit 0: a frame that ends well and holds an input only starts an inference",
     ),
 }
+#: Those that builds with a memory outside the chip have on top.
+OUTSIDE_REGISTERS: dict[str, Register] = {
+    "MEMORY": Register(0x24, "read and write", "address of the memory outside (bytes), of which the low 12 bits are 0"),
+    "STALLS": Register(0x28, "read", "cycles of the last inference in which the array waited for the memory outside"),
+}
 ID_VALUE = 0x32464C44
 STATUS = Record.unsigned({"busy": 1, "done": 1, "loaded": 1, "reserved": 5, "error": 8})
 SHAPE = Record.unsigned({"rows": 16, "cols": 16})
@@ -95,6 +103,11 @@ CONTROL = Record.unsigned({"start": 1, "clear": 1})
 MODE = Record.unsigned({"automatic": 1})
 #: The fields of registers that are more than one number.
 FIELDS = {"SHAPE": SHAPE, "CONTROL": CONTROL, "STATUS": STATUS, "MODE": MODE}
+
+
+def registers(config: ArrayConfig) -> dict[str, Register]:
+    """The registers of a build."""
+    return REGISTERS | (OUTSIDE_REGISTERS if config.external else {})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.isa import Drain, End, Instruction, Output, Pass, Window
+from twofold.golden.isa import Drain, End, Instruction, Output, Pass, Sync, Window
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ class Clock:
         decoded = self.fetched + config.fetch_cycles
         ready = loaded = offered = max(decoded, self.accepted + 1)
         wait = isinstance(instruction, Drain | Output | End)
-        free = 0 if isinstance(instruction, Window) else self.free
+        free = 0 if isinstance(instruction, Window | Sync) else self.free
         loads = isinstance(instruction, Pass) and not instruction.kept
         if isinstance(instruction, Pass):
             if loads:
                 # The tile's columns are read from the cycle on in which the tile before is taken.
                 loaded = max(ready, max(decoded, self.taken) + instruction.groups + 1)
             wait = bool(instruction.wait)
+        if isinstance(instruction, Sync):
+            # What it waits for is looked at a cycle earlier.
+            ready = loaded = offered + 1
         accepted = max(loaded, free, self.idle if wait else 0)
         busy = min(max(self.free, self.accepted), accepted)
         ready, loaded = (min(max(mark, busy), accepted) for mark in (ready, loaded))
@@ -82,7 +85,7 @@ class Clock:
         elif isinstance(instruction, Pass):
             streamed = self.window.streamed(instruction.chain) if self.window else 0
             self.free = accepted + max(streamed, config.min_pass)
-        else:
+        elif not isinstance(instruction, Sync):
             self.free = accepted + 1
         if isinstance(instruction, Drain):
             work = self.window.positions * instruction.position_cycles(config) if self.window else 0
@@ -90,7 +93,8 @@ class Clock:
         if loads:
             self.taken = accepted
         self.accepted = accepted
-        self.fetched = offered
+        # Behind a SYNC a line is looked at when that is accepted.
+        self.fetched = max(offered, accepted - 1) if isinstance(instruction, Sync) else offered
         return step
 
 

@@ -6,7 +6,6 @@ program waits until so many transfers are done. All addresses outside are in bea
 MEMORY.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -18,6 +17,8 @@ from twofold.golden.isa import SECTION_HEADER, TRANSFER_COUNT_BITS, Section, lin
 ADDRESS_BITS = 32
 #: An AXI4 burst has at most so many beats and never crosses a boundary of so many bytes.
 BURST_BEATS, BURST_BYTES = 256, 4096
+#: Bursts of a direction that may be without an answer.
+OUTSTANDING = 63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +90,9 @@ class Transfer:
         ValueError
             If the kind is none.
         """
-        values: Mapping[str, int] = cls.record(config).unpack(bits)
-        values = {**values, "rows": values["rows"] + 1, "length": values["length"] + 1}
-        return cls(**{**values, "kind": Section(values["kind"])})
+        values = cls.record(config).unpack(bits)
+        kind = Section(values.pop("kind"))
+        return cls(kind=kind, **values | {"rows": values["rows"] + 1, "length": values["length"] + 1})
 
     def beats(self, config: ArrayConfig) -> int:
         """Beats of the bus that it moves."""

@@ -2,23 +2,24 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from math import prod
 
 from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, PlacedTensor
-from twofold.golden.isa import Channel, Digit, End, Instruction, Output, Pass, Section, encode_channels, point_record
+from twofold.golden.isa import End, Instruction, Output, Pass, Section
 from twofold.golden.network import INPUT, Layer, Network, Pair
 from twofold.golden.parts import Part
-from twofold.golden.rounding import csd
 from twofold.golden.timing import Clock, cycles
 from twofold.mapper.bounds import accumulator_bits
-from twofold.mapper.checks import FitError, check_memory, check_network, used_points
+from twofold.mapper.checks import FitError, check_memory, check_network
 from twofold.mapper.chunks import choices, smallest
+from twofold.mapper.contents import Store, channel_block, point_lines, signed_tensors, table_lines
 from twofold.mapper.folding import Stored, stored_ways
+from twofold.mapper.macs import useful_macs
 from twofold.mapper.memory import allocate, feature_lines
+from twofold.mapper.outside_image import outside_image
 from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
-from twofold.mapper.tiles import OutputTile, output_tiles, weight_branches
+from twofold.mapper.tiles import OutputTile, output_tiles
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,6 @@ class _Mapped:
     size: Pair
     tiles: tuple[OutputTile, ...]
     channels: tuple[int, ...]
-
-
-class _Store:
-    """A memory whose equal blocks of lines are kept once."""
-
-    def __init__(self) -> None:
-        self.lines: list[int] = []
-        self.blocks: dict[tuple[int, ...], int] = {}
-
-    def add(self, block: tuple[int, ...]) -> int:
-        """First line of the block."""
-        if block not in self.blocks:
-            self.blocks[block] = len(self.lines)
-            self.lines += block
-        return self.blocks[block]
 
 
 def compile_network(network: Network, config: ArrayConfig) -> Image:
@@ -78,7 +64,7 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
     errors = []
     for way in ways:
         try:
-            return _compile(config, network, way)
+            return outside_image(config, network, way) if config.external else _compile(config, network, way)
         except FitError as error:
             errors.append(error)
     raise min(errors, key=lambda error: error.short)
@@ -116,9 +102,9 @@ class _Memories:
     """
 
     def __init__(self, config: ArrayConfig, network: Network) -> None:
-        sets, self.points = _points(config, network)
-        tables, self.tables = _tables(config, network)
-        weight, channel = _Store(), _Store()
+        sets, self.points = point_lines(config, network)
+        tables, self.tables = table_lines(config, network)
+        weight, channel = Store(), Store()
         self.mapped = []
         pieces = [(layer.output.shape[1:], *both) for layer in network.layers for both in layer.pieces]
         for size, part, piece in pieces:
@@ -128,55 +114,15 @@ class _Memories:
                     weight.add(one.block)
                 if needs_clear(tile):
                     weight.add(negative_block(config))
-            channels = tuple(channel.add(_channel_block(config, piece, tile)) for tile in tiles)
+            channels = tuple(channel.add(channel_block(config, piece, tile)) for tile in tiles)
             self.mapped.append(_Mapped(piece, part, size, tiles, channels))
-        self.layout = Layout(config, allocate(config, network), weight.blocks, sets, _signed(network), tables)
+        self.layout = Layout(config, allocate(config, network), weight.blocks, sets, signed_tensors(network), tables)
         self.weight, self.channel = tuple(weight.lines), tuple(channel.lines)
         self.used = {
             Section.FEATURE: feature_lines(config, network, self.layout.places),
             Section.WEIGHT: len(self.weight),
             Section.CHANNEL: len(self.channel),
         }
-
-
-def _signed(network: Network) -> frozenset[str]:
-    return frozenset(name for name, tensor in network.tensors.items() if tensor.signed)
-
-
-def _points(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
-    """Number of every point set that is used, and the lines of the point memory. Equal sets are kept once."""
-    numbers: dict[tuple[int, ...], int] = {}
-    sets = {}
-    lines: list[int] = []
-    for name in used_points(network):
-        points = network.point_sets[name]
-        sets[name] = numbers.setdefault(points.levels, len(numbers))
-        if config.pe == "subset" and len(lines) == sets[name] * config.fmt.point_count:
-            record = point_record(config)
-            lines += [record.pack(dict(zip(record.fields, row, strict=True))) for row in points.rows]
-    return sets, tuple(lines)
-
-
-def _tables(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
-    """Number of the table of every layer that has one, and the lines of their memory. Equal tables are kept once."""
-    store, numbers = _Store(), {}
-    for layer in network.layers:
-        if layer.table is not None:
-            words = layer.table.words(config.table_bits, config.act_bits)
-            numbers[layer.name] = store.add(words) >> config.table_bits
-    return numbers, tuple(store.lines)
-
-
-def _channel_block(config: ArrayConfig, layer: Layer, tile: OutputTile) -> tuple[int, ...]:
-    """Channel lines of an output tile: `requant_units` channels a line, the last one padded with zeros."""
-    half, units = 1 << (config.acc_width - 1), config.requant_units
-    channels = []
-    for column in range(tile.columns):
-        number = tile.start + column
-        bias = int(layer.bias[number]) + int(tile.correction[column])
-        digits = tuple(Digit(shift, int(sign < 0), on=1) for sign, shift in csd(int(layer.multiplier[number])))
-        channels.append(Channel((bias + half) % (2 * half) - half, digits, int(layer.right[number])))
-    return tuple(encode_channels(config, channels[n : n + units]) for n in range(0, tile.columns, units))
 
 
 def _schedule(layout: Layout, mapped: list[_Mapped], *, fewest: bool) -> list[Scheduler]:
@@ -253,13 +199,3 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
         outputs=outputs,
         cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(one) for one in tail]),
     )
-
-
-def useful_macs(layer: Layer) -> int:
-    """Multiply-accumulates of a layer as its user would count them, zero padding included.
-
-    Poolings and additions have none, nor has a residual that a convolution takes in (a 1x1 branch channel by channel);
-    a weight of several words counts once.
-    """
-    pieces = [piece for _, piece in layer.pieces]
-    return sum(one.codes[0].size * prod(piece.output.shape[1:]) for piece in pieces for one in weight_branches(piece))

@@ -1,6 +1,6 @@
 """Feature memory: where every tensor lies, with reuse of what is no longer read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.network import INPUT, Network
@@ -26,10 +26,12 @@ def lifetimes(network: Network) -> dict[str, tuple[int, int]]:
     return {name: (first[name], last[name]) for name in first}
 
 
-def allocate(config: ArrayConfig, network: Network) -> dict[str, int]:
-    """First line of every tensor: the largest first, each at the lowest address that is free while it lives."""
+def allocate(config: ArrayConfig, network: Network, outside: Collection[str] = ()) -> dict[str, int]:
+    """First line of every tensor but those outside the chip: the largest first, each at the lowest address that is free
+    while it lives."""
     lives = lifetimes(network)
-    sizes = {name: tensor_lines(config, tensor.shape) for name, tensor in network.tensors.items()}
+    tensors = {name: tensor for name, tensor in network.tensors.items() if name not in outside}
+    sizes = {name: tensor_lines(config, tensor.shape) for name, tensor in tensors.items()}
     places: dict[str, int] = {}
     for name in sorted(sizes, key=lambda name: (-sizes[name], lives[name])):
         taken = sorted((places[other], sizes[other]) for other in places if _overlap(lives[name], lives[other]))

@@ -45,6 +45,11 @@ class Layout:
         Names of the tensors whose activations are two's complement.
     tables
         Number of the table of every layer that has one.
+    planes
+        Lines from one group of `rows` channels to the next, of tensors of which some rows only are there; of others
+        it is all their positions.
+    skips
+        First feature line of skips that lie somewhere else than the tensors that they are.
     """
 
     config: ArrayConfig
@@ -53,6 +58,12 @@ class Layout:
     sets: Mapping[str, int]
     signed: frozenset[str] = frozenset()
     tables: Mapping[str, int] = field(default_factory=dict)
+    planes: Mapping[str, int] = field(default_factory=dict)
+    skips: Mapping[str, int] = field(default_factory=dict)
+
+    def plane(self, name: str, height: int, width: int) -> int:
+        """Lines from one channel group of a tensor of this size to the next."""
+        return self.planes.get(name, height * width)
 
     @cached_property
     def last_line(self) -> int:
@@ -238,7 +249,10 @@ class Scheduler:
 
     def _plane(self, one: TilePass) -> int:
         """First feature line of the channels that a pass reads."""
-        return self.layout.places[one.geometry.source] + one.group * one.geometry.height * one.geometry.width
+        geometry, layout = one.geometry, self.layout
+        return layout.places[geometry.source] + one.group * layout.plane(
+            geometry.source, geometry.height, geometry.width
+        )
 
     def _must_wait(self, chunk: Chunk, one: TilePass) -> bool:
         """Whether the pass reads a line that the last DRAIN may not have written yet."""
@@ -268,7 +282,7 @@ class Scheduler:
     def _drain(self, chunk: Chunk, tile: OutputTile, channel: int) -> None:
         config = self.layout.config
         (height, width), (down, across) = self.size, self.part.step
-        plane = height * width
+        plane = self.layout.plane(self.layer.name, height, width)
         y, x = self.part.offset[0] + chunk.y * down, self.part.offset[1] + chunk.x * across
         start = self.layout.places[self.layer.name] + y * width + x
         address = start + tile.start // config.rows * plane
@@ -297,14 +311,15 @@ class Scheduler:
 
     def _skip(self) -> dict[str, int]:
         """What a drain says of its skip. It lies as what is written does, and nothing that may still be written."""
-        skip, places = self.layer.skip, self.layout.places
+        skip, layout = self.layer.skip, self.layout
         if skip is None:
             return {}
+        place = layout.skips.get(skip.source, layout.places.get(skip.source, 0))
         return {
             "skip": 1,
-            "skip_offset": self._line(places[skip.source] - places[self.layer.name]),
+            "skip_offset": self._line(place - layout.places[self.layer.name]),
             "skip_shift": skip.shift,
-            "skip_signed": int(skip.source in self.layout.signed),
+            "skip_signed": int(skip.source in layout.signed),
         }
 
 

@@ -3,6 +3,7 @@
 The host (`sim.host`) speaks to the machine through its AXI ports only, as a real one would.
 """
 
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from twofold.sim.host import build
 from twofold.sim.inference import Inference
 from twofold.sim.probe import probed, read_layers
 
-_SEND, _RUN, _RESET = 1, 2, 3
+_SEND, _RUN, _RESET, _FILL, _FETCH = 1, 2, 3, 9, 10
 #: Most cycles of a frame or an inference of which nothing else is known.
 LIMIT = 10_000_000
 
@@ -39,6 +40,7 @@ class HostScript:
     def __init__(self) -> None:
         self.words = array("I")
         self.kinds: list[int] = []
+        self.fetched: list[int] = []
 
     def send(self, beats: Sequence[int]) -> "HostScript":
         """Sends a frame (an image or an input)."""
@@ -51,6 +53,22 @@ class HostScript:
         """Starts an inference and waits for its end."""
         self.words.append(_RUN)
         self.kinds.append(_RUN)
+        return self
+
+    def fill(self, address: int, content: bytes) -> "HostScript":
+        """Writes whole words into the memory outside, from byte `address` on."""
+        self.words.extend((_FILL, address, len(content)))
+        words = array("I", content)
+        if sys.byteorder == "big":
+            words.byteswap()
+        self.words.extend(words)
+        return self
+
+    def fetch(self, address: int, count: int) -> "HostScript":
+        """Reads so many bytes, whole words, of the memory outside."""
+        self.words.extend((_FETCH, address, count))
+        self.kinds.append(_FETCH)
+        self.fetched.append(count // 4)
         return self
 
     def reset(self) -> "HostScript":
@@ -94,6 +112,19 @@ def run(
     SimulationError
         If the machine refused or did not answer a register access, or hung.
     """
+    return run_and_fetch(program, script, pause=pause, seed=seed, limit=limit, plusargs=plusargs)[0]
+
+
+def run_and_fetch(
+    program: Path,
+    script: HostScript,
+    *,
+    pause: int = 0,
+    seed: int = 1,
+    limit: int = LIMIT,
+    plusargs: Sequence[str] = (),
+) -> tuple[list[Error | Inference], list[bytes]]:
+    """As `run`, and what was fetched of the memory outside."""
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder) / "script", Path(folder) / "result"
         words = array("I", script.words)
@@ -107,13 +138,19 @@ def run(
         words = array("I", result.read_bytes())
     if sys.byteorder == "big":
         words.byteswap()
-    return _records(words, script.kinds)
+    return _records(words, script)
 
 
-def _records(words: array, kinds: Iterable[int]) -> list[Error | Inference]:
+def _records(words: array, script: HostScript) -> tuple[list[Error | Inference], list[bytes]]:
     records: list[Error | Inference] = []
+    contents: list[bytes] = []
     at = 0
-    for kind in kinds:
+    for kind in script.kinds:
+        if kind == _FETCH:
+            count = script.fetched[len(contents)]
+            contents.append(struct.pack(f"<{count}I", *words[at : at + count]))
+            at += count
+            continue
         if kind == _SEND:
             records.append(Status.decode(words[at]).error)
             at += 1
@@ -126,7 +163,7 @@ def _records(words: array, kinds: Iterable[int]) -> list[Error | Inference]:
             frames.append(tuple(words[at + 1 : at + 1 + length]))
             at += 1 + length
         records.append(Inference(tuple(frames), status, cycles, passes))
-    return records
+    return records, contents
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +244,24 @@ def run_images(
     )
 
 
+def inferences(records: Iterable[Error | Inference]) -> list[Inference]:
+    """The inferences of a script without an error.
+
+    Raises
+    ------
+    SimulationError
+        If the machine reported one.
+    """
+    found = []
+    for record in records:
+        error = record.error if isinstance(record, Inference) else record
+        if error is not Error.NONE:
+            raise SimulationError(f"Machine must follow the script, not report error {error.name}")
+        if isinstance(record, Inference):
+            found.append(record)
+    return found
+
+
 def patience(image: Image) -> int:
     """Cycles after which an inference must have hung, however often its streams pause."""
     return LIMIT + 4 * image.cycles
@@ -215,7 +270,8 @@ def patience(image: Image) -> int:
 @cache
 def build_machine(config: ArrayConfig, *, threads: int = 1) -> Path:
     """Emits a build's Verilog and builds it with its C++ host, in so many threads: what `run` takes."""
-    return build(emit(config), f"twofold_{config.name}", threads=threads)
+    bus_bits = config.bus_bits if config.external else 0
+    return build(emit(config), f"twofold_{config.name}", threads=threads, bus_bits=bus_bits)
 
 
 def _share(
@@ -228,11 +284,7 @@ def _share(
         for x in part:
             script.send(input_frame(image, x)).run()
         records = run(program, script, pause=pause, seed=seed + number, limit=patience(image))
-        for record in records:
-            error = record.error if isinstance(record, Inference) else record
-            if error is not Error.NONE:
-                raise SimulationError(f"Machine must follow the script, not report error {error.name}")
-        return [record for record in records if isinstance(record, Inference)]
+        return inferences(records)
 
     parts = np.array_split(inputs, min(workers, len(inputs)))
     with ThreadPoolExecutor(len(parts)) as pool:

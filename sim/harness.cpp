@@ -3,18 +3,24 @@
 // A script is 32-bit words, little-endian. SEND n, then n beats: a frame into the machine, and one word when it is taken,
 // the status. RUN: start an inference and wait until it is done; status register, CYCLES, PASSES, number of output frames,
 // then each frame's length and beats. RESET: two cycles of reset; what was to be sent and what has come is dropped.
+// Of a machine with a memory outside: FILL address n, then n bytes (whole words): into that memory. FETCH address n: n bytes
+// of it.
 // Access by access, for a host that decides as it goes: READ address: AXI response, value. WRITE address, value: AXI
 // response. PUSH n, then n beats: a frame that is sent as time goes on. POLL: some cycles; beats that are still to be
 // sent, and whole frames that have come. TAKE: length and beats of the first of them, which must be there.
 //
 // Arguments: script file, result file, pause (0 to 255: out of 256, how often each stream pauses), seed, cycle limit of a
-// RUN or SEND; then any number of +name=value for the design's $value$plusargs. The files may be - for standard input and
-// output: each command is then answered before the next is read.
+// RUN or SEND; then any number of +name=value for the design's $value$plusargs, +latency=n the memory outside (1). The files
+// may be - for standard input and output: each command is then answered before the next is read.
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +32,7 @@ double sc_time_stamp() { return 0; }
 
 namespace {
 
-enum Command : uint32_t { SEND = 1, RUN = 2, RESET = 3, READ = 4, WRITE = 5, PUSH = 6, POLL = 7, TAKE = 8 };
+enum Command : uint32_t { SEND = 1, RUN = 2, RESET = 3, READ = 4, WRITE = 5, PUSH = 6, POLL = 7, TAKE = 8, FILL = 9, FETCH = 10 };
 constexpr int POLL_CYCLES = 16;
 enum Register : uint32_t { CONTROL = @CONTROL@, STATUS = @STATUS@, CYCLES = @CYCLES@, PASSES = @PASSES@ };
 
@@ -35,10 +41,103 @@ enum Register : uint32_t { CONTROL = @CONTROL@, STATUS = @STATUS@, CYCLES = @CYC
     std::exit(3);
 }
 
+#ifdef BUS_BYTES
+// The memory outside: takes every address and every beat at once, and answers a burst `latency` cycles after its address (a
+// write: after its last beat) or after the burst before it, a beat a cycle. `pause`: every channel pauses so often.
+class Outside {
+public:
+    Outside(uint64_t latency, std::function<bool()> paused) : latency_(latency), paused_(paused) {}
+
+    std::vector<uint8_t> bytes;
+
+    void reset() {
+        reads_.clear();
+        writes_.clear();
+        answers_.clear();
+        ends_.clear();
+        offered_ = answered_ = false;
+    }
+
+    // What it drives in this cycle.
+    void drive(Vtop& top, uint64_t cycle) {
+        top.m_axi_arready = !paused_();
+        top.m_axi_awready = !paused_();
+        top.m_axi_wready = !paused_();
+        if (!offered_ && !reads_.empty() && reads_.front().due <= cycle && !paused_()) offered_ = true;
+        top.m_axi_rvalid = offered_;
+        if (offered_) {
+            Burst& burst = reads_.front();
+            top.m_axi_rresp = inside(burst.address) ? 0 : 2;
+            if (inside(burst.address)) std::memcpy(&top.m_axi_rdata, &bytes[burst.address], BUS_BYTES);
+            top.m_axi_rlast = burst.left == 0;
+        }
+        if (!answered_ && !answers_.empty() && answers_.front().due <= cycle && !paused_()) answered_ = true;
+        top.m_axi_bvalid = answered_;
+        if (answered_) top.m_axi_bresp = answers_.front().left;
+    }
+
+    // What it takes at the end of the cycle.
+    void take(Vtop& top, uint64_t cycle) {
+        if (top.m_axi_rvalid && top.m_axi_rready) {
+            offered_ = false;
+            reads_.front().address += BUS_BYTES;
+            if (reads_.front().left-- == 0) reads_.pop_front();
+        }
+        if (top.m_axi_arvalid && top.m_axi_arready) {
+            reads_.push_back({cycle + latency_, top.m_axi_araddr, top.m_axi_arlen});
+        }
+        if (top.m_axi_bvalid && top.m_axi_bready) {
+            answered_ = false;
+            answers_.pop_front();
+        }
+        if (top.m_axi_awvalid && top.m_axi_awready) writes_.push_back({0, top.m_axi_awaddr, top.m_axi_awlen});
+        if (top.m_axi_wvalid && top.m_axi_wready) {
+            ends_.emplace_back();
+            std::memcpy(ends_.back().data(), &top.m_axi_wdata, BUS_BYTES);
+        }
+        while (!writes_.empty() && !ends_.empty()) {
+            Burst& burst = writes_.front();
+            if (inside(burst.address)) std::memcpy(&bytes[burst.address], ends_.front().data(), BUS_BYTES);
+            wrong_ |= !inside(burst.address);
+            ends_.pop_front();
+            burst.address += BUS_BYTES;
+            if (burst.left-- == 0) {
+                answers_.push_back({cycle + latency_, 0, wrong_ ? 2u : 0u});
+                wrong_ = false;
+                writes_.pop_front();
+            }
+        }
+    }
+
+private:
+    struct Burst {
+        uint64_t due;
+        uint64_t address;
+        uint32_t left;  // beats less one; of an answer, the response
+    };
+
+    bool inside(uint64_t address) const { return address + BUS_BYTES <= bytes.size(); }
+
+    uint64_t latency_;
+    std::function<bool()> paused_;
+    std::deque<Burst> reads_, writes_, answers_;
+    std::deque<std::array<uint8_t, BUS_BYTES>> ends_;
+    bool offered_ = false, answered_ = false, wrong_ = false;
+};
+#endif
+
 class Machine {
 public:
-    Machine(uint32_t pause, uint64_t seed) : pause_(pause), state_(seed * 2 + 1) { reset(); }
+    Machine(uint32_t pause, uint64_t seed, [[maybe_unused]] uint64_t latency) : pause_(pause), state_(seed * 2 + 1) {
+#ifdef BUS_BYTES
+        outside = std::make_unique<Outside>(latency, [this] { return paused(); });
+#endif
+        reset();
+    }
 
+#ifdef BUS_BYTES
+    std::unique_ptr<Outside> outside;
+#endif
     uint64_t cycles = 0;
     std::deque<std::pair<uint32_t, bool>> to_send;  // beats, and whether each is the last of its frame
     std::deque<std::vector<uint32_t>> frames;
@@ -49,6 +148,9 @@ public:
         frames.clear();
         frame_open = false;
         top_.s_axis_tvalid = 0;
+#ifdef BUS_BYTES
+        outside->reset();
+#endif
         top_.rst = 1;
         tick();
         tick();
@@ -67,8 +169,14 @@ public:
             top_.s_axis_tlast = to_send.front().second;
         }
         top_.m_axis_tready = !paused();
+#ifdef BUS_BYTES
+        outside->drive(top_, cycles);
+#endif
         top_.clk = 0;
         top_.eval();
+#ifdef BUS_BYTES
+        if (!top_.rst) outside->take(top_, cycles);
+#endif
         const bool in = top_.s_axis_tvalid && top_.s_axis_tready && !top_.rst;
         const bool out = top_.m_axis_tvalid && top_.m_axis_tready && !top_.rst;
         aw_ = top_.s_axil_awvalid && top_.s_axil_awready;
@@ -189,6 +297,10 @@ public:
                 put(machine_.frames.front());
                 machine_.frames.pop_front();
                 break;
+#ifdef BUS_BYTES
+            case FILL: fill(); break;
+            case FETCH: fetch(); break;
+#endif
             default: fail("unknown command " + std::to_string(command));
         }
         if (live_) std::fflush(result_);
@@ -243,6 +355,25 @@ private:
         machine_.frames.clear();
     }
 
+#ifdef BUS_BYTES
+    // Where bytes of the memory outside are, which grows if it must.
+    uint8_t* place(uint32_t address, uint32_t count) {
+        std::vector<uint8_t>& bytes = machine_.outside->bytes;
+        if (bytes.size() < size_t(address) + count) bytes.resize(size_t(address) + count);
+        return bytes.data() + address;
+    }
+
+    void fill() {
+        const uint32_t address = word(), count = word();
+        if (std::fread(place(address, count), 1, count, script_) != count) fail("script ends within bytes");
+    }
+
+    void fetch() {
+        const uint32_t address = word(), count = word();
+        std::fwrite(place(address, count), 1, count, result_);
+    }
+#endif
+
     std::FILE* script_;
     std::FILE* result_;
     bool live_;
@@ -262,7 +393,10 @@ int main(int argc, char** argv) {
     if (argc < 6) fail("usage: script result pause seed limit [+name=value]");
     Verilated::commandArgs(argc, argv);
     std::FILE* result = open(argv[2], "wb", stdout);
-    Machine machine(std::strtoul(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10));
+    const std::string latency = Verilated::commandArgsPlusMatch("latency=");
+    const size_t value = latency.find('=');
+    Machine machine(std::strtoul(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10),
+                    value == std::string::npos ? 1 : std::strtoull(latency.c_str() + value + 1, nullptr, 10));
     const uint64_t limit = std::strtoull(argv[5], nullptr, 10);
     Host host(open(argv[1], "rb", stdin), result, result == stdout, limit, machine);
     while (host.step()) {

@@ -11,7 +11,7 @@ from twofold.support.once import build_once, key_of
 _ARGS = ("-Wno-lint", "-Wno-style", "--no-timing", *"-O3 --x-assign fast --x-initial fast --noassert".split())
 
 
-def build(verilog: str, top: str, *, optimise: str = "-O2", threads: int = 1) -> Path:
+def build(verilog: str, top: str, *, optimise: str = "-O2", threads: int = 1, bus_bits: int = 0) -> Path:
     """Builds a machine with its C++ host, unless the same text has been built before.
 
     Parameters
@@ -24,6 +24,8 @@ def build(verilog: str, top: str, *, optimise: str = "-O2", threads: int = 1) ->
         How hard the C++ compiler should try.
     threads
         Threads of the simulated machine (Verilator's).
+    bus_bits
+        Bits of a beat to the memory outside; 0 for a machine without one.
 
     Returns
     -------
@@ -37,15 +39,24 @@ def build(verilog: str, top: str, *, optimise: str = "-O2", threads: int = 1) ->
     tool = tools.find_verilator()
     harness = Path(__file__).parent / "harness.cpp"
     made_by = [tool.version, tools.compiler_version()]
-    key = key_of(modules=[__name__], inputs=[verilog, top, harness, optimise, threads, *made_by])
+    key = key_of(modules=[__name__], inputs=[verilog, top, harness, optimise, threads, bus_bits, *made_by])
     place = tools.BUILD / "sim" / f"{top}-host"
     built = build_once(
-        place.resolve(), key, lambda folder: _make(folder, tool, verilog, top, harness, optimise, threads)
+        place.resolve(), key, lambda folder: _make(folder, tool, verilog, top, harness, optimise, threads, bus_bits)
     )
     return built / "host"
 
 
-def _make(folder: Path, tool: tools.Tool, verilog: str, top: str, harness: Path, optimise: str, threads: int) -> None:
+def _make(
+    folder: Path,
+    tool: tools.Tool,
+    verilog: str,
+    top: str,
+    harness: Path,
+    optimise: str,
+    threads: int,
+    bus_bits: int,
+) -> None:
     text = harness.read_text(encoding="utf-8")
     for name, register in REGISTERS.items():
         text = text.replace(f"@{name}@", str(register.address))
@@ -53,6 +64,7 @@ def _make(folder: Path, tool: tools.Tool, verilog: str, top: str, harness: Path,
     write_text(folder / "harness.cpp", text)
     verilate = [str(tool.path), "--cc", "--exe", "--Mdir", ".", "--top-module", top, "--prefix", "Vtop"]
     verilate += ["--threads", str(threads)] if threads > 1 else []
+    verilate += ["-CFLAGS", f"-DBUS_BYTES={bus_bits // 8}"] if bus_bits else []
     make = ["make", "-j2", "-f", "Vtop.mk", f"OBJCACHE={tools.object_cache()}", f"OPT_FAST={optimise}"]
     log = folder / "build.log"
     with open(log, "w") as file:

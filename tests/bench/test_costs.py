@@ -17,7 +17,8 @@ from twofold.bench.results.costs import (
 )
 from twofold.golden.config import load_config
 from twofold.golden.isa import Section, line_bits
-from twofold.mapper.compiler import compile_network, useful_macs
+from twofold.mapper.compiler import compile_network
+from twofold.mapper.macs import useful_macs
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export

@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from twofold.golden import catalog
-from twofold.golden.config import _RANGES, PES, SELECTS, ArrayConfig
+from twofold.golden.config import _RANGES, BUS_BITS, MEMORIES, PES, SELECTS, ArrayConfig
 
 TEXT = Path("docs/machine.md").read_text(encoding="utf-8").partition("## Build keys")[2].partition("\n## ")[0]
 ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", TEXT, re.MULTILINE)}
@@ -32,6 +32,7 @@ def test_every_key_with_its_default():
 def test_every_range():
     ranges = {key: f"{low} to {high}" for key, low, high in _RANGES}
     ranges |= {"pe": choices(PES), "select": choices(SELECTS), "universal_set": choices(catalog.SUBSET_MENUS)}
+    ranges |= {"memory": choices(MEMORIES), "bus_bits": choices(BUS_BITS)}
     ranges |= {"asymmetric": choices(["true", "false"])}
     assert {key: ROWS[key][1] for key in ranges} == ranges
     assert set(ROWS) - set(ranges) == {"name", "menus"}

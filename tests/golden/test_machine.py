@@ -265,9 +265,9 @@ def test_memories_and_error_live_on_and_the_second_inference_is_the_same():
     channels = [channel(LOG, -1536, IDENTITY, 0), channel(LOG, -1015, IDENTITY, 0)]
     machine = loaded(LOG, [window(2, 1, 2, 1), tile(), drain(), END], WEIGHTS, channels, X)
     machine.run()
-    before = machine.feature.copy()
+    before = machine.memories.feature.copy()
     machine.run()
-    np.testing.assert_array_equal(machine.feature, before)
+    np.testing.assert_array_equal(machine.memories.feature, before)
     with pytest.raises(FrameError):
         machine.write([1])
     assert machine.error is Error.MAGIC
@@ -288,7 +288,7 @@ def test_a_broken_image_unloads_the_machine_and_a_broken_input_does_not():
     with pytest.raises(FrameError):
         machine.write(features[:-2])
     assert machine.loaded
-    assert machine.feature[:2, 0].tolist() == [7, 8]
+    assert machine.memories.feature[:2, 0].tolist() == [7, 8]
 
 
 def stops(program, weights=(), channels=()):

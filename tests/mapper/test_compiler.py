@@ -12,7 +12,7 @@ from twofold.golden.isa import Opcode
 from twofold.golden.machine import Machine, execute, infer
 from twofold.golden.network import INPUT
 from twofold.mapper import compile_network
-from twofold.mapper.compiler import useful_macs
+from twofold.mapper.macs import useful_macs
 from twofold.testing.random_network import random_inputs, random_network
 
 

@@ -1,0 +1,127 @@
+"""The memory image of a build with external memory: where regions lie outside, and what the host writes there."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from twofold.golden.causes import causes, share_out, totals
+from twofold.golden.config import ArrayConfig
+from twofold.golden.image import Image, ImageLayer, OutsideContent, PlacedTensor
+from twofold.golden.isa import Instruction, Pass, Section
+from twofold.golden.network import INPUT, Network
+from twofold.golden.outside import write_lines
+from twofold.golden.timing import Step, cycles, timing
+from twofold.golden.transfers import BURST_BYTES, Transfer, bus_beats, entry_beats
+from twofold.mapper.bounds import accumulator_bits
+from twofold.mapper.external import Compiled, compile_outside
+from twofold.mapper.folding import Stored
+from twofold.mapper.macs import useful_macs
+from twofold.mapper.memory import tensor_lines
+
+
+def outside_image(config: ArrayConfig, network: Network, way: Stored) -> Image:
+    """Map a network to a build with external memory, on one way to store its input.
+
+    Raises
+    ------
+    FitError
+        If some layer does not fit the chip's memories in bands.
+    """
+    compiled = compile_outside(config, way.network)
+    program = compiled.tape.finished()
+    regions, size = _regions(config, way.network, compiled, len(program))
+    steps = timing(config, program)
+    tensors = {
+        name: PlacedTensor(tensor, compiled.residence.places[name])
+        if name in compiled.residence.places
+        else PlacedTensor(tensor, regions[f"tensor {name}"], outside=True)
+        for name, tensor in way.network.tensors.items()
+    }
+    return Image(
+        config=config,
+        network=network.name,
+        program=tuple(instruction.encode(config) for instruction in program),
+        weight=(),
+        channel=(),
+        points=compiled.points,
+        tables=compiled.tables,
+        layers=tuple(_layers(config, way.network, compiled, tensors, program, steps)),
+        input=replace(tensors[INPUT], tensor=network.input, layout=way.layout),
+        outputs=tuple(tensors[layer.name] for layer in way.network.outputs),
+        cycles=cycles(steps),
+        outside=OutsideContent(_content(config, compiled, regions, program), size),
+    )
+
+
+def _regions(config: ArrayConfig, network: Network, compiled: Compiled, lines: int) -> tuple[dict[str, int], int]:
+    """First beat of every region, each at the beginning of a page, and bytes of the whole."""
+    page = BURST_BYTES * 8 // config.bus_bits
+    segment = max(one.transfer.length for one in compiled.tape.transfers if one.region == "program")
+    sizes = {
+        "list": (len(compiled.tape.transfers) + 1) * entry_beats(config),
+        "program": -(-lines // segment) * segment * bus_beats(config, Section.PROGRAM),
+        "weight": len(compiled.weights.lines) * bus_beats(config, Section.WEIGHT),
+        "channel": len(compiled.channels.lines) * bus_beats(config, Section.CHANNEL),
+    }
+    for name, tensor in network.tensors.items():
+        if name in compiled.residence.outside:
+            sizes[f"tensor {name}"] = tensor_lines(config, tensor.shape) * bus_beats(config, Section.FEATURE)
+    regions, beat = {}, 0
+    for name, count in sizes.items():
+        regions[name] = beat
+        beat += -(-count // page) * page
+    return regions, beat * config.bus_bits // 8
+
+
+def _content(config: ArrayConfig, compiled: Compiled, regions: dict[str, int], program: Sequence[Instruction]) -> bytes:
+    entries = [
+        replace(one.transfer, after=one.key[0], memory=regions[one.region] + one.transfer.memory)
+        for one in compiled.tape.sorted()
+    ]
+    lines = {
+        "program": (Section.PROGRAM, [instruction.encode(config) for instruction in program]),
+        "weight": (Section.WEIGHT, compiled.weights.lines),
+        "channel": (Section.CHANNEL, compiled.channels.lines),
+    }
+    beat = config.bus_bits // 8
+    end = regions["channel"] + len(compiled.channels.lines) * bus_beats(config, Section.CHANNEL)
+    content = np.zeros(end * beat, dtype=np.uint8)
+    size = entry_beats(config) * beat
+    for number, entry in enumerate([*entries, Transfer(kind=Section.END)]):
+        bits = entry.encode(config).to_bytes(size, "little")
+        content[number * size : (number + 1) * size] = np.frombuffer(bits, dtype=np.uint8)
+    for name, (kind, some) in lines.items():
+        write_lines(config, content, regions[name] * beat, kind, some)
+    return content.tobytes()
+
+
+def _layers(
+    config: ArrayConfig,
+    network: Network,
+    compiled: Compiled,
+    tensors: dict[str, PlacedTensor],
+    program: Sequence[Instruction],
+    steps: Sequence[Step],
+) -> list[ImageLayer]:
+    table = causes(config, program, steps)
+    found = []
+    for layer, span in zip(network.layers, compiled.spans, strict=True):
+        own = slice(span.first, span.last + 1)
+        spent, macs = totals(table[own]), useful_macs(layer)
+        found.append(
+            ImageLayer(
+                name=layer.name,
+                kind=layer.kind,
+                first=span.first,
+                last=span.last,
+                passes=sum(isinstance(one, Pass) for one in program[own]),
+                cycles=cycles(steps[own]),
+                spent=spent,
+                work=share_out(spent["array"], span.occupied, -(-macs // (config.rows * config.cols))),
+                macs=macs,
+                acc_bits=accumulator_bits(config, network, layer),
+                output=tensors[layer.name],
+            )
+        )
+    return found

@@ -1,0 +1,101 @@
+"""A network larger than the chip in Verilator: the C++ host has the memory outside."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold.golden.image import Image, PlacedTensor, input_frame, input_lines, read_outputs, unpack_tensor
+from twofold.golden.isa import Section
+from twofold.golden.outside import line_bytes, read_lines, write_lines
+from twofold.sim.fast import LIMIT, HostScript, SimulationError, inferences, run_and_fetch
+
+#: Cycles that an inference may take more than predicted, for each beat of what lies outside.
+_SLOW = 64
+
+
+@dataclass(frozen=True)
+class OutsideRun:
+    """What an inference gave: outputs and the layers that lie outside, by name, and the registers."""
+
+    outputs: tuple[NDArray[np.int64], ...]
+    layers: dict[str, NDArray[np.int64]]
+    cycles: int
+    passes: int
+
+
+def run_outside(
+    image: Image,
+    inputs: NDArray[np.int64],
+    program: Path,
+    *,
+    latency: int = 1,
+    pause: int = 0,
+    seed: int = 1,
+) -> list[OutsideRun]:
+    """Runs a batch back to back.
+
+    Parameters
+    ----------
+    image
+        The image, of a build with a memory outside.
+    inputs : int64, shape (B, C, H, W)
+        Input activations.
+    program
+        The machine behind its host (`sim.fast.build_machine`).
+    latency
+        Cycles from a burst's address to its first beat, at least 1.
+    pause, seed
+        0 to 255: how often, out of 256 cycles, each stream and each channel of the bus pauses; seed of the pauses.
+
+    Raises
+    ------
+    SimulationError
+        If the machine reports an error or hangs.
+    """
+    if image.outside is None:
+        raise SimulationError("Image must be of a build with a memory outside")
+    placed = {layer.name: layer.output for layer in image.layers if layer.output.outside}
+    content = np.zeros(image.outside.size, dtype=np.uint8)
+    content[: len(image.outside.content)] = np.frombuffer(image.outside.content, dtype=np.uint8)
+    script = HostScript().send(image.beats).fill(0, content.tobytes())
+    for x in inputs:
+        _input(script, image, x)
+        script.run()
+        for one in placed.values():
+            place, size = _span(image, one)
+            script.fetch(place, size)
+    limit = LIMIT + 4 * image.cycles + _SLOW * image.outside.size
+    plusargs = (f"+latency={latency}",)
+    records, contents = run_and_fetch(program, script, pause=pause, seed=seed, limit=limit, plusargs=plusargs)
+    fetched, runs = iter(contents), []
+    for result in inferences(records):
+        layers = {name: _tensor(image, place, next(fetched)) for name, place in placed.items()}
+        sent = iter(read_outputs(image, result.frames))
+        names = {place: name for name, place in placed.items()}
+        outputs = tuple(layers[names[place]] if place.outside else next(sent) for place in image.outputs)
+        runs.append(OutsideRun(outputs, layers, result.cycles, result.passes))
+    return runs
+
+
+def _span(image: Image, placed: PlacedTensor) -> tuple[int, int]:
+    """First byte and number of bytes of a tensor outside."""
+    size = line_bytes(image.config, Section.FEATURE)
+    return placed.address * image.config.bus_bits // 8, placed.lines(image.config) * size
+
+
+def _input(script: HostScript, image: Image, x: NDArray[np.int64]) -> None:
+    if not image.input.outside:
+        script.send(input_frame(image, x))
+        return
+    place, size = _span(image, image.input)
+    content = np.zeros(size, dtype=np.uint8)
+    write_lines(image.config, content, 0, Section.FEATURE, input_lines(image, x))
+    script.fill(place, content.tobytes())
+
+
+def _tensor(image: Image, placed: PlacedTensor, content: bytes) -> NDArray[np.int64]:
+    memory = np.frombuffer(content, dtype=np.uint8)
+    lines = read_lines(image.config, memory, 0, Section.FEATURE, placed.lines(image.config))
+    return unpack_tensor(image.config, lines, placed.tensor)
