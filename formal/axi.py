@@ -60,7 +60,6 @@ class WriteBus(Checker):
     name = "AXI4 writes: every beat once, in order, WLAST at the bursts' ends; no deadlock"
     component = "axi_write"
     builds = BUILDS
-    short = QUICK
     faults = (
         Fault("axi_write", "last | place.all()", "last", "last"),
         Fault("axi_write", "(~axi.wvalid | axi.wready)", "1", "stays"),

@@ -3,10 +3,10 @@
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
-from twofold.formal.bursts import BUILDS, QUICK
+from twofold.formal.bursts import BUILDS
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.formal.rows import Line, Rows
+from twofold.formal.rows import Rows, WalkedLine
 from twofold.golden.config import ArrayConfig, bits_for
 from twofold.golden.isa import Section, section_kinds
 from twofold.golden.transfers import bus_beats, entry_beats
@@ -21,7 +21,6 @@ class FilledLines(Checker):
     name = "loaded lines: nothing lost, doubled or reordered, no deadlock"
     component = "line_filler"
     builds = BUILDS
-    short = QUICK
     fault_depth = 14
     faults = (
         Fault("line_filler", "Mux(at.end, 0, at.beat + 1)", "Mux(at.end, 1, at.beat + 1)", "beat"),
@@ -61,7 +60,7 @@ class FilledLines(Checker):
                 m.d.comb += count.eq(words[choice])
         opens = Signal()
         rows = Rows(m, next_place, opens & waiting)
-        at = Line(
+        at = WalkedLine(
             Signal.like(given.place.rows, name="r", reset_less=True),
             Signal.like(given.place.length, name="k", reset_less=True),
             Signal.like(given.place.line, name="row", reset_less=True),

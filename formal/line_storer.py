@@ -3,10 +3,10 @@
 from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 
-from twofold.formal.bursts import BUILDS, QUICK
+from twofold.formal.bursts import BUILDS
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.formal.rows import Line, Rows
+from twofold.formal.rows import Rows, WalkedLine
 from twofold.golden.config import ArrayConfig, bits_for
 from twofold.golden.isa import Section
 from twofold.golden.transfers import bus_beats
@@ -21,7 +21,6 @@ class StoredLines(Checker):
     name = "stored lines: nothing lost, doubled or reordered, no deadlock"
     component = "line_storer"
     builds = BUILDS
-    short = QUICK
     fault_depth = 8
     faults = (
         Fault("line_storer", "held.eq(held + got - leaves)", "held.eq(held + got)", "held"),
@@ -54,8 +53,8 @@ class StoredLines(Checker):
         self.assume(~dut.begin | ~dut.busy)
         self.assume(~(stands & (asked == chosen)) | (dut.line == content))
 
-        ahead = Line(*(Mux(held == 2, c, Mux(held == 1, b, a)) for a, b, c in zip(at, one, two, strict=True)))
-        behind = Line(*(Mux(dut.data.valid, b, a) for a, b in zip(at, one, strict=True)))
+        ahead = WalkedLine(*(Mux(held == 2, c, Mux(held == 1, b, a)) for a, b, c in zip(at, one, two, strict=True)))
+        behind = WalkedLine(*(Mux(dut.data.valid, b, a) for a, b in zip(at, one, strict=True)))
         waited = self.past(m, dut.data.valid & ~dut.data.ready & ~dut.clear, "waited") & self.running
         payload = dut.data.payload
         word = Signal(beats * config.bus_bits)
@@ -89,11 +88,11 @@ class StoredLines(Checker):
             m.d.sync += number.eq(0)
         return number
 
-    def _walk(self, m: Module, rows: Rows) -> Line:
+    def _walk(self, m: Module, rows: Rows) -> WalkedLine:
         """The line that is given."""
         dut, place = self.dut, rows.place
         beats = bus_beats(self.config, Section.FEATURE)
-        at = Line(
+        at = WalkedLine(
             Signal.like(place.rows, name="r", reset_less=True),
             Signal.like(place.length, name="k", reset_less=True),
             Signal.like(place.line, name="row", reset_less=True),

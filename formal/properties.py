@@ -7,6 +7,8 @@ from twofold.formal import (
     bursts,
     compute,
     decoder,
+    line_filler,
+    line_storer,
     line_writer,
     loader,
     registers,
@@ -18,6 +20,7 @@ from twofold.formal import (
     table_lookup,
     tile,
     timing,
+    transfer_list,
     window,
     wiring,
 )
@@ -41,6 +44,9 @@ PROPERTIES: tuple[type[Checker], ...] = (
     *sender.PROPERTIES,
     *bursts.PROPERTIES,
     *axi.PROPERTIES,
+    *line_filler.PROPERTIES,
+    *line_storer.PROPERTIES,
+    *transfer_list.PROPERTIES,
     *registers.PROPERTIES,
     *wiring.PROPERTIES,
 )

@@ -25,22 +25,22 @@ class Rows:
         with m.If(begin):
             m.d.sync += self.place.eq(place)
 
-    def after(self, at: "Line") -> "Line":
+    def after(self, at: "WalkedLine") -> "WalkedLine":
         """The line behind a line."""
         end = at.k == self.place.length
         row = Mux(end, at.row + self.place.line_step, at.row)
-        return Line(
+        return WalkedLine(
             Mux(end, at.r + 1, at.r)[: len(at.r)],
             Mux(end, 0, at.k + 1)[: len(at.k)],
             row[: len(at.row)],
             at.over | self.last(at),
         )
 
-    def last(self, at: "Line") -> Value:
+    def last(self, at: "WalkedLine") -> Value:
         """Whether it is the last one."""
         return (at.r == self.place.rows) & (at.k == self.place.length)
 
-    def is_at(self, checker: Checker, at: "Line") -> Value:
+    def is_at(self, checker: Checker, at: "WalkedLine") -> Value:
         """Whether the component's walk stands there; it may be looked at once a checker."""
         place = self.place
         seen = {
@@ -66,7 +66,7 @@ class Rows:
         )
 
 
-class Line(NamedTuple):
+class WalkedLine(NamedTuple):
     """Where a walk stands: row, place in it, the row's first line; or behind the last one."""
 
     r: Value
