@@ -200,6 +200,7 @@ class Sequencer(wiring.Component):
         Only `_load` looks at it there: block RAMs are slow, and what it says is looked at when it is held.
         """
         take = Signal()
+        goes_on = (*GOES_ON, Opcode.SYNC) if self.config.external else GOES_ON
         m.d.comb += [
             at.opcode.eq(self.program.line[:OPCODE_BITS] & ~at.over.replicate(OPCODE_BITS)),
             take.eq(at.running & at.stands & (~at.held | at.accept)),
@@ -214,7 +215,7 @@ class Sequencer(wiring.Component):
                 at.held.eq(1),
                 at.stands.eq(0),
                 at.seen.eq(0),
-                at.ended.eq(~Cat(at.opcode == opcode for opcode in GOES_ON).any()),
+                at.ended.eq(~Cat(at.opcode == opcode for opcode in goes_on).any()),
                 at.over.eq(0 if self.config.external else self.program.address == self.config.program_depth - 1),
                 self.program.address.eq(self.program.address + 1),
             ]
