@@ -57,17 +57,20 @@ class PortUse:
         self.begins.append(begin)
 
     def free(self, cycle: int) -> bool:
-        """Whether nobody else uses the port in a cycle."""
+        """Whether a transfer can use the port in a cycle: nobody else does, and no skip's line stands to be looked at."""
         number = bisect_right(self.begins, cycle) - 1
         if number < 0:
             return True
         one = self.patterns[number]
         if self._writes(one, cycle):
             return False
-        if not one.skip:
-            return True
-        # A skip's line is read when its line begins, or a cycle later if one is written then.
-        return not (self._wanted(one, cycle) or (self._wanted(one, cycle - 1) and self._writes(one, cycle - 1)))
+        return not (one.skip and (self._reads(one, cycle) or self._reads(one, cycle - 1)))
+
+    def _reads(self, one: _Pattern, cycle: int) -> bool:
+        """A skip's line is read when its line begins, or a cycle later if one is written then."""
+        if self._writes(one, cycle):
+            return False
+        return self._wanted(one, cycle) or (self._wanted(one, cycle - 1) and self._writes(one, cycle - 1))
 
     def _writes(self, one: _Pattern, cycle: int) -> bool:
         """A line is written that late after its last group was read."""

@@ -50,10 +50,12 @@ def add_transfers(m: Module, top: wiring.Component, control: Control, sequencer:
     return transfers
 
 
-def port_left(transfers: Transfers, requantiser: Requantiser, sender: Sender) -> list[object]:
+def leave_port(m: Module, transfers: Transfers, requantiser: Requantiser, sender: Sender) -> None:
     """Feature memory's port for transfers: what the requantiser and the sender leave."""
-    feature = requantiser.feature
-    return [
+    feature, was_read = requantiser.feature, Signal()
+    # A skip's line is looked at up to two cycles after it was asked for, so nobody reads another one in between.
+    m.d.sync += was_read.eq(feature.read)
+    m.d.comb += [
         transfers.drain_idle.eq(requantiser.drain.idle),
-        transfers.feature.free.eq(sender.send.ready & ~feature.read & ~feature.enable.any()),
+        transfers.feature.free.eq(sender.send.ready & ~feature.read & ~was_read & ~feature.enable.any()),
     ]

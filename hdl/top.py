@@ -16,7 +16,7 @@ from twofold.hdl.decoder import Decoder
 from twofold.hdl.interfaces import read_port
 from twofold.hdl.layouts import activations_layout
 from twofold.hdl.loader import Loader
-from twofold.hdl.outside import LineWrites, add_transfers, bus, port_left
+from twofold.hdl.outside import LineWrites, add_transfers, bus, leave_port
 from twofold.hdl.requantiser import Requantiser
 from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
@@ -201,6 +201,7 @@ class Twofold(wiring.Component):
             sender.feature.line.eq(other.data),
         ]
         if transfers is not None:
-            m.d.comb += [*port_left(transfers, requantiser, sender), transfers.feature.line.eq(other.data.as_value())]
+            leave_port(m, transfers, requantiser, sender)
+            m.d.comb += transfers.feature.line.eq(other.data.as_value())
             with m.If(transfers.feature.read & transfers.feature.free):
                 m.d.comb += [address.eq(transfers.feature.address), other.en.eq(1)]
