@@ -192,7 +192,7 @@ def _configure(root: Path, package: Path, settings: dict[str, str]) -> None:
 
 
 def object_cache() -> Path:
-    """A compiler prefix that compiles Verilator's runtime, and equal C++ hosts, once instead of once for each design.
+    """A compiler prefix that compiles Verilator's runtime and headers, and equal C++ hosts, once, not for each design.
 
     Make takes it from the variable OBJCACHE.
     """
@@ -217,7 +217,22 @@ preprocessed() {
   echo "$flags" && "$@" -E -P
 }
 
-name= known=
+# Verilator's headers, precompiled the second time that they are asked for with these flags: `known` names them.
+headers() {
+  text=$(grep -h '^#include "verilated' -- *__pch.h) || return
+  for argument; do
+    shift
+    case "$skip$argument" in -o) skip=1 && continue ;; 1*) skip= && continue ;; -MMD | -c | *__ALL.cpp) continue ;; esac
+    set -- "$@" "$argument"
+  done
+  known="OBJECTS/headers-$(echo "$text" "$@" | cksum | tr ' ' -).h"
+  [ -f "$known.gch" ] && return
+  mkdir -p "OBJECTS"
+  [ -f "$known" ] || { echo "$text" > "$known.$$" && mv "$known.$$" "$known" && return 1; }
+  "$@" -x c++-header -o "$known.$$" "$known" && mv "$known.$$" "$known.gch"
+}
+
+name= known= skip=
 for source; do :; done
 case "$source" in
   */include/verilated*.cpp)
@@ -229,6 +244,7 @@ case "$source" in
     done
     set -- "$@" -Os ;;
   harness.cpp) name=harness ;;
+  *__ALL.cpp) headers "$@" && exec "$@" -include "$known" || exec "$@" ;;
   *) exec "$@" ;;
 esac
 if [ -n "$known" ] && [ -f "$known" ]; then
