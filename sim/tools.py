@@ -218,21 +218,23 @@ preprocessed() {
 }
 
 # Verilator's headers, precompiled the second time that they are asked for with these flags: `known` names them.
+# The loop around a design for cocotb takes those of the design, and so its optimisation (`level`), not one of its own.
 headers() {
   text=$(grep -h '^#include "verilated' -- *__pch.h) || return
   for argument; do
     shift
-    case "$skip$argument" in -o) skip=1 && continue ;; 1*) skip= && continue ;; -MMD | -c | *__ALL.cpp) continue ;; esac
-    set -- "$@" "$argument"
+    case "$skip$argument" in -o) skip=1 && continue ;; 1*) skip= && continue ;; -MMD | -c | *.cpp) continue ;; esac
+    case "$argument" in -O*) ;; *) set -- "$@" "$argument" && continue ;; esac
+    case "$source$level" in */verilator.cpp-*) ;; *) level=$argument ;; esac
   done
-  known="OBJECTS/headers-$(echo "$text" "$@" | cksum | tr ' ' -).h"
+  known="OBJECTS/headers-$(echo "$text" "$@" "$level" | cksum | tr ' ' -).h"
   [ -f "$known.gch" ] && return
   mkdir -p "OBJECTS"
   [ -f "$known" ] || { echo "$text" > "$known.$$" && mv "$known.$$" "$known" && return 1; }
-  "$@" -x c++-header -o "$known.$$" "$known" && mv "$known.$$" "$known.gch"
+  "$@" $level -x c++-header -o "$known.$$" "$known" && mv "$known.$$" "$known.gch"
 }
 
-name= known= skip=
+name= known= skip= level=
 for source; do :; done
 case "$source" in
   */include/verilated*.cpp)
@@ -244,7 +246,9 @@ case "$source" in
     done
     set -- "$@" -Os ;;
   harness.cpp) name=harness ;;
-  *__ALL.cpp) headers "$@" && exec "$@" -include "$known" || exec "$@" ;;
+  *__ALL.cpp | */verilator.cpp)
+    if headers "$@"; then set -- "$@" -include "$known"; fi
+    exec "$@" $level ;;
   *) exec "$@" ;;
 esac
 if [ -n "$known" ] && [ -f "$known" ]; then

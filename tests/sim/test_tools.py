@@ -99,6 +99,11 @@ def test_headers_are_precompiled_the_second_time(compiles, tmp_path):
         assert (" -include " in last) == used
         objects.append((tmp_path / "Vtop__ALL.o").read_bytes())
     assert objects[0] == objects[1] == objects[2]
+    loop = tmp_path / "cocotb" / "verilator.cpp"
+    loop.parent.mkdir()
+    loop.write_text('#include "Vtop__pch.h"\nint main() { return top(); }\n')
+    (line,) = compiles(loop, "-I.", "-O0", "-Os")  # the design's headers, and its level
+    assert " -include " in line and line.endswith(" -O0")
 
 
 def test_objects_of_equal_text_are_made_once(compiles, tmp_path):
