@@ -251,3 +251,13 @@ def test_biases_in_the_sums_scale_keep_their_integers(tmp_path):
     network_ = read(model.code("c", "y", 1e4), tmp_path)
     assert network_.layers[0].bias.tolist() == (bias << FINE.fmt.digit_shift).tolist()
     assert network_.meta["layers"]["y.q"]["bias_error"] == 0
+
+
+def test_half_way_values_of_an_odd_zero_point(tmp_path):
+    model = Model((1, 1, 8)).code("x", "in", 1.0).weights("w", np.ones((1, 1, 1, 1)), 1.0)
+    model.add("Conv", ["in", "w"], "c").code("c", "y", 2.0, np.int8(3))
+    network_ = read(model, tmp_path)
+    assert network_.meta["zero_points"] == {"y.q": 3}
+    x = np.array([-4, -3, -2, -1, 1, 2, 3, 127]).reshape(1, 1, 1, 8)
+    # ONNX rounds to even before it adds the zero point: -2, -2, -1, 0, 0, 1, 2, 64.
+    assert run(network_, x)["y.q"].flatten().tolist() == [1, 2, 2, 2, 4, 4, 4, 66]
