@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import helper
 
-from twofold.exchange.constants import reshaped
+from twofold.exchange.constants import limits, reshaped
 from twofold.exchange.inputs import integers
 from twofold.exchange.model_file import OnnxNode
 from twofold.exchange.reader import Handler, Reader
@@ -21,6 +22,27 @@ def constant(reader: Reader, node: OnnxNode) -> Value:
         if key in node.attributes:
             return Constant(np.asarray(node.attributes[key]))
     raise ValueError(f"{node.where} must hold numbers")
+
+
+def constant_of_shape(reader: Reader, node: OnnxNode) -> Value:
+    """One number everywhere."""
+    shape = integers(reader.constant(node, 0).values)
+    return Constant(np.full(shape, np.asarray(node.attributes.get("value", np.float32(0))).reshape(())))
+
+
+def cast(reader: Reader, node: OnnxNode) -> Value:
+    """Another number type, which must hold every value."""
+    value, dtype = reader.value(node, 0), np.dtype(helper.tensor_dtype_to_np_dtype(int(node.attributes["to"])))
+    if isinstance(value, Constant) and value.integers is None:
+        return Constant(value.values.astype(dtype))
+    if isinstance(value, Coded) and dtype.kind in "iu":
+        low, high = limits(dtype)
+        tensors = [(reader.tensor(piece.tensor), piece.shift) for piece in value.value.pieces]
+        if all(low <= one.low + shift and one.high + shift <= high for one, shift in tensors):
+            return value
+    if isinstance(value, Coded) or dtype.kind != "f":
+        raise ValueError(f"{node.where}: number type must hold every value, unlike {dtype}")
+    return value
 
 
 def same(reader: Reader, node: OnnxNode) -> Value:
@@ -206,8 +228,10 @@ def _channels(reader: Reader, node: OnnxNode, place: int, value: Sum) -> Floats:
 HANDLERS: dict[str, Handler] = {
     "Add": add,
     "BatchNormalization": batch_norm,
+    "Cast": cast,
     "Clip": clip,
     "Constant": constant,
+    "ConstantOfShape": constant_of_shape,
     "Div": divide,
     "Dropout": same,
     "Flatten": flatten,

@@ -21,6 +21,8 @@ _PLACES: dict[str, tuple[tuple[int, ...], int, int | None]] = {
     "QLinearGlobalAveragePool": ((0,), 3, None),
 }
 _OPERATORS = {"QGemm": "Gemm"}
+#: Operators that are known.
+NAMES = (*_PLACES, "QLinearConcat")
 _QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 
 

@@ -9,6 +9,7 @@ from twofold.exchange import constants
 from twofold.exchange.inputs import Inputs, small_format
 from twofold.exchange.layers import DIGITS, LayerBuilder
 from twofold.exchange.model_file import OnnxNode
+from twofold.exchange.qoperators import NAMES
 from twofold.exchange.values import Coded, Constant, Joined, Most, Moved, Plain, Raw, Sum, Value
 from twofold.golden.catalog import digit_points
 from twofold.golden.network import INPUT, Network, Tensor
@@ -31,7 +32,7 @@ class Reader(Inputs):
             )
             handler = handlers.get(node.operator) if known else None
             if handler is None:
-                raise ValueError(f"{node.where} must be one of {', '.join(sorted(handlers))}")
+                raise ValueError(f"{node.where} must be one of {', '.join(sorted((*handlers, *NAMES)))}")
             moved = node.operator in MOVES and any(isinstance(self.values.get(name), Coded) for name in node.inputs)
             self.values[node.outputs[0]] = self._moved(handler, node) if moved else handler(self, node)
         return self._network()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from tests.exchange.models import Model
 from tests.exchange.networks import random_networks, sums
@@ -182,8 +183,6 @@ def test_the_inputs_zero_point_is_folded_into_biases(tmp_path):
 
 
 def test_an_input_of_integers(tmp_path):
-    from onnx import TensorProto
-
     model = Model((32,), TensorProto.UINT8).add("DequantizeLinear", ["x", np.float32(0.5), np.uint8(7)], "in")
     weights = RNG.integers(-7, 8, (32, 5))
     model.weights("w", weights, 0.25).add("MatMul", ["in", "w"], "m").code("m", "y", 32.0)
@@ -261,3 +260,20 @@ def test_half_way_values_of_an_odd_zero_point(tmp_path):
     x = np.array([-4, -3, -2, -1, 1, 2, 3, 127]).reshape(1, 1, 1, 8)
     # ONNX rounds to even before it adds the zero point: -2, -2, -1, 0, 0, 1, 2, 64.
     assert run(network_, x)["y.q"].flatten().tolist() == [1, 2, 2, 2, 4, 4, 4, 66]
+
+
+def test_casts_and_constants_of_a_shape_as_pytorch_writes_them(tmp_path):
+    weights, bias = RNG.integers(-7, 8, (3, 2, 3, 3)), RNG.integers(-99, 99, 3)
+    model = Model().add("QuantizeLinear", ["x", np.float32(0.5), np.uint8(100)], "q")
+    model.add("Cast", ["q"], "same", to=TensorProto.UINT8)
+    model.add("DequantizeLinear", ["same", np.float32(0.5), np.uint8(100)], "in").weights("w", weights, 0.25)
+    zeros = helper.make_tensor("zeros", TensorProto.INT32, [1], [0])
+    model.add("ConstantOfShape", [np.array([3])], "none", value=zeros).add(
+        "Cast", ["none"], "zero", to=TensorProto.INT32
+    )
+    model.add("DequantizeLinear", [bias.astype(np.int32), np.full(3, 0.125, np.float32), "zero"], "b", axis=0)
+    model.add("Conv", ["in", "w", "b"], "c", pads=[1, 1, 1, 1])
+    network_ = read(model.code("c", "y", 8.0), tmp_path)
+    x = X.clip(-100, 127)
+    expected = rounded((conv(x, weights, pad=1) + bias.reshape(-1, 1, 1)) * 0.125 / 8)
+    assert np.array_equal(run(network_, x + 100)["y.q"], expected)

@@ -39,9 +39,13 @@ CASES = {
         coded().code("c", "y", 1.0, np.int16(0)),
         "Node 'make_y.q' (QuantizeLinear): integers must have 8 bits, not -32768 to 32767",
     ),
+    "number type": (
+        start().add("Cast", ["in.q"], "y", to=TensorProto.UINT8),
+        "Node 'make_y' (Cast): number type must hold every value, unlike uint8",
+    ),
     "unknown": (
         coded().add("Softmax", ["c"], "y"),
-        "Node 'make_y' (Softmax) must be one of Add, AveragePool, BatchNormalization, BipolarQuant, Clip, ",
+        "Node 'make_y' (Softmax) must be one of Add, AveragePool, BatchNormalization, BipolarQuant, Cast, Clip, ",
     ),
     "own domain": (coded().add("Add", ["c", "c"], "y", "onnx.brevitas"), "Node 'make_y' (Add) must be one of Add, "),
     "bits": (Model().quant("x", "y", 1.0, 9), "Node 'make_y' (Quant): bit width must be 2 to 8, not 9"),
