@@ -184,3 +184,30 @@ def test_onnxruntimes_integers(name, zero, tmp_path):
     found = run(network, given + zero)[network.output.name]
     assert np.array_equal(found.reshape(expected.shape), expected)
     assert len(np.unique(expected)) > 12
+
+
+def test_qonnx_of_concatenations_and_transposed_convolutions(tmp_path):
+    """As Brevitas writes them: the same network as between QuantizeLinear and DequantizeLinear."""
+    first, last, steps = weights(3, 4, 3, 3), weights(7, 2, 4, 4), np.array([0.25, 0.5])
+    both = {}
+    for style in ("qonnx", "qdq"):
+        model = Model((4, 4, 4))
+        if style == "qonnx":
+            model.constants |= {
+                "f0": (first * 0.25).astype(np.float32),
+                "f1": (last * steps.reshape(2, 1, 1)).astype(np.float32),
+            }
+            model.quant("x", "in", 0.5, 8).quant("f0", "w0", 0.25, 4, narrow=True)
+            model.quant("f1", "w1", steps.reshape(1, 2, 1, 1), 4, narrow=True)
+        else:
+            model.code("x", "in", 0.5).weights("w0", first, 0.25)
+            model.add("DequantizeLinear", [last.astype(np.int8), steps.astype(np.float32)], "w1", axis=1)
+        model.add("Conv", ["in", "w0"], "c", pads=[1] * 4)
+        model = model.quant("c", "a", 0.5, 8) if style == "qonnx" else model.code("c", "a", 0.5)
+        model.add("Concat", ["a", "in"], "j", axis=1)
+        model.add("ConvTranspose", ["j", "w1"], "t", strides=[2, 2], pads=[1] * 4).add("Relu", ["t"], "r")
+        model = model.quant("r", "y", 4.0, 8) if style == "qonnx" else model.code("r", "y", 4.0)
+        network = from_onnx(model.save(tmp_path / "net.onnx", "y"), FINE)
+        both[style] = run(network, X)[network.output.name]
+    assert np.array_equal(both["qonnx"], both["qdq"])
+    assert np.array_equal(both["qdq"], model.integers("y.q", X * 0.5))
