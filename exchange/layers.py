@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,11 +91,11 @@ class LayerBuilder:
         output = self.tensors[name] = replace(self.tensors[name], scale=scale)
         self.layers[-1] = replace(self.layers[-1], output=output)
 
-    def needed(self, name: str) -> list[Layer]:
-        """The layers that one needs, in order; one that only bounds another's integers is part of that."""
+    def needed(self, names: Collection[str]) -> list[Layer]:
+        """The layers that some need, in order; one that only bounds another's integers is part of that."""
         layers: list[Layer] = []
         bounds = set(self.bounds)
-        uses = Counter({name: 1})
+        uses = Counter(names)
         for layer in reversed(self.layers):
             if not uses[layer.name]:
                 continue

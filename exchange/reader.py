@@ -59,13 +59,10 @@ class Reader(Inputs):
         return self.values[node.outputs[0]]
 
     def _network(self) -> Network:
-        last = self.values.get(self.graph.output)
-        last = last.value if isinstance(last, Coded) else last
-        if isinstance(last, Joined) or (isinstance(last, Plain) and last.channels is not None):
-            last = self.settled(self.graph.nodes[-1], self.graph.output, self.copied_value(self.graph.nodes[-1], last))
-        if not isinstance(last, Plain) or any(last.padding) or last.tensor == INPUT or self.builder is None:
-            raise ValueError(f"Output {self.graph.output!r} must be quantized, as the result of a layer")
-        layers = self.builder.needed(last.tensor)
+        heads = tuple(self._head(name) for name in self.graph.outputs)
+        if self.builder is None or len({*heads}) < len(heads):
+            raise ValueError(f"Outputs {self.graph.outputs!r} must be of layers, each of another one")
+        layers = self.builder.needed(heads)
         names = [layer.name for layer in layers]
         meta: dict[str, object] = {
             "build": self.config.name,
@@ -73,7 +70,19 @@ class Reader(Inputs):
             "zero_points": {name: self.zero_points[name] for name in (INPUT, *names) if self.zero_points.get(name)},
         }
         points = {DIGITS: digit_points(self.config.fmt)}
-        return Network(self.graph.name or "network", self.builder.tensors[INPUT], tuple(layers), points, meta)
+        several = heads if len(heads) > 1 else ()
+        start = self.builder.tensors[INPUT]
+        return Network(self.graph.name or "network", start, tuple(layers), points, meta, several)
+
+    def _head(self, name: str) -> str:
+        """The layer that gives an output."""
+        value = self.values.get(name)
+        value = value.value if isinstance(value, Coded) else value
+        if isinstance(value, Joined) or (isinstance(value, Plain) and value.channels is not None):
+            value = self.settled(self.graph.nodes[-1], name, self.copied_value(self.graph.nodes[-1], value))
+        if not isinstance(value, Plain) or any(value.padding) or value.tensor == INPUT:
+            raise ValueError(f"Output {name!r} must be quantized, as the result of a layer")
+        return value.tensor
 
     def code(self, node: OnnxNode, value: Value, scale: float, zero: int, low: int, high: int) -> Coded:
         """Integers of a value: those of the input, of a tensor that is there, or of a new layer."""
@@ -112,7 +121,7 @@ class Reader(Inputs):
         assert self.builder is not None
         name, value = node.inputs[0], coded.value
         users = [other for other in self.graph.nodes if name in other.inputs]
-        if len(users) > 1 or name == self.graph.output or not isinstance(value, Plain) or not value.whole:
+        if len(users) > 1 or name in self.graph.outputs or not isinstance(value, Plain) or not value.whole:
             raise ValueError(f"{node.where}: integers that are bounded must not be used without bounds, too")
         tensor = self.tensor(value.tensor)
         ends = [int(min(max(bound - value.shift, tensor.low), tensor.high)) for bound in (low, high)]

@@ -44,7 +44,8 @@ def test_networks_survive_a_round_trip(tmp_path):
             tmp_path / "net.onnx", replace(load_config(("log_4x4", "subset_4x4")[number % 2]), acc_width=32)
         )
         found, expected = run(again, x), run(one, x)
-        wanted = {one.output.name}
+        assert [layer_.name for layer_ in again.outputs] == [layer_.name for layer_ in one.outputs]
+        wanted = {layer_.name for layer_ in one.outputs}
         for layer_ in reversed(one.layers):
             if layer_.name in wanted:
                 wanted |= set(layer_.sources) - {"input"}
