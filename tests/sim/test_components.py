@@ -29,6 +29,11 @@ def test_bench_of_what_moves_lines_to_and_from_outside(name):
     passes(name, replace(load_config("subset_8x8"), memory="axi4", bus_bits=32))
 
 
+@pytest.mark.parametrize("name", ["sequencer", "control"])
+def test_bench_of_what_builds_with_a_memory_outside_have_on_top(name):
+    passes(name, replace(load_config("log_4x4"), memory="axi4", bus_bits=32, program_depth=32))
+
+
 def passes(name, config):
     design = runner.build(emit_component(name, config), f"twofold_{name}", simulator=simulator())
     results = runner.run(design, f"twofold.sim.bench_{name}", settings=settings.write(config, seed=2, damaged=100))
