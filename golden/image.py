@@ -16,7 +16,9 @@ from twofold.golden.frame import FrameError, frame, join, parse
 from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Instruction, Section, decode, line_beats, line_count
 from twofold.golden.network import Tensor
-from twofold.golden.timing import timing
+from twofold.golden.outside import transfer_clock
+from twofold.golden.timing import Step, timing
+from twofold.golden.transfers import REFERENCE_LATENCY
 
 __all__ = [
     "FrameError",
@@ -191,6 +193,13 @@ class Image:
         """The program, decoded."""
         return tuple(decode(self.config, line) for line in self.program)
 
+    def steps(self, latency: int = REFERENCE_LATENCY) -> tuple[Step, ...]:
+        """When each instruction is accepted; `latency` (cycles) is that of the memory outside, if there is one."""
+        if self.outside is None:
+            return timing(self.config, self.instructions)
+        memory = np.frombuffer(self.outside.content, dtype=np.uint8)
+        return timing(self.config, self.instructions, transfer_clock(self.config, memory, latency))
+
     @property
     def passes(self) -> int:
         """Predicted passes of an inference."""
@@ -209,7 +218,7 @@ class Image:
     @cached_property
     def lost(self) -> dict[str, int]:
         """Cycles of an inference by `golden.causes.LOST`; they add up to `cycles`."""
-        spent = totals(causes(self.config, self.instructions, timing(self.config, self.instructions)))
+        spent = totals(causes(self.config, self.instructions, self.steps()))
         work = summed([layer.work for layer in self.layers])
         # What the array still does after the last layer is nobody's.
         return lost(spent, share_out(spent["array"], work, work["useful"]))

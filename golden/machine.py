@@ -6,6 +6,7 @@ has them) and no streams but whole frames.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -27,7 +28,7 @@ from twofold.golden.isa import (
     line_beats,
 )
 from twofold.golden.memories import Memories
-from twofold.golden.outside import DeadlockError, Outside, read_lines, write_lines
+from twofold.golden.outside import DeadlockError, Outside, read_lines, transfer_clock, write_lines
 from twofold.golden.products import product_bases
 from twofold.golden.registers import Error
 from twofold.golden.requantise import requantised, wrap
@@ -150,7 +151,7 @@ class Machine:
         self._bank = 0
         frames: list[tuple[int, ...]] = []
         program: list[Instruction] = []
-        self._begin_transfers()
+        self._move(0, self.outside.begin)
         for number, line in self._lines():
             try:
                 instruction = decode(self.config, line)
@@ -166,14 +167,15 @@ class Machine:
             elif isinstance(instruction, Output):
                 frames.append(self._output(number, instruction))
             elif isinstance(instruction, Sync):
-                self._transfer(number, instruction.need)
+                self._move(number, partial(self.outside.advance, instruction.need))
             if after is not None:
                 after(number)
             if self.eager:
-                self._transfer(number)
+                self._move(number, self.outside.advance)
             if isinstance(instruction, End):
-                self._end_transfers(number)
-                steps = timing(self.config, program)
+                self._move(number, self.outside.finish)
+                clock = transfer_clock(self.config, self.outside.memory) if self.config.external else None
+                steps = timing(self.config, program, clock)
                 passes = sum(isinstance(done, Pass) for done in program)
                 return Run(tuple(frames), steps, cycles(steps), passes)
         raise self._stop(Error.INSTRUCTION, f"Program must end within {len(self.memories.program)} lines")
@@ -186,21 +188,12 @@ class Machine:
         for number in count():
             yield number, self.memories.program[number % self.config.program_depth]
 
-    def _begin_transfers(self) -> None:
-        if self.config.external:
-            self.outside.begin()
-            self._transfer(0, 1)
-
-    def _end_transfers(self, number: int) -> None:
-        self._transfer(number)
-        if self.config.external and not self.outside.ended:
-            raise self._stop(Error.RANGE, f"Line {number}: transfers must be done at END, not wait for a DRAIN")
-
-    def _transfer(self, number: int, need: int | None = None) -> None:
+    def _move(self, number: int, step: Callable[[], None]) -> None:
+        """A step of the transfers with the memory outside, in builds with one."""
         if not self.config.external:
             return
         try:
-            self.outside.advance(need)
+            step()
         except (DeadlockError, ValueError) as error:
             raise self._stop(Error.RANGE, f"Line {number}: {error}") from error
 

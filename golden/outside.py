@@ -1,6 +1,7 @@
 """The memory outside the chip, and the pass-level model of who moves lines between it and the chip's memories."""
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import Section, line_bits, line_count
 from twofold.golden.memories import Memories, lines_of
-from twofold.golden.transfers import Transfer, bus_beats, entry_beats
+from twofold.golden.transfer_clock import TransferClock
+from twofold.golden.transfers import REFERENCE_LATENCY, Transfer, bus_beats, entry_beats
 
 Bytes = NDArray[np.uint8]
 
@@ -37,13 +39,14 @@ class Outside:
         self.memories = memories
         self.config = memories.config
         self.memory: Bytes = np.zeros(0, dtype=np.uint8)
-        self.begin()
+        self.drained = self.done = 0
 
     def begin(self) -> None:
-        """At the start of an inference."""
+        """At the start of an inference: a program begins when the first transfer is done."""
         self.drained = self.done = 0
         self._entries = read_list(self.config, self.memory)
         self._next = next(self._entries)
+        self.advance(1)
 
     def advance(self, need: int | None = None) -> None:
         """Do transfers until `need` are done; without it, all that may be done now.
@@ -66,10 +69,11 @@ class Outside:
             self.done += 1
             self._next = next(self._entries)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the whole list is done."""
-        return self._next.kind is Section.END
+    def finish(self) -> None:
+        """At the end of a program, whose transfers must all be done or can be."""
+        self.advance()
+        if self._next.kind is not Section.END:
+            raise DeadlockError(f"Transfer {self.done} waits for DRAIN {self._next.after} behind the program's END")
 
     def _move(self, entry: Transfer) -> None:
         size = line_bytes(self.config, entry.kind)
@@ -109,6 +113,12 @@ def read_lines(config: ArrayConfig, memory: Bytes, place: int, kind: Section, co
     size, mask = line_bytes(config, kind), (1 << line_bits(config, kind)) - 1
     rows = memory[place : place + count * size].reshape(count, size)
     return [int.from_bytes(row.tobytes(), "little") & mask for row in rows]
+
+
+def transfer_clock(config: ArrayConfig, memory: Bytes, latency: int = REFERENCE_LATENCY) -> TransferClock:
+    """When the transfers of a memory's list are done in an inference, with a memory of some latency (cycles)."""
+    entries = tuple(takewhile(lambda entry: entry.kind is not Section.END, read_list(config, memory)))
+    return TransferClock(config, entries, latency)
 
 
 def read_list(config: ArrayConfig, memory: Bytes) -> Iterator[Transfer]:

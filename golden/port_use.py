@@ -57,7 +57,7 @@ class PortUse:
         self.begins.append(begin)
 
     def free(self, cycle: int) -> bool:
-        """Whether a transfer can use the port in a cycle: nobody else does, and no skip's line stands to be looked at."""
+        """Whether the port is left in a cycle: nobody uses it, and no skip's line stands to be looked at."""
         number = bisect_right(self.begins, cycle) - 1
         if number < 0:
             return True

@@ -17,6 +17,8 @@ from twofold.golden.isa import SECTION_HEADER, TRANSFER_COUNT_BITS, Section, lin
 ADDRESS_BITS = 32
 #: An AXI4 burst has at most so many beats and never crosses a boundary of so many bytes.
 BURST_BEATS, BURST_BYTES = 256, 4096
+#: Cycles from a burst's address to its first beat, of the memory that predictions are made for.
+REFERENCE_LATENCY = 32
 #: Bursts of a direction that may be without an answer.
 OUTSTANDING = 63
 

@@ -10,7 +10,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, ImageLayer, OutsideContent, PlacedTensor
 from twofold.golden.isa import Instruction, Pass, Section
 from twofold.golden.network import INPUT, Network
-from twofold.golden.outside import write_lines
+from twofold.golden.outside import transfer_clock, write_lines
 from twofold.golden.timing import Step, cycles, timing
 from twofold.golden.transfers import BURST_BYTES, Transfer, bus_beats, entry_beats
 from twofold.mapper.bounds import accumulator_bits
@@ -31,7 +31,8 @@ def outside_image(config: ArrayConfig, network: Network, way: Stored) -> Image:
     compiled = compile_outside(config, way.network)
     program = compiled.tape.finished()
     regions, size = _regions(config, way.network, compiled, len(program))
-    steps = timing(config, program)
+    content = _content(config, compiled, regions, program)
+    steps = timing(config, program, transfer_clock(config, np.frombuffer(content, dtype=np.uint8)))
     tensors = {
         name: PlacedTensor(tensor, compiled.residence.places[name])
         if name in compiled.residence.places
@@ -50,7 +51,7 @@ def outside_image(config: ArrayConfig, network: Network, way: Stored) -> Image:
         input=replace(tensors[INPUT], tensor=network.input, layout=way.layout),
         outputs=tuple(tensors[layer.name] for layer in way.network.outputs),
         cycles=cycles(steps),
-        outside=OutsideContent(_content(config, compiled, regions, program), size),
+        outside=OutsideContent(content, size),
     )
 
 

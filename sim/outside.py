@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from twofold.golden.image import Image, PlacedTensor, input_frame, input_lines, read_outputs, unpack_tensor
 from twofold.golden.isa import Section
 from twofold.golden.outside import line_bytes, read_lines, write_lines
+from twofold.golden.transfers import REFERENCE_LATENCY
 from twofold.sim.fast import LIMIT, HostScript, SimulationError, inferences, run_and_fetch
 
 #: Cycles that an inference may take more than predicted, for each beat of what lies outside.
@@ -30,7 +31,7 @@ def run_outside(
     inputs: NDArray[np.int64],
     program: Path,
     *,
-    latency: int = 1,
+    latency: int = REFERENCE_LATENCY,
     pause: int = 0,
     seed: int = 1,
 ) -> list[OutsideRun]:

@@ -14,17 +14,17 @@ from twofold.testing.random_network import random_inputs, random_network
 def test_every_instruction_by_hand():
     program = [window(3, 2), tile(4), tile(2), drain(4), tile(4, wait=1), tile(1), drain(4), OUTPUT, END]
     rows = causes(CONFIG, program, timing(CONFIG, program))
-    # array, load, drain, requantiser, fetch, start
+    # array, load, drain, requantiser, fetch, memory, start
     assert rows.tolist() == [
-        [0, 0, 0, 0, 0, 2],
-        [0, 0, 0, 0, 0, 6],
-        [6, 0, 0, 0, 0, 0],
-        [6, 0, 0, 0, 0, 0],
-        [1, 0, 7, 34, 0, 0],  # from cycle 21 on; the sums settle in 20 + 8
-        [6, 0, 0, 0, 0, 0],
-        [6, 0, 0, 0, 0, 0],
-        [1, 0, 7, 34, 0, 0],
-        [1, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 2],
+        [0, 0, 0, 0, 0, 0, 6],
+        [6, 0, 0, 0, 0, 0, 0],
+        [6, 0, 0, 0, 0, 0, 0],
+        [1, 0, 7, 34, 0, 0, 0],  # from cycle 21 on; the sums settle in 20 + 8
+        [6, 0, 0, 0, 0, 0, 0],
+        [6, 0, 0, 0, 0, 0, 0],
+        [1, 0, 7, 34, 0, 0, 0],
+        [1, 0, 0, 0, 1, 0, 0],
     ]
     assert totals(rows) == {"array": 27, "load": 0, "drain": 14, "requantiser": 68, "fetch": 1, "memory": 0, "start": 8}
     assert totals(rows[:0]) == dict.fromkeys(CAUSES, 0)
@@ -59,4 +59,4 @@ def test_causes_add_up_to_the_cycles_of_random_networks(build):
         seen |= {name for name, count in image.lost.items() if count}
         # Only the tail, OUTPUT and END, is of no layer.
         assert all(image.lost[name] >= sum(layer.lost[name] for layer in image.layers) for name in LOST)
-    assert seen == set(LOST)
+    assert seen == {*LOST} - {"memory"}

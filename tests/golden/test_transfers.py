@@ -23,7 +23,6 @@ def lists(*entries):
         memory[number * size : (number + 1) * size] = np.frombuffer(bits, dtype=np.uint8)
     outside = Outside(Memories(CONFIG))
     outside.memory = memory
-    outside.begin()
     return outside
 
 
@@ -69,17 +68,20 @@ def test_a_rectangle_comes_and_goes():
     outside = lists(load, store)
     words = np.arange(1, 1025, dtype="<u4")
     outside.memory[64 * 4 :] = words.view(np.uint8)[64 * 4 :]
-    outside.advance()
+    outside.begin()
+    outside.finish()
     lines = lines_of(outside.memories.feature[20:27], 8)
     assert lines == [101, 102, 103, 0, 111, 112, 113]
     assert read_lines(CONFIG, outside.memory, 800, Section.FEATURE, 6) == [101, 102, 103, 111, 112, 113]
-    assert (outside.done, outside.ended) == (2, True)
+    assert outside.done == 2
 
 
 def test_transfers_wait_and_deadlocks_are_named():
     outside = lists(Transfer(kind=Section.WEIGHT, memory=100), Transfer(kind=Section.CHANNEL, after=2, memory=101))
-    outside.advance()
+    outside.begin()
     assert outside.done == 1
+    with pytest.raises(DeadlockError, match="Transfer 1 waits for DRAIN 2 behind the program's END"):
+        outside.finish()
     with pytest.raises(DeadlockError, match=r"Transfer 1 waits for DRAIN 2; 0 DRAINs are done"):
         outside.advance(2)
     outside.drained = 2
@@ -88,7 +90,9 @@ def test_transfers_wait_and_deadlocks_are_named():
         outside.advance(3)
     outside = lists(Transfer(kind=Section.FEATURE, memory=1023, length=2))
     with pytest.raises(ValueError, match="memory outside must have 4100 bytes, not 4096"):
-        outside.advance()
+        outside.begin()
     outside = lists(Transfer(kind=Section.FEATURE, line=CONFIG.feature_depth - 1, length=2))
     with pytest.raises(ValueError, match="feature memory must have 1025 lines, not 1024"):
-        outside.advance()
+        outside.begin()
+    with pytest.raises(DeadlockError, match="Transfer 0 is not in the list"):
+        lists().begin()
