@@ -23,6 +23,7 @@ from twofold.golden.isa import (
     line_bits,
 )
 from twofold.golden.timing import cycles, timing
+from twofold.golden.transfer_clock import TransferClock
 from twofold.sim import settings
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver, struct
@@ -43,8 +44,8 @@ START = Record(
 )
 
 
-class Done:
-    """When transfers are done, and all, or what else becomes of them: stands for `TransferClock`.
+class Done(TransferClock):
+    """When transfers are done, and all, or what else becomes of them: without a list.
 
     Cycles count from the first one after the start.
     """
@@ -55,7 +56,7 @@ class Done:
     def start(self, cycle: int) -> None:
         assert cycle == -1
 
-    def drain(self, *arguments: object) -> None:
+    def drain(self, accepted: int, idle: int, window: Window, drain: Drain) -> None:
         pass
 
     def ready(self, number: int) -> int:
@@ -250,7 +251,7 @@ async def what_can_never_be_done_fails_and_leaves_nothing(dut):
                 await around.cycle()
                 if not sequencer.get("inference__busy"):
                     break
-            wanted = (0, 1) if done is good[1] else (1, 0)
+            wanted = (0, 1) if program is good[0] else (1, 0)
             assert tuple(around.ends) == wanted, f"case {number}"
             assert (around.busy, around.drain, around.sending) == (0, 0, 0), f"case {number}"
         assert around.seen == expected(program), f"after case {number}"
