@@ -113,10 +113,10 @@ class Control(wiring.Component):
                 m.d.sync += error.eq(Error.BUSY)
             with m.Else():
                 m.d.sync += [inference.run.eq(1), done.eq(0), error.eq(Error.NONE)]
+                if self.config.external:
+                    m.d.sync += self.base.eq(memory)
         with m.If(inference.run):
             m.d.sync += inference.run.eq(0)
-            if self.config.external:
-                m.d.sync += self.base.eq(memory)
         with m.If(inference.complete):
             m.d.sync += done.eq(1)
         with m.If(inference.failed):
