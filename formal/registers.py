@@ -13,7 +13,7 @@ OKAY, SLVERR = 0, 2
 
 class _Registers(Checker):
     component = "control"
-    short = ("log_4x4",)
+    short: tuple[str, ...] = ("log_4x4",)
 
     def handshakes(self, m: Module) -> None:
         axi = self.dut.axi
@@ -74,7 +74,7 @@ class AxiAnswers(_Registers):
     """SLVERR exactly where the register map says, every register's value, and no change by what answers SLVERR."""
 
     name = "AXI4-Lite: the register map"
-    faults = (
+    faults: tuple[Fault, ...] = (
         Fault("control", "axi.rdata.eq(0), axi.rresp.eq(SLVERR)", "axi.rdata.eq(0)", "read_response"),
         Fault(
             "control",

@@ -34,7 +34,7 @@ MOST_CYCLES = 4000
 timed = cocotb.test(timeout_time=100, timeout_unit="ms")
 
 
-class Chip:
+class OutsideMachine:
     """A machine and its memory, which holds an image from a page on."""
 
     def __init__(self, dut, image: Image, pause: float):
@@ -84,7 +84,7 @@ class Chip:
         return await self.host.infer()
 
 
-class Case:
+class LargeNetwork:
     """A network of which the input and an output of a layer lie outside, and what must come of inputs."""
 
     def __init__(self):
@@ -108,7 +108,7 @@ class Case:
         fits = image.cycles < MOST_CYCLES and image.outside is not None and image.outside.size < SIZE
         return (network, image) if outside and fits and len(image.program) > CONFIG.program_depth else None
 
-    async def check(self, chip: Chip, n: int) -> None:
+    async def check(self, chip: OutsideMachine, n: int) -> None:
         result = await chip.infer(self.inputs[n])
         assert result.status & 0xFF07 == 0b110, f"Status is {result.status:#x}"
         assert result.passes == self.image.passes
@@ -125,8 +125,8 @@ class Case:
 @timed
 @cocotb.parametrize(pause=[0.0, 0.3])
 async def networks_larger_than_the_chip_equal_golden(dut, pause):
-    case = Case()
-    chip = Chip(dut, case.image, pause)
+    case = LargeNetwork()
+    chip = OutsideMachine(dut, case.image, pause)
     await chip.begin(random.Random(SEED))
     for n in range(1 if pause else 2):
         await case.check(chip, n)
@@ -135,8 +135,8 @@ async def networks_larger_than_the_chip_equal_golden(dut, pause):
 @timed
 async def errors_end_the_inference_only(dut):
     """The bus refuses a place anywhere, or the list waits for drains that never come; the next inference is right."""
-    case, numbers = Case(), random.Random(SEED)
-    chip = Chip(dut, case.image, 0.1)
+    case, numbers = LargeNetwork(), random.Random(SEED)
+    chip = OutsideMachine(dut, case.image, 0.1)
     await chip.begin(numbers)
     stores = next(layer.output.address for layer in case.image.layers if layer.output.outside) * BYTES
     for place in (numbers.randrange(chip.content_size), stores):
