@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from twofold.formal.bursts import BUILDS
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.formal.rows import Rows, WalkedLine
+from twofold.formal.rows import WalkedLine, WalkedRows
 from twofold.golden.config import ArrayConfig, bits_for
 from twofold.golden.isa import Section, section_kinds
 from twofold.golden.transfers import bus_beats, entry_beats
@@ -59,7 +59,7 @@ class FilledLines(Checker):
             with m.If(listed & (kind == choice)):
                 m.d.comb += count.eq(words[choice])
         opens = Signal()
-        rows = Rows(m, next_place, opens & waiting)
+        rows = WalkedRows(m, next_place, opens & waiting)
         at = WalkedLine(
             Signal.like(given.place.rows, name="r", reset_less=True),
             Signal.like(given.place.length, name="k", reset_less=True),

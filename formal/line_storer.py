@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from twofold.formal.bursts import BUILDS
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
-from twofold.formal.rows import Rows, WalkedLine
+from twofold.formal.rows import WalkedLine, WalkedRows
 from twofold.golden.config import ArrayConfig, bits_for
 from twofold.golden.isa import Section
 from twofold.golden.transfers import bus_beats
@@ -42,7 +42,7 @@ class StoredLines(Checker):
         beats, bits = bus_beats(config, Section.FEATURE), bits_for(config.feature_depth)
         chosen = self.constant(m, "chosen", bits)
         content = self.constant(m, "content", config.feature_bits)
-        rows = Rows(m, dut.place, dut.begin)
+        rows = WalkedRows(m, dut.place, dut.begin)
         at = self._walk(m, rows)
         one = rows.after(at)
         two = rows.after(one)
@@ -88,7 +88,7 @@ class StoredLines(Checker):
             m.d.sync += number.eq(0)
         return number
 
-    def _walk(self, m: Module, rows: Rows) -> WalkedLine:
+    def _walk(self, m: Module, rows: WalkedRows) -> WalkedLine:
         """The line that is given."""
         dut, place = self.dut, rows.place
         beats = bus_beats(self.config, Section.FEATURE)

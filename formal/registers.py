@@ -1,18 +1,19 @@
 """The registers obey AXI4-Lite and answer as docs/machine.md says."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.golden.config import MACHINE_VERSION
-from twofold.golden.registers import ID_VALUE, REGISTERS, Error
+from twofold.golden.registers import ID_VALUE, Error, registers
+from twofold.hdl.transfer_list import BASE_BITS, PAGE_BITS
 
 OKAY, SLVERR = 0, 2
 
 
 class _Registers(Checker):
     component = "control"
-    short = ("log_4x4",)
+    short: tuple[str, ...] = ("log_4x4",)
 
     def handshakes(self, m: Module) -> None:
         axi = self.dut.axi
@@ -73,7 +74,7 @@ class AxiAnswers(_Registers):
     """SLVERR exactly where the register map says, every register's value, and no change by what answers SLVERR."""
 
     name = "AXI4-Lite: the register map"
-    faults = (
+    faults: tuple[Fault, ...] = (
         Fault("control", "axi.rdata.eq(0), axi.rresp.eq(SLVERR)", "axi.rdata.eq(0)", "read_response"),
         Fault(
             "control",
@@ -90,6 +91,7 @@ class AxiAnswers(_Registers):
     def specify(self, m: Module) -> None:
         self.handshakes(m)
         config, dut, axi = self.config, self.dut, self.dut.axi
+        known_registers = registers(config)
         done, loaded, automatic = self.peek("done"), self.peek("loaded"), self.peek("automatic")
         error = self.peek("error", 8)
         status = Cat(dut.inference.busy | dut.inference.run, done, loaded, Const(0, 5), error)
@@ -103,9 +105,13 @@ class AxiAnswers(_Registers):
             "PASSES": dut.inference.passes,
             "MODE": automatic,
         }
-        readable = {register.address: name for name, register in REGISTERS.items() if register.readable}
-        writable = {register.address: name for name, register in REGISTERS.items() if register.writable}
-        assert set(values) == set(readable.values()) and set(writable.values()) == {"CONTROL", "MODE"}
+        if config.external:
+            memory = self.peek("memory", BASE_BITS)
+            values |= {"MEMORY": memory << PAGE_BITS, "STALLS": dut.stalls}
+        readable = {one.address: name for name, one in known_registers.items() if one.readable}
+        writable = {one.address: name for name, one in known_registers.items() if one.writable}
+        assert set(values) == set(readable.values())
+        assert set(writable.values()) == {"CONTROL", "MODE"} | ({"MEMORY"} if config.external else set())
         value = Signal(32)
         known = Signal()
         m.d.comb += known.eq(0)
@@ -113,9 +119,7 @@ class AxiAnswers(_Registers):
             with m.If(axi.araddr == address):
                 m.d.comb += [known.eq(1), value.eq(values[name])]
         can_write = Signal()
-        m.d.comb += can_write.eq(
-            (axi.awaddr == REGISTERS["CONTROL"].address) | (axi.awaddr == REGISTERS["MODE"].address)
-        )
+        m.d.comb += can_write.eq(Cat(axi.awaddr == address for address in writable).any())
         expected, response = Signal(32, reset_less=True), Signal(2, reset_less=True)
         written = Signal(2, reset_less=True)
         with m.If(self.read):
@@ -129,7 +133,7 @@ class AxiAnswers(_Registers):
         )
 
         strobed = self.write & axi.wstrb[0]
-        control = strobed & (axi.awaddr == REGISTERS["CONTROL"].address)
+        control = strobed & (axi.awaddr == known_registers["CONTROL"].address)
         start = control & axi.wdata[0]
         events = (
             dut.inference.complete
@@ -141,7 +145,7 @@ class AxiAnswers(_Registers):
         quiet = self.past(m, ~events & ~(self.write & can_write), "quiet") & self.running
         state = Cat(done, loaded, automatic, error)
         unchanged = state == self.past(m, state, "state")
-        to_mode = self.past(m, strobed & (axi.awaddr == REGISTERS["MODE"].address), "to_mode") & self.running
+        to_mode = self.past(m, strobed & (axi.awaddr == known_registers["MODE"].address), "to_mode") & self.running
         data = self.past(m, axi.wdata[0], "data")
         automatic_start = dut.loading.finished & automatic & dut.loading.has_input & ~dut.loading.has_program
         allowed = loaded & ~dut.inference.busy & ~dut.inference.run & (~start | dut.loading.between)
@@ -157,6 +161,43 @@ class AxiAnswers(_Registers):
             run=~self.running | (dut.inference.run == self.past(m, begins, "begins")),
             refused=~refused | (error == code),
         )
+        if config.external:
+            self._outside(m, memory, strobed & (axi.awaddr == known_registers["MEMORY"].address), begins, error)
+
+    def _outside(self, m: Module, memory: Signal, to_memory: Value, begins: Value, error: Signal) -> None:
+        """The page that is written is an inference's from its start on; an error of the bus is told from others."""
+        dut = self.dut
+        page = self.past(m, dut.axi.wdata[PAGE_BITS:], "page")
+        before = self.past(m, memory, "memory")
+        failed = self.past(m, dut.inference.failed, "failed") & self.running
+        code = self.past(m, Mux(dut.bus, Error.BUS, Error.INSTRUCTION), "failed_code")
+        self.require(
+            memory=~self.running | (memory == Mux(self.past(m, to_memory, "to_memory"), page, before)),
+            base=~self.running
+            | (dut.base == Mux(self.past(m, begins, "begins_page"), before, self.past(m, dut.base, "base"))),
+            bus=~failed | (error == code),
+        )
 
 
-PROPERTIES: tuple[type[Checker], ...] = (AxiProtocol, AxiAnswers)
+class OutsideProtocol(AxiProtocol):
+    """The same of builds with a memory outside."""
+
+    name = "AXI4-Lite of a memory outside: the protocol"
+    builds = "outside"
+    short = ()
+
+
+class OutsideAnswers(AxiAnswers):
+    """The same of builds with a memory outside, and the page that an inference has from its start on."""
+
+    name = "AXI4-Lite of a memory outside: the register map"
+    builds = "outside"
+    short = ()
+    faults = (
+        Fault("control", "self.base.eq(memory)", "self.base.eq(memory + 1)", "base"),
+        Fault("control", "memory.eq(axi.wdata[PAGE_BITS:])", "self.base.eq(axi.wdata[PAGE_BITS:])", "memory"),
+        Fault("control", "with m.If(self.bus):", "with m.If(~self.bus):", "bus"),
+    )
+
+
+PROPERTIES: tuple[type[Checker], ...] = (AxiProtocol, AxiAnswers, OutsideProtocol, OutsideAnswers)

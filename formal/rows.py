@@ -7,7 +7,7 @@ from amaranth import Module, Mux, Signal, Value
 from twofold.formal.checker import Checker
 
 
-class Rows:
+class WalkedRows:
     """The lines of a transfer: line k of row r is ``line + r * line_step + k``; `rows` and `length` are minus one.
 
     Parameters

@@ -2,35 +2,45 @@
 
 from typing import Any, ClassVar
 
-from amaranth import Array, Cat, Module, Mux, Signal, Value
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.golden.config import bits_for
-from twofold.golden.isa import OPCODE_BITS, Opcode, Pass, Section, line_bits
+from twofold.golden.isa import OPCODE_BITS, Opcode, Pass, Section, Sync, instructions, line_bits
 from twofold.hdl.layouts import record_layout
+from twofold.hdl.sequencer import GOES_ON
 
-#: The sequencer's states, by Amaranth's numbers.
+#: The sequencer's states, by Amaranth's numbers, and those of builds with a memory outside.
 IDLE, RUN, SEND = range(3)
+OUTSIDE_BEGIN, OUTSIDE_RUN, OUTSIDE_STOP, OUTSIDE_SEND = range(1, 5)
 
 
 class Program(Checker):
     """What the properties of the sequencer share: its registers, how they go together, what its neighbours keep to."""
 
     component = "sequencer"
-    short = ("log_4x4",)
+    short: tuple[str, ...] = ("log_4x4",)
 
     def program(self, m: Module) -> None:
         """Peeks at the registers, assumes, requires."""
         config, dut = self.config, self.dut
         self.layout = record_layout(Pass.record(config))
-        self.state = self.peek("fsm_state", 2)
+        external = config.external
+        self.state = self.peek("fsm_state", 3 if external else 2)
+        #: The program's lines are looked at.
+        self.runs = Value.cast(
+            (self.state == OUTSIDE_RUN) | (self.state == OUTSIDE_SEND) if external else self.state != IDLE
+        )
         self.line = self.peek("line", line_bits(config, Section.PROGRAM))
         self.opcode = self.line[:OPCODE_BITS]
         self.operands = self._pass(self.line)
         self.gap = self.peek("gap", bits_for(config.min_pass))
         for name in ("held", "stands", "seen", "over", "ended", "pending", "loaded"):
             setattr(self, name, self.peek(name))
+        self.reached = self.peek("reached") if external else Const(0)
+        #: A SYNC waits, and what stands behind it may be old.
+        self.waiting = self.runs & self.held & (self.opcode == Opcode.SYNC) & ~self.reached & external
         self.group = self.peek("group", len(self.operands.groups))
         self.groups = self.peek("groups", len(self.operands.groups))
         self.loads = self.held & (self.opcode == Opcode.PASS) & ~self.operands.kept
@@ -46,10 +56,13 @@ class Program(Checker):
 
     def _neighbours(self, m: Module) -> None:
         dut = self.dut
-        # While a program runs its memory changes no line: asked for one again, it gives the same.
+        # While a program runs its memory changes no line: asked for one again, it gives the same. Behind a SYNC that
+        # waits it may.
         address, line = dut.program.address, Value.cast(dut.program.line)
         asked = self.past(m, address, "asked")
-        again = self.past(m, (address == asked) & dut.inference.busy, "again") & self.running
+        again = self.past(m, (address == asked) & self.runs, "again") & self.running
+        if self.config.external:
+            again = again & ~self.past(m, self.waiting, "waiting")
         self.assume(~again | (line == self.past(m, line, "program_line")))
         self.require(asks=~(self.running & self.stands) | (address == asked), starts=self.running | ~self.stands)
         # A unit that is ready stays ready until it is given work.
@@ -64,23 +77,29 @@ class Program(Checker):
     def _registers(self) -> None:
         """Tiles are read in the order of their passes: that of the held line, then that of the line that stands."""
         depth, address = self.config.program_depth, self.dut.program.address
-        goes_on = Cat(self.opcode == code for code in (Opcode.WINDOW, Opcode.PASS, Opcode.DRAIN, Opcode.OUTPUT)).any()
+        codes = (*GOES_ON, Opcode.SYNC) if self.config.external else GOES_ON
+        goes_on = Cat(self.opcode == code for code in codes).any()
         busy = self.state != IDLE
         held_next = self.loads & ~self.loaded
         self.require(
-            states=self.state <= SEND,
+            states=self.state <= (OUTSIDE_SEND if self.config.external else SEND),
             busy_states=self.dut.inference.busy == busy,
             gaps=self.gap < self.config.min_pass,
-            nothing=busy | ~(self.held | self.stands | self.pending | self.loaded),
-            seen=~self.seen | (self.stands & self.held),
+            nothing=(self.state != OUTSIDE_BEGIN if self.config.external else busy)
+            | ~(self.held | self.stands | self.pending | self.loaded),
+            reached=~(self.reached & busy)
+            | (self.held & (self.opcode == Opcode.SYNC) & ((self.state == OUTSIDE_RUN) | (self.state == OUTSIDE_STOP))),
+            seen=~self.seen | (self.stands & self.held & ~self.waiting),
             last=~self.held | (self.ended == ~goes_on),
             ended=~(busy & self.ended) | (self.held & ~self.stands),
             below=self.over | self.ended | ~busy | (address < depth),
-            held_tile=~held_next | (self.pending & ~self.seen),
-            next_tile=~(self.loads & self.loaded) | (self.pending == self.ahead_loads),
-            first_tile=self.loads | ((self.pending | self.loaded) == self.ahead_loads),
+            ring=~(self.over & busy) if self.config.external else Const(1),
+            held_tile=~(held_next & self.runs) | (self.pending & ~self.seen),
+            next_tile=~(self.loads & self.loaded & self.runs) | (self.pending == self.ahead_loads),
+            first_tile=self.loads | ~self.runs | ((self.pending | self.loaded) == self.ahead_loads),
             one_tile=~(self.pending & self.loaded) | (self.loads & (self.group == 0)),
-            groups=~self.pending | (self.groups == Mux(held_next, self.operands.groups, self.ahead.groups)),
+            groups=~(self.pending & self.runs)
+            | (self.groups == Mux(held_next, self.operands.groups, self.ahead.groups)),
             group=~self.pending | (self.group <= self.groups),
         )
 
@@ -97,10 +116,15 @@ class SequencerEnds(Program):
     fault_depth = 18
     fault_build: ClassVar[dict[str, Any]] = {"program_depth": 4}
     faults = (
-        Fault("sequencer", "at.over.eq(self.program.address ==", "at.over.eq(0 & self.program.address ==", "onwards"),
+        Fault("sequencer", "else self.program.address ==", "else 0 & self.program.address ==", "onwards"),
         Fault("sequencer", "at.ended.eq(~Cat", "at.ended.eq(0 & Cat", "nothing"),
         Fault("sequencer", "last.eq(at.reading & ", "last.eq(0 & ", "less"),
-        Fault("sequencer", "[self.inference.complete.eq(1)", "[self.inference.failed.eq(1)", "fails"),
+        Fault(
+            "sequencer",
+            "with m.If(done):\n                        m.d.comb += [self.inference.complete",
+            "with m.If(done):\n                        m.d.comb += [self.inference.failed",
+            "fails",
+        ),
         Fault("sequencer", "[self.program.address.eq(0), ", "[", "begins"),
     )
 
@@ -132,7 +156,7 @@ class SequencerEnds(Program):
         moved = address != before
         bits = len(address)
         stopped = self.past(m, dut.inference.complete | dut.inference.failed, "stopped")
-        legal = Cat(self.opcode == code for code in Opcode if code is not Opcode.ILLEGAL).any()
+        legal = Cat(self.opcode == code for code in instructions(self.config)).any()
         self.require(
             less=~goes_on | moved | (left < was_left) | (~was_ready & (left <= was_left)),
             onwards=~(goes_on & moved)
@@ -233,4 +257,89 @@ class TileLoad(Program):
         return (bits == bit) & (address == place) & (used == tile.set)
 
 
-PROPERTIES: tuple[type[Checker], ...] = (SequencerEnds, TileLoad)
+class OutsideProgress(Program):
+    """With a memory outside: whatever program memory holds, there is always an instruction that is accepted next.
+
+    Once all transfers are done or fail, each is accepted, the program ends or the inference fails; the line after an
+    instruction's is the next one, the first after the last. END completes when the list is done; what is illegal, a
+    transfer that fails and waiting for what never comes fail, when the units and the list are idle. Nothing that an
+    inference leaves behind is in the next one.
+    """
+
+    name = "sequencer with a memory outside: every instruction is accepted or the inference fails"
+    builds = "outside"
+    short = ()
+    fault_depth = 18
+    fault_build: ClassVar[dict[str, Any]] = {"program_depth": 4}
+    faults = (
+        Fault("sequencer", "with m.Elif(done & at.short):", "with m.Elif(0):", "less"),
+        Fault("sequencer", "with m.Elif(to.finished | to.stuck):", "with m.Elif(0):", "less"),
+        Fault("sequencer", "with m.If(to.idle & at.free & self.drain.idle):", "with m.If(at.free):", "quiet"),
+        Fault("sequencer", "with m.If(done & self.transferring.finished):", "with m.If(done):", "completes"),
+        Fault("sequencer", "at.held, at.stands, at.seen", "at.stands, at.seen", "begins"),
+        Fault("sequencer", "at.reached.eq(at.waiting & enough)", "at.reached.eq(at.waiting)", "met"),
+    )
+
+    def specify(self, m: Module) -> None:
+        self.program(m)
+        dut, to = self.dut, self.dut.transferring
+        was, fault = self.past(m, self.state, "state"), self.past(m, to.fault, "fault")
+        finished, done = self.past(m, to.finished & ~to.start, "finished"), self.past(m, to.done, "done")
+        self.assume(~(self.running & finished) | (to.finished & (to.done == done)))
+        sync = self.held & (self.opcode == Opcode.SYNC)
+        left = Signal(16)
+        m.d.comb += left.eq(
+            Mux(
+                self.state == OUTSIDE_BEGIN,
+                1 << 15,
+                self.gap
+                + Mux(
+                    self.state == OUTSIDE_STOP,
+                    0,
+                    1
+                    + self.held * (self.config.min_pass + 3)
+                    + Mux(self.loads & ~self.loaded, self.groups - self.group + 1, 0)
+                    + (self.state == OUTSIDE_SEND)
+                    + ~(self.stands | self.ended)
+                    - (sync & self.reached),
+                ),
+            )
+        )
+        units = dut.start.ready & dut.drain.idle
+        ready = self.past(m, units & dut.send.ready & dut.sent & to.finished & to.idle, "ready")
+        address, was_left = dut.program.address, self.past(m, left, "left")
+        before, was_ended = self.past(m, address, "address"), self.past(m, self.ended, "ended")
+        goes_on = self.running & (was != IDLE) & (self.state != IDLE)
+        moved = address != before
+        over = dut.inference.complete | dut.inference.failed
+        stopped = self.past(m, over, "stopped")
+        never = to.finished | to.stuck
+        need = record_layout(Sync.record(self.config))(self.line[OPCODE_BITS:][: Sync.record(self.config).width]).need
+        legal = Cat(self.opcode == code for code in instructions(self.config)).any()
+        wrong = Mux(
+            self.state == OUTSIDE_BEGIN,
+            never & (to.done == 0),
+            self.held & (~legal | (sync & never & (to.done < need)) | ((self.opcode == Opcode.END) & to.stuck)),
+        )
+        why = self.past(m, to.fault | wrong, "why")
+        waited = self.past(m, self.waiting, "waited")
+        self.require(
+            less=~goes_on | moved | (left < was_left) | (~ready & (left <= was_left)),
+            onwards=~(goes_on & moved) | ((address == (before + 1)[: len(address)]) & ~was_ended),
+            begins=~(self.running & (was == IDLE) & (self.state != IDLE))
+            | ((self.state == OUTSIDE_BEGIN) & (address == 0) & ~(self.held | self.stands | self.over | self.ended)),
+            ends=~(self.running & (was != IDLE)) | ((self.state == IDLE) == stopped),
+            stops=~(self.running & (self.state == OUTSIDE_STOP) & (was != OUTSIDE_STOP)) | why,
+            faults=~(self.running & fault & (was == OUTSIDE_RUN)) | (self.state == OUTSIDE_STOP),
+            completes=~dut.inference.complete | (self.held & (self.opcode == Opcode.END) & to.finished & ~to.fault),
+            fails=~dut.inference.failed | (self.state == OUTSIDE_STOP),
+            quiet=~over | (to.idle & units) | dut.inference.complete,
+            met=~(self.running & self.reached) | self.past(m, sync & (to.done >= need), "enough"),
+            waits=~(self.running & waited) | (self.held & (self.line == self.past(m, self.line, "line"))),
+            one=~(dut.inference.complete & dut.inference.failed),
+            starts_list=to.start == (dut.inference.run & (self.state == IDLE)),
+            stop=to.stop == (self.state == OUTSIDE_STOP),
+        )
+
+
+PROPERTIES: tuple[type[Checker], ...] = (SequencerEnds, TileLoad, OutsideProgress)

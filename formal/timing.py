@@ -27,8 +27,8 @@ class SequencerTiming(Program):
         Fault("sequencer", "self.drain.idle | ~at.taken.wait", "1", "start"),
         Fault(
             "sequencer",
-            "inference.cycles.eq(inference.cycles + 1)",
-            "inference.cycles.eq((inference.cycles + 1)[:3])",
+            "m.d.sync += inference.cycles.eq(inference.cycles + 1)",
+            "m.d.sync += inference.cycles.eq((inference.cycles + 1)[:3])",
             "cycles",
         ),
         Fault("sequencer", "bank.eq(~at.bank)", "bank.eq(1)", "bank"),

@@ -28,8 +28,8 @@ class ListFollowed(Checker):
     fault_depth = 12
     faults = (
         Fault("transfer_list", "at.next + entry_beats(self.config)", "at.next + 1", "next"),
-        Fault("transfer_list", "entry.after <= self.drained", "entry.after <= self.drained + 1", "phase"),
-        Fault("transfer_list", "(~store | self.quiet)", "1", "phase"),
+        Fault("transfer_list", "entry.after > self.drained", "entry.after > self.drained + 1", "phase"),
+        Fault("transfer_list", "m.Elif(~store | self.quiet)", "m.Elif(1)", "phase"),
         Fault("transfer_list", "reduce(add, parts) + (beats - 1)", "reduce(add, parts) + beats", "count"),
         Fault("transfer_list", "at.address + at.step", "at.address", "row"),
         Fault("transfer_list", "self.read.valid.eq(self.enable & at.load)", "self.read.valid.eq(at.load)", "reads"),
@@ -128,6 +128,7 @@ class ListFollowed(Checker):
             store=dut.store == (asked & (phase == ENTRY) & store),
             stored=dut.stored == ((phase == ANSWERS) & ~dut.storing),
             illegal=dut.illegal == (looks & ~ends & ~legal),
+            waiting=dut.waiting == (looks & ~ends & legal & (dut.drained < entry.after)),
             walking=dut.walking == (phase != IDLE),
             ended=dut.ended == ended,
         )

@@ -103,7 +103,7 @@ class MachineWiring(Checker):
         ),
         Fault("top", "Mux(input_valid, ~0, requantiser.feature.enable)", "requantiser.feature.enable", "feature_line"),
         Fault("top", "requantiser.feature.read | ~sender.send.ready", "requantiser.feature.read", "sender"),
-        Fault("top", "(loader.write.kind == section)", "(loader.write.kind == Section.PROGRAM)", "weight_line"),
+        Fault("top", "(writes.write.kind == section)", "(writes.write.kind == Section.PROGRAM)", "weight_line"),
     )
 
     @classmethod

@@ -60,7 +60,8 @@ class Control(wiring.Component):
     loading : In(`LOADING`)
         The loader.
     base : Out(BASE_BITS), bus : In(1), stalls : In(32)
-        Page of the memory outside; whether it answered an error; what STALLS reads (builds with one only).
+        Page of the memory outside for the inference that runs; whether it answered an error; what STALLS reads
+        (builds with one only).
     """
 
     def __init__(self, config: ArrayConfig):
@@ -75,7 +76,8 @@ class Control(wiring.Component):
         loaded = Signal()
         error = Signal(8)
         automatic = Signal()
-        outside = {"MEMORY": self.base << PAGE_BITS, "STALLS": self.stalls} if self.config.external else {}
+        memory = Signal(BASE_BITS)
+        outside = {"MEMORY": memory << PAGE_BITS, "STALLS": self.stalls} if self.config.external else {}
         self._reads(
             m,
             outside
@@ -90,7 +92,7 @@ class Control(wiring.Component):
                 "MODE": automatic,
             },
         )
-        start, clear = self._writes(m, automatic)
+        start, clear = self._writes(m, automatic, memory)
 
         loading, inference = self.loading, self.inference
         with m.If(clear):
@@ -111,6 +113,8 @@ class Control(wiring.Component):
                 m.d.sync += error.eq(Error.BUSY)
             with m.Else():
                 m.d.sync += [inference.run.eq(1), done.eq(0), error.eq(Error.NONE)]
+                if self.config.external:
+                    m.d.sync += self.base.eq(memory)
         with m.If(inference.run):
             m.d.sync += inference.run.eq(0)
         with m.If(inference.complete):
@@ -138,7 +142,7 @@ class Control(wiring.Component):
                 with m.Default():
                     m.d.sync += [axi.rdata.eq(0), axi.rresp.eq(SLVERR)]
 
-    def _writes(self, m: Module, automatic: Signal) -> tuple[Signal, Signal]:
+    def _writes(self, m: Module, automatic: Signal, memory: Signal) -> tuple[Signal, Signal]:
         """The write channels; returns whether CONTROL is told to start, and to clear the error."""
         axi = self.axi
         writing = Signal()
@@ -164,7 +168,7 @@ class Control(wiring.Component):
                 if self.config.external:
                     with m.Case(self.registers["MEMORY"].address):
                         with m.If(axi.wstrb[0]):
-                            m.d.sync += self.base.eq(axi.wdata[PAGE_BITS:])
+                            m.d.sync += memory.eq(axi.wdata[PAGE_BITS:])
                 with m.Default():
                     m.d.sync += axi.bresp.eq(SLVERR)
         return start, clear

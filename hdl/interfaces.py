@@ -124,13 +124,15 @@ INFERENCE = wiring.Signature(
 
 #: Who runs a program on a list of transfers. `start`: begin with the list in the next cycle, only while `idle`. `stop`:
 #: begin nothing more; held until `idle`. `done`: transfers done since the start. `finished`: the list is at its end and
-#: all of it is done. `fault`: since the start, the bus answered an error or an entry was none.
+#: all of it is done. `stuck`: all is done but what waits for a drain that has not begun. `fault`: since the start, the
+#: bus answered an error or an entry was none.
 TRANSFERRING = wiring.Signature(
     {
         "start": Out(1),
         "stop": Out(1),
         "done": In(TRANSFER_COUNT_BITS),
         "finished": In(1),
+        "stuck": In(1),
         "fault": In(1),
         "idle": In(1),
     }

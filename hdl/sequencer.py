@@ -90,11 +90,14 @@ class Sequencer(wiring.Component):
             with m.State("RUN"):
                 m.d.comb += at.running.eq(1)
                 m.d.sync += inference.cycles.eq(inference.cycles + 1)
-                with m.If(at.held):
-                    self._offer(m, at)
                 if self.config.external:
                     with m.If(self.transferring.fault):
                         m.next = "STOP"
+                    with m.Elif(at.held):
+                        self._offer(m, at)
+                else:
+                    with m.If(at.held):
+                        self._offer(m, at)
             with m.State("SEND"):
                 with m.If(self.sent):
                     m.next = "RUN"
@@ -127,7 +130,6 @@ class Sequencer(wiring.Component):
     def _offer(self, m: Module, at: "_Place") -> None:
         """The held instruction's own unit takes it when it can."""
         done = at.free & self.drain.idle
-        ends = done & self.transferring.finished if self.config.external else done
         with m.Switch(at.line[:OPCODE_BITS]):
             with m.Case(Opcode.WINDOW):
                 m.d.sync += at.window.eq(self._operands(Opcode.WINDOW, at.line))
@@ -150,22 +152,31 @@ class Sequencer(wiring.Component):
                         m.next = "SEND"
             if self.config.external:
                 with m.Case(Opcode.SYNC):
-                    m.d.comb += at.accept.eq(at.reached)
-            with m.Case(Opcode.END):
-                with m.If(ends):
-                    m.d.comb += [self.inference.complete.eq(1), at.accept.eq(1)]
-                    m.next = "IDLE"
-            with m.Default():
-                with m.If(done):
-                    if self.config.external:
+                    with m.If(at.reached):
                         m.d.comb += at.accept.eq(1)
+                    with m.Elif(done & at.short):
                         m.next = "STOP"
-                    else:
+                with m.Case(Opcode.END):
+                    with m.If(done & self.transferring.finished):
+                        m.d.comb += [self.inference.complete.eq(1), at.accept.eq(1)]
+                        m.next = "IDLE"
+                    with m.Elif(done & self.transferring.stuck):
+                        m.next = "STOP"
+                with m.Default():
+                    with m.If(done):
+                        m.next = "STOP"
+            else:
+                with m.Case(Opcode.END):
+                    with m.If(done):
+                        m.d.comb += [self.inference.complete.eq(1), at.accept.eq(1)]
+                        m.next = "IDLE"
+                with m.Default():
+                    with m.If(done):
                         m.d.comb += [self.inference.failed.eq(1), at.accept.eq(1)]
                         m.next = "IDLE"
 
     def _ends(self, m: Module, at: "_Place") -> None:
-        """States of builds with a memory outside: the program's first lines come, or a transfer failed."""
+        """States of builds with a memory outside: the program's first lines come, or the inference fails."""
         to, inference = self.transferring, self.inference
         with m.State("BEGIN"):
             m.d.sync += [inference.cycles.eq(inference.cycles + 1), self.stalls.eq(self.stalls + 1)]
@@ -173,6 +184,8 @@ class Sequencer(wiring.Component):
                 m.next = "STOP"
             with m.Elif(to.done != 0):
                 m.next = "RUN"
+            with m.Elif(to.finished | to.stuck):
+                m.next = "STOP"
         with m.State("STOP"):
             m.d.comb += to.stop.eq(1)
             with m.If(to.idle & at.free & self.drain.idle):
@@ -181,14 +194,15 @@ class Sequencer(wiring.Component):
 
     def _transfers(self, m: Module, at: "_Place") -> None:
         """SYNC, and how long it made the array wait."""
-        to, waited = self.transferring, Signal()
-        need = self._operands(Opcode.SYNC, at.line).need
+        to, waited, enough = self.transferring, Signal(), Signal()
         m.d.comb += [
             to.start.eq(self.inference.run & ~self.inference.busy),
-            at.waiting.eq(at.held & (at.line[:OPCODE_BITS] == Opcode.SYNC) & ~at.reached),
+            enough.eq(to.done >= self._operands(Opcode.SYNC, at.line).need),
+            at.waiting.eq(at.running & at.held & (at.line[:OPCODE_BITS] == Opcode.SYNC) & ~at.reached),
+            at.short.eq((to.finished | to.stuck) & ~enough),
         ]
-        m.d.sync += [at.reached.eq(at.waiting & (to.done >= need)), waited.eq(at.waiting)]
-        with m.If(at.running & waited & at.waiting & at.free):
+        m.d.sync += [at.reached.eq(at.waiting & enough), waited.eq(at.waiting)]
+        with m.If(waited & at.waiting & at.free):
             m.d.sync += self.stalls.eq(self.stalls + 1)
         with m.If(to.start):
             # The inference before may have stopped anywhere.
@@ -280,6 +294,8 @@ class _Place:
         All lines of a tile are read, and its pass has not begun.
     waiting, reached
         A SYNC is held and not accepted, and what stands behind it may be old; its transfers were done the cycle before.
+    short
+        As many transfers as it waits for will never be done.
     """
 
     def __init__(self, sequencer: Sequencer) -> None:
@@ -305,5 +321,6 @@ class _Place:
         if config.external:
             self.waiting = Signal()
             self.reached = Signal()
+            self.short = Signal()
         self.gap = Signal(range(config.min_pass))
         self.free = Signal()

@@ -57,6 +57,8 @@ class TransferList(wiring.Component):
         All of a STORE are, in this cycle.
     illegal : Out(1)
         The entry is none.
+    waiting : Out(1)
+        A transfer waits for a drain and for nothing else.
     walking, ended : Out(1)
         The list is under way, or at its end.
     """
@@ -81,6 +83,7 @@ class TransferList(wiring.Component):
                 "storing": In(1),
                 "stored": Out(1),
                 "illegal": Out(1),
+                "waiting": Out(1),
                 "walking": Out(1),
                 "ended": Out(1),
             }
@@ -169,7 +172,9 @@ class TransferList(wiring.Component):
             m.next = "IDLE"
         with m.Elif(~legal):
             m.d.comb += self.illegal.eq(1)
-        with m.Elif((entry.after <= self.drained) & (~store | self.quiet)):
+        with m.Elif(entry.after > self.drained):
+            m.d.comb += self.waiting.eq(1)
+        with m.Elif(~store | self.quiet):
             m.d.sync += [
                 at.known.eq(0),
                 at.load.eq(~store),

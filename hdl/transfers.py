@@ -106,10 +106,13 @@ class Transfers(wiring.Component):
         ]
 
     def _counts(self, m: Module, walker: TransferList, filler: LineFiller) -> None:
-        """Transfers and drains that are done."""
+        """Transfers and drains that are done, and whether the list waits for a drain that has not begun."""
         drained = Signal.like(walker.drained)
         was_idle = Signal(init=1)
-        m.d.comb += walker.drained.eq(drained)
+        m.d.comb += [
+            walker.drained.eq(drained),
+            self.transferring.stuck.eq(walker.waiting & filler.quiet & self.drain_idle & was_idle),
+        ]
         m.d.sync += [
             was_idle.eq(self.drain_idle),
             drained.eq(drained + (self.drain_idle & ~was_idle)),

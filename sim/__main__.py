@@ -37,7 +37,15 @@ EXAMPLES = (
 )
 DEFAULT_CONFIGS = (Path("log_4x4"), Path("subset_4x4"))
 #: Benches of the whole machine; every other `bench_<component>` is of that component alone.
-MACHINE_BENCHES = ("machine", "host")
+MACHINE_BENCHES = ("machine", "host", "outside")
+#: What gives a build a memory outside, and memories that are smaller than the network of `bench_outside`.
+OUTSIDE: dict[str, Any] = {
+    "memory": "axi4",
+    "feature_depth": 96,
+    "weight_depth": 128,
+    "channel_depth": 32,
+    "program_depth": 128,
+}
 
 
 def bench_names() -> list[str]:
@@ -48,6 +56,8 @@ def bench_names() -> list[str]:
 
 def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> list[runner.BenchResult]:
     """Builds what a bench needs and runs it."""
+    if name == "outside":
+        config = replace(config, **OUTSIDE)
     if name in MACHINE_BENCHES:
         text, top = emit(config), top_name(config)
     else:

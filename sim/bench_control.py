@@ -4,14 +4,16 @@ import cocotb
 from cocotb.triggers import FallingEdge
 
 from twofold.golden.config import MACHINE_VERSION
-from twofold.golden.registers import ID_VALUE, REGISTERS, Error, Status
+from twofold.golden.registers import ID_VALUE, Error, Status, registers
 from twofold.sim import settings
 from twofold.sim.component import Driver
 from twofold.sim.drivers import AxiLiteBus, AxiLiteMaster, pauses
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
+REGISTERS = registers(CONFIG)
 timed = cocotb.test(timeout_time=10, timeout_unit="ms")
+outside = cocotb.test(timeout_time=10, timeout_unit="ms", skip=not CONFIG.external)
 INPUTS = (
     "inference__busy",
     "inference__complete",
@@ -25,6 +27,7 @@ INPUTS = (
     "loading__touched",
     "loading__error",
     "loading__error_valid",
+    *(("bus", "stalls") if CONFIG.external else ()),
 )
 
 
@@ -71,72 +74,70 @@ class Registers:
 @timed
 @cocotb.parametrize(pause=[0.0, 0.5])
 async def starts_errors_and_counters(dut, pause):
-    registers = Registers(dut, pause)
-    await registers.driver.start(*INPUTS)
-    registers.driver.set(loading__between=1)
-    cocotb.start_soon(registers.count())
-    assert await registers.status() == (0, 0, 0, Error.NONE)
-    await registers.write("CONTROL", 1)
-    assert (registers.starts, await registers.status()) == (0, (0, 0, 0, Error.NOT_LOADED))
-    await registers.write("CONTROL", 2)
-    assert await registers.status() == (0, 0, 0, Error.NONE)
+    host = Registers(dut, pause)
+    await host.driver.start(*INPUTS)
+    host.driver.set(loading__between=1)
+    cocotb.start_soon(host.count())
+    assert await host.status() == (0, 0, 0, Error.NONE)
+    await host.write("CONTROL", 1)
+    assert (host.starts, await host.status()) == (0, (0, 0, 0, Error.NOT_LOADED))
+    await host.write("CONTROL", 2)
+    assert await host.status() == (0, 0, 0, Error.NONE)
 
-    await registers.pulse(loading__finished=1, loading__has_program=1, loading__touched=1)
-    assert await registers.status() == (0, 0, 1, Error.NONE)
-    await registers.write("CONTROL", 1)
-    assert registers.starts == 1
-    registers.driver.set(inference__busy=1)
-    assert await registers.status() == (1, 0, 1, Error.NONE)
-    await registers.write("CONTROL", 1)
-    assert (registers.starts, await registers.status()) == (1, (1, 0, 1, Error.BUSY))
-    registers.driver.set(inference__cycles=123456, inference__passes=789)
-    await registers.pulse(inference__complete=1)
-    registers.driver.set(inference__busy=0)
-    assert await registers.status() == (0, 1, 1, Error.BUSY)
-    assert (await registers.read("CYCLES"), await registers.read("PASSES")) == (123456, 789)
+    await host.pulse(loading__finished=1, loading__has_program=1, loading__touched=1)
+    assert await host.status() == (0, 0, 1, Error.NONE)
+    await host.write("CONTROL", 1)
+    assert host.starts == 1
+    host.driver.set(inference__busy=1)
+    assert await host.status() == (1, 0, 1, Error.NONE)
+    await host.write("CONTROL", 1)
+    assert (host.starts, await host.status()) == (1, (1, 0, 1, Error.BUSY))
+    host.driver.set(inference__cycles=123456, inference__passes=789)
+    await host.pulse(inference__complete=1)
+    host.driver.set(inference__busy=0)
+    assert await host.status() == (0, 1, 1, Error.BUSY)
+    assert (await host.read("CYCLES"), await host.read("PASSES")) == (123456, 789)
 
-    await registers.write("CONTROL", 1)
-    assert (registers.starts, await registers.status()) == (2, (0, 0, 1, Error.NONE)), (
-        "A start must clear done and error"
-    )
-    await registers.pulse(inference__complete=1)
-    assert await registers.status() == (0, 1, 1, Error.NONE)
+    await host.write("CONTROL", 1)
+    assert (host.starts, await host.status()) == (2, (0, 0, 1, Error.NONE)), "A start must clear done and error"
+    await host.pulse(inference__complete=1)
+    assert await host.status() == (0, 1, 1, Error.NONE)
 
-    registers.driver.set(loading__between=0)
-    await registers.write("CONTROL", 1)
-    assert (registers.starts, (await registers.status())[3]) == (2, Error.BUSY)
-    registers.driver.set(loading__between=1)
-    await registers.pulse(loading__error_valid=1, loading__error=int(Error.MAGIC))
-    assert await registers.status() == (0, 1, 1, Error.MAGIC)
-    await registers.pulse(loading__finished=1, loading__has_input=1)
-    assert (registers.starts, await registers.status()) == (2, (0, 1, 1, Error.NONE))
-    await registers.write("MODE", 1)
-    assert await registers.read("MODE") == 1
-    await registers.pulse(loading__finished=1, loading__has_input=1, loading__has_program=1)
-    assert registers.starts == 2
-    await registers.pulse(loading__finished=1, loading__has_input=1)
-    assert registers.starts == 3
-    await registers.pulse(inference__failed=1)
-    assert (await registers.status())[3] is Error.INSTRUCTION
-    await registers.pulse(loading__error_valid=1, loading__error=int(Error.CHECKSUM), loading__touched=1)
-    assert await registers.status() == (0, 0, 0, Error.CHECKSUM)
-    await registers.pulse(loading__finished=1, loading__has_input=1)
-    assert (registers.starts, await registers.status()) == (3, (0, 0, 0, Error.NOT_LOADED))
-    await registers.write("MODE", 0)
-    await registers.pulse(loading__finished=1, loading__has_input=1)
-    assert await registers.status() == (0, 0, 0, Error.NONE), "An input must not make the machine loaded"
-    await registers.pulse(inference__complete=1)
-    await registers.write("CONTROL", 1)
-    assert await registers.status() == (0, 1, 0, Error.NOT_LOADED), "A start that is refused must leave done alone"
+    host.driver.set(loading__between=0)
+    await host.write("CONTROL", 1)
+    assert (host.starts, (await host.status())[3]) == (2, Error.BUSY)
+    host.driver.set(loading__between=1)
+    await host.pulse(loading__error_valid=1, loading__error=int(Error.MAGIC))
+    assert await host.status() == (0, 1, 1, Error.MAGIC)
+    await host.pulse(loading__finished=1, loading__has_input=1)
+    assert (host.starts, await host.status()) == (2, (0, 1, 1, Error.NONE))
+    await host.write("MODE", 1)
+    assert await host.read("MODE") == 1
+    await host.pulse(loading__finished=1, loading__has_input=1, loading__has_program=1)
+    assert host.starts == 2
+    await host.pulse(loading__finished=1, loading__has_input=1)
+    assert host.starts == 3
+    await host.pulse(inference__failed=1)
+    assert (await host.status())[3] is Error.INSTRUCTION
+    await host.pulse(loading__error_valid=1, loading__error=int(Error.CHECKSUM), loading__touched=1)
+    assert await host.status() == (0, 0, 0, Error.CHECKSUM)
+    await host.pulse(loading__finished=1, loading__has_input=1)
+    assert (host.starts, await host.status()) == (3, (0, 0, 0, Error.NOT_LOADED))
+    await host.write("MODE", 0)
+    await host.pulse(loading__finished=1, loading__has_input=1)
+    assert await host.status() == (0, 0, 0, Error.NONE), "An input must not make the machine loaded"
+    await host.pulse(inference__complete=1)
+    await host.write("CONTROL", 1)
+    assert await host.status() == (0, 1, 0, Error.NOT_LOADED), "A start that is refused must leave done alone"
 
 
 @timed
 @cocotb.parametrize(pause=[0.0, 0.5])
 async def every_address_answers(dut, pause):
     """Constants and counters at their addresses; elsewhere, and where there is nothing to read or write, SLVERR."""
-    registers = Registers(dut, pause)
-    await registers.driver.start(*INPUTS)
-    registers.driver.set(loading__between=1, inference__cycles=0x89ABCDEF, inference__passes=0x76543210)
+    host = Registers(dut, pause)
+    await host.driver.start(*INPUTS)
+    host.driver.set(loading__between=1, inference__cycles=0x89ABCDEF, inference__passes=0x76543210)
     constants = {
         "ID": ID_VALUE,
         "VERSION": MACHINE_VERSION,
@@ -146,15 +147,36 @@ async def every_address_answers(dut, pause):
         "CYCLES": 0x89ABCDEF,
         "PASSES": 0x76543210,
         "MODE": 0,
+        **({"MEMORY": 0, "STALLS": 0} if CONFIG.external else {}),
     }
     values = {REGISTERS[name].address: value for name, value in constants.items()}
     writable = {register.address for register in REGISTERS.values() if register.writable}
     for address in range(0, 256, 4):
-        answer = await registers.master.read(address, 4)
+        answer = await host.master.read(address, 4)
         got = int(answer.resp), int.from_bytes(answer.data, "little")
         assert got[0] == (0 if address in values else 2), f"read of {address:#x}: {got[0]}"
         assert address not in values or got[1] == values[address], f"{address:#x}: {got[1]:#x}"
-        answer = await registers.master.write(address, (0 if address in writable else 0xFFFFFFFF).to_bytes(4, "little"))
+        answer = await host.master.write(address, (0 if address in writable else 0xFFFFFFFF).to_bytes(4, "little"))
         assert int(answer.resp) == (0 if address in writable else 2), f"write of {address:#x}"
     for name, value in constants.items():
-        assert await registers.read(name) == value, name
+        assert await host.read(name) == value, name
+
+
+@outside
+async def memory_outside(dut):
+    """The page that an inference begins with is its own until the next one begins; bus errors have their own code."""
+    host = Registers(dut, 0.3)
+    await host.driver.start(*INPUTS)
+    host.driver.set(loading__between=1, stalls=0xFEDCBA98)
+    await host.pulse(loading__finished=1, loading__has_program=1)
+    await host.write("MEMORY", 0x87654FFF)
+    assert (await host.read("MEMORY"), await host.read("STALLS")) == (0x87654000, 0xFEDCBA98)
+    await host.write("CONTROL", 1)
+    await host.write("MEMORY", 0x12345678)
+    assert (await host.read("MEMORY"), host.driver.get("base")) == (0x12345000, 0x87654)
+    await host.pulse(inference__failed=1, bus=1)
+    assert await host.status() == (0, 0, 1, Error.BUS)
+    await host.write("CONTROL", 1)
+    assert (host.driver.get("base"), await host.status()) == (0x12345, (0, 0, 1, Error.NONE))
+    await host.pulse(inference__failed=1)
+    assert await host.status() == (0, 0, 1, Error.INSTRUCTION)

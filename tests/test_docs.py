@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import frame, split
 from twofold.golden.image import pack_tensor
 from twofold.golden.isa import OPCODE_BITS, STREAM_BITS, Opcode, Section
-from twofold.golden.registers import REGISTERS, Error
+from twofold.golden.registers import OUTSIDE_REGISTERS, REGISTERS, Error
+from twofold.golden.transfers import Transfer
 from twofold.hdl.control import OKAY, SLVERR
 from twofold.kit.headers import constants
 
@@ -32,12 +34,24 @@ MACHINE = Path("docs/machine.md").read_text(encoding="utf-8")
 
 def test_machine_page_states_every_register_error_and_instruction():
     page = MACHINE
-    for name, register in REGISTERS.items():
+    for name, register in (REGISTERS | OUTSIDE_REGISTERS).items():
         assert f"| 0x{register.address:02X} | {name} |" in page
     for error in list(Error)[1:]:
         assert f"| {error.name} | {error.value} | {error.meaning} |" in page
     for opcode in list(Opcode)[1:]:
         assert f"`{opcode.name}`" in page
+
+
+def test_machine_page_states_every_field_of_a_transfer():
+    config = load_config("configs/log_4x4.toml")
+    builds = [replace(config, memory="axi4", bus_bits=bits) for bits in (32, 64, 128)]
+    for name, widths in zip(
+        Transfer.record(config).widths,
+        zip(*(Transfer.record(build).widths.values() for build in builds), strict=True),
+        strict=True,
+    ):
+        bits = str(widths[0]) if len(set(widths)) == 1 else "{}, {} or {}".format(*widths)
+        assert f"\n| {name} | {bits} | " in MACHINE, name
 
 
 def test_machine_page_states_every_constant():

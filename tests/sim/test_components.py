@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from twofold.golden.config import load_config
-from twofold.hdl.emit import COMPONENTS, OUTSIDE, emit_component
+from twofold.hdl.emit import COMPONENTS, OUTSIDE, emit, emit_component, top_name
 from twofold.sim import runner, settings, tools
 from twofold.sim.__main__ import MACHINE_BENCHES, bench_names
+from twofold.sim.__main__ import OUTSIDE as OUTSIDE_SIZES
 
 
 def simulator():
@@ -27,6 +28,19 @@ def test_component_bench(name, build):
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_bench_of_what_moves_lines_to_and_from_outside(name):
     passes(name, replace(load_config("subset_8x8"), memory="axi4", bus_bits=32))
+
+
+@pytest.mark.parametrize("name", ["sequencer", "control"])
+def test_bench_of_what_builds_with_a_memory_outside_have_on_top(name):
+    passes(name, replace(load_config("log_4x4"), memory="axi4", bus_bits=32, program_depth=32))
+
+
+def test_bench_of_a_machine_with_a_memory_outside():
+    config = replace(load_config("log_4x4"), **OUTSIDE_SIZES)
+    design = runner.build(emit(config), top_name(config), simulator=simulator())
+    results = runner.run(design, "twofold.sim.bench_outside", settings=settings.write(config, seed=2), unknown=True)
+    assert len(results) == 3
+    assert {result.test: result.message for result in results if not result.passed} == {}
 
 
 def passes(name, config):
