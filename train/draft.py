@@ -10,10 +10,13 @@ from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
 from twofold.train.pointwise import Pointwise
 from twofold.train.pool_layers import AverageLayer, MaxLayer
-from twofold.train.resize import ResizeLayer
+from twofold.train.resize import BilinearLayer, ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.windows import around
+
+#: Kinds of layers that look at positions of one source, channel by channel; nothing is fused into them.
+MOVING = {"maxpool": MaxLayer, "avgpool": AverageLayer, "resize": ResizeLayer, "bilinear": BilinearLayer}
 
 
 @dataclass(eq=False)
@@ -79,10 +82,7 @@ class Draft:
                 function=self.function,
                 copies=self.copies,
             )
-        if self.kind == "resize":
-            return ResizeLayer(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
-        kind = MaxLayer if self.kind == "maxpool" else AverageLayer
-        return kind(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
+        return MOVING[self.kind](self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Lowering(Resizes):
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
         if isinstance(module, nn.Upsample):
-            return self._upsampled(node, module.mode)
+            return self._upsample(node, module)
         if isinstance(module, nn.PixelShuffle):
             return self._pixels(node, module.upscale_factor)
         if isinstance(module, nn.ChannelShuffle):
@@ -347,6 +347,7 @@ HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "channel_shuffle": Lowering._call_shuffle,
     "interpolate": Lowering._call_interpolate,
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), Lowering._call_nearest),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d"), Lowering._call_linear),
     "pixel_shuffle": Lowering._call_pixel_shuffle,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,
