@@ -8,6 +8,7 @@ import torch
 from tests.train.agreement import BUILD, agree, randomised
 from twofold.train.models import build_model
 from twofold.train.models.alexnet import AlexNet
+from twofold.train.models.deeplab import DeepLabV3Plus
 from twofold.train.models.inception import InceptionV3
 from twofold.train.models.mobilenet import MobileNetV1, MobileNetV2
 from twofold.train.models.resnet import ResNet
@@ -113,6 +114,20 @@ def test_sizes_of_detection_and_enhancement():
     assert sum(p.numel() for p in detector.parameters()) == pytest.approx(4.3e6, rel=0.02)  # as the paper rounds
     assert [tuple(x.shape[1:]) for x in scores] == [(n * 81, s, s) for n, s in zip(BOXES, SIDES, strict=True)]
     assert [tuple(x.shape[1:]) for x in offsets] == [(n * 4, s, s) for n, s in zip(BOXES, SIDES, strict=True)]
+
+
+def test_segmentation_keeps_the_backbones_keys_and_the_images_sides():
+    with torch.device("meta"):
+        model, backbone = DeepLabV3Plus().eval(), MobileNetV2()
+        scores = model(torch.zeros(1, 3, 64, 96))
+        coarse = model.features(torch.zeros(1, 3, 64, 96))
+    shapes, known = model.state_dict(), backbone.state_dict()
+    assert scores.shape == (1, 21, 64, 96)
+    assert coarse.shape == (1, 320, 4, 6)
+    assert sum(p.numel() for p in model.parameters()) == 5_225_717  # as 5.2 million are published
+    ours = {key: value.shape for key, value in shapes.items() if key.startswith("features.")}
+    theirs = {key: value.shape for key, value in known.items() if key.startswith("features.")}
+    assert ours == {key: shape for key, shape in theirs.items() if not key.startswith("features.18.")}
 
 
 def test_resnets_of_other_depths_are_refused():
