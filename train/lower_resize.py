@@ -37,11 +37,11 @@ class Resizes(Norms):
             raise ValueError(f"{self._where(node)}: size must be at least {inner!r} (upsampling only), not {size!r}")
         factor = (size[0] // inner[0], size[1] // inner[1])
         whole = size == (factor[0] * inner[0], factor[1] * inner[1])
-        if mode in _NEAREST and whole and max(factor) <= MOST_STEP:
-            return self._pooled(node, "resize", source, {"factor": factor})
         # One input, spread over all outputs, is the same by every rule.
         spread = all(outputs == length or length == 1 for outputs, length in zip(size, inner, strict=True))
         if mode in _NEAREST and not spread:
+            if whole and max(factor) <= MOST_STEP:
+                return self._pooled(node, "resize", source, {"factor": factor})
             raise ValueError(
                 f"{self._where(node)}: size must be 1 to {MOST_STEP} times {inner!r} to the nearest, not {size!r}"
             )
