@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from twofold.golden.network import INPUT, Pair
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
-from twofold.train.pointwise import Pointwise
+from twofold.train.pointwise import Function
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.resize import BilinearLayer, ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
@@ -34,7 +34,7 @@ class Draft:
     relu: bool = False
     nonnegative: bool = False
     limit: float | None = None
-    function: Pointwise | None = None
+    function: Function | None = None
     copies: bool = False
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
