@@ -3,12 +3,13 @@
 from collections.abc import Callable, Container
 from dataclasses import replace
 from math import inf
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
+from twofold.golden.network import Pair
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
@@ -23,6 +24,7 @@ from twofold.train.graph import (
     TYPES,
     arguments,
     called,
+    chw,
     is_shared,
     result_shape,
 )
@@ -101,8 +103,9 @@ class Lowering(Resizes):
         value = self.values[output]
         if value.split:
             raise ValueError(f"Model must not return channels along several axes, {result_shape(output)[1:]!r}")
-        if not value.still or all(pick.draft is None for pick in value.picks):
+        if all(pick.draft is None for pick in value.picks):
             raise ValueError("Model must end with a layer, not with its input or a slice")
+        value = value if value.still else self._made(output, output)
         last = value.draft if value.plain and value.draft is not None and value.draft.name not in taken else None
         return last or self._sum(output, value, copies=len(value.picks) == 1)
 
@@ -119,7 +122,7 @@ class Lowering(Resizes):
             module = self.graph.get_submodule(str(node.target))
             kind = type(module).__name__
             if TYPES.get(kind) is not type(module):
-                raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
+                self._refuse(node, kind, MODULES)
             return self._module(node, module)
         if isinstance(node.target, Formula):
             return self._function(node, node.target)
@@ -128,8 +131,13 @@ class Lowering(Resizes):
         if handler is None and name in FUNCTIONS:
             return self._function(node, Pointwise.of_call(name, node))
         if handler is None:
-            raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {name!r}")
+            self._refuse(node, name, OPERATIONS)
         return handler(self, node)
+
+    def _refuse(self, node: fx.Node, name: str, known: tuple[str, ...]) -> NoReturn:
+        if name.lower().replace("_", "") in HOSTS and all(user.op == "output" for user in node.users):
+            raise ValueError(f"{self._where(node)} must be left to the host, which gets what it takes, not be {name!r}")
+        raise ValueError(f"{self._where(node)} must be one of {known}, not {name!r}")
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
@@ -163,12 +171,16 @@ class Lowering(Resizes):
             )
         if isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
             return self._adaptive(node)
+        if isinstance(module, (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)):
+            return self._adaptive_max(node)
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
         if isinstance(module, nn.Upsample):
             return self._upsample(node, module)
         if isinstance(module, nn.PixelShuffle):
-            return self._pixels(node, module.upscale_factor)
+            return self._pixels(node, (module.upscale_factor, module.upscale_factor))
+        if isinstance(module, nn.PixelUnshuffle):
+            return self._unshuffled(node, module.downscale_factor)
         if isinstance(module, nn.ChannelShuffle):
             return self._shuffled(node, module.groups)
         if isinstance(module, nn.Unflatten):
@@ -221,14 +233,19 @@ class Lowering(Resizes):
                 pick.draft.relu, pick.draft.nonnegative, pick.draft.limit = True, True, limit
         return self._alias(node)
 
-    def _add(self, node: fx.Node) -> Value:
-        moved = self._moved_by(node, 1)
+    def _call_sub(self, node: fx.Node) -> Value:
+        return self._add(node, -1)
+
+    def _add(self, node: fx.Node, sign: int = 1) -> Value:
+        moved = self._moved_by(node, sign)
         if moved is not None:
             return moved
-        left, right = self._filled(node, 0), self._filled(node, 1)
-        if node.kwargs.get("alpha", 1) != 1:
-            raise ValueError(f"{self._where(node)}: alpha must be 1, not {node.kwargs['alpha']!r}")
-        if result_shape(node.args[0]) != result_shape(node.args[1]):
+        (alpha,) = arguments(node, other=None, alpha=1)[1:]
+        left = self._filled(node, 0)
+        right = self._filled(node, 1) if sign * alpha == 1 else self._times(node, 1, float(sign * alpha))
+        size = chw(node)[1:]
+        left, right = (self._spread(node, one) if self._narrow(one, size) else one for one in (left, right))
+        if left.shape != right.shape or left.split or left.flat != right.flat:
             raise ValueError(
                 f"{self._where(node)}: operands must have the same shape, "
                 f"not {result_shape(node.args[0])} and {result_shape(node.args[1])}"
@@ -250,6 +267,12 @@ class Lowering(Resizes):
         self.drafts.append(fused.draft)
         return self._result(node, fused.draft, flat=fused.flat)
 
+    @staticmethod
+    def _narrow(value: Value, size: Pair) -> bool:
+        """Whether a value has one row or one column where the result has more."""
+        pairs = list(zip(value.shape[1:], size, strict=True))
+        return not value.flat and value.still and value.shape[1:] != size and all(n in (1, m) for n, m in pairs)
+
     def _adds(self, one: Value, other: Value) -> bool:
         """Whether the layer that gives the one value may add the other, of which it gives no channel."""
         draft = one.draft
@@ -269,7 +292,7 @@ class Lowering(Resizes):
         if self._operand(node, 0, split=True).split:
             return self._reshaped(node)
         self._input(node)
-        if start != 1 or end % dims != dims - 1:
+        if start % dims != 1 or end % dims != dims - 1:
             raise ValueError(f"{self._where(node)}: flatten must be from dimension 1 to the last, not {(start, end)!r}")
         return self._alias(node, flat=True)
 
@@ -314,6 +337,8 @@ class Lowering(Resizes):
         return self._function(node, Pointwise("hardtanh", (("min_val", float(low)), ("max_val", float(high)))))
 
 
+#: What hosts do with a network's results.
+HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
 #: What lowers a function, method or operator, by its name.
 HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,
@@ -338,6 +363,9 @@ HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "adaptive_avg_pool1d": Lowering._adaptive,
     "adaptive_avg_pool2d": Lowering._adaptive,
     "mean": Lowering._mean,
+    "sum": Lowering._sum_over,
+    "amax": Lowering._amax,
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), Lowering._adaptive_max),
     **dict.fromkeys((*DROPOUTS, *SAME), Lowering._alias),
     "getitem": Lowering._call_getitem,
     "cat": Lowering._call_cat,
@@ -353,6 +381,12 @@ HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), Lowering._call_nearest),
     **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d"), Lowering._call_linear),
     "pixel_shuffle": Lowering._call_pixel_shuffle,
+    "pixel_unshuffle": Lowering._call_pixel_unshuffle,
+    "stack": Lowering._call_stack,
+    "expand": Lowering._call_expand,
+    **dict.fromkeys(("flip", "roll", "index_select", "narrow", "movedim", "moveaxis"), Lowering._moved_like),
+    **dict.fromkeys(("repeat", "tile", "unsqueeze"), Lowering._moved_like),
+    "repeat_interleave": Lowering._call_repeat_interleave,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,
     "swapaxes": Lowering._call_transpose,

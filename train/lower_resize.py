@@ -1,15 +1,18 @@
 """Lowering of upsampling and pixel shuffle."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from twofold.golden.network import Pair
 from twofold.golden.parts import MOST_STEP
 from twofold.train.between import Lines, lines_between
 from twofold.train.draft import Draft, Value
-from twofold.train.graph import arguments, chw
+from twofold.train.graph import arguments, chw, result_shape
 from twofold.train.lower_norm import Norms
 from twofold.train.skip import Read
 
@@ -69,10 +72,11 @@ class Resizes(Norms):
             source, rows = self._pooled(node, "bilinear", source, first, (height, width)), Lines.same(height)
         return self._pooled(node, "bilinear", source, {"rows": rows, "columns": columns})
 
-    def _pixels(self, node: fx.Node, factor: int) -> Value:
+    def _pixels(self, node: fx.Node, factor: Pair) -> Value:
+        """Channels at positions beside each other: as many of them as `factor` says become a map's."""
         source = self._input(node)
-        if factor > MOST_STEP:
-            raise ValueError(f"{self._where(node)}: factor must be at most {MOST_STEP}, not {factor!r}")
+        if max(factor) > MOST_STEP:
+            raise ValueError(f"{self._where(node)}: factor must be at most {MOST_STEP}, not {max(factor)!r}")
         read = source.picks[0].read if len(source.picks) == 1 else Read(self._sum(node, source).name)
         draft = Draft(
             self._name(node),
@@ -80,10 +84,49 @@ class Resizes(Norms):
             chw(node),
             reads=(read,),
             nonnegative=self._nonnegative(source),
-            geometry={"factor": (factor, factor), "shuffled": True},
+            geometry={"factor": factor, "shuffled": True},
         )
         self.drafts.append(draft)
         return self._result(node, draft)
+
+    def _unfolded(self, node: fx.Node, shape: tuple[int, ...]) -> Value:
+        return self._pixels(node, (shape[2], shape[3]))
+
+    def _unshuffled(self, node: fx.Node, factor: int) -> Value:
+        """Channels of every `factor`-th position along each axis, side by side: one copy."""
+        source, size = self._input(node), chw(node)[1:]
+        parts = [
+            replace(source, stride=(factor, factor), begin=(-down, -across), shape=(source.channels, *size))
+            for down, across in product(range(factor), repeat=2)
+        ]
+        parts = [replace(part, channel=number * source.channels) for number, part in enumerate(parts)]
+        draft = self._sum(node, *parts, copies=len(source.picks) == 1)
+        draft.shape = chw(node)
+        numbers = torch.arange(draft.shape[0]).reshape(source.channels, -1).T.flatten()
+        return self._result(node, draft, order=tuple(numbers.tolist()))
+
+    def _call_pixel_unshuffle(self, node: fx.Node) -> Value:
+        (factor,) = arguments(node, downscale_factor=1)
+        return self._unshuffled(node, factor)
+
+    def _call_repeat_interleave(self, node: fx.Node) -> Value:
+        times, dim = arguments(node, repeats=1, dim=None)
+        axis = dim % self._dims(node) - self._dims(node) if isinstance(dim, int) else None
+        if axis not in (-1, -2) or self._dims(node) + axis < 2 or not isinstance(times, int) or times > MOST_STEP:
+            return self._moved_like(node)
+        factor = (times, 1) if axis == -2 else (1, times)
+        return self._pooled(node, "resize", self._input(node), {"factor": factor})
+
+    def _spread(self, node: fx.Node, source: Value) -> Value:
+        """Maps of one row or column, the same at each of the node's."""
+        lines = [lines_between(n, m, corners=False) for n, m in zip(source.shape[1:], chw(node)[1:], strict=True)]
+        return self._interpolated(node, source, lines)
+
+    def _call_expand(self, node: fx.Node) -> Value:
+        source, before, after = self._operand(node, 0, split=True), result_shape(node.args[0]), result_shape(node)
+        if source.split or before[:2] != after[:2] or len(before) != len(after):
+            return self._moved_like(node)
+        return self._alias(node) if before == after else self._spread(node, self._input(node))
 
     def _call_interpolate(self, node: fx.Node) -> Value:
         _, scale, mode, corners, again, smooth = arguments(
@@ -111,4 +154,4 @@ class Resizes(Norms):
 
     def _call_pixel_shuffle(self, node: fx.Node) -> Value:
         (factor,) = arguments(node, upscale_factor=1)
-        return self._pixels(node, factor)
+        return self._pixels(node, (factor, factor))

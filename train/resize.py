@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from itertools import product
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.golden.network import Pair
@@ -39,7 +38,9 @@ class ResizeLayer(PoolLayer):
     def compute(self, tensors: Tensors) -> Tensor:
         x = self.read.of(tensors)
         if self.shuffled:
-            return F.pixel_shuffle(x, self.factor[0])
+            count, _, height, width = x.shape
+            spread = x.reshape(count, -1, *self.factor, height, width).permute(0, 1, 4, 2, 5, 3)
+            return spread.reshape(count, *self.shape)
         return x.repeat_interleave(self.factor[0], 2).repeat_interleave(self.factor[1], 3)
 
     def parts(self, count: int) -> Iterator[tuple[Part, tuple[int, ...] | None]]:

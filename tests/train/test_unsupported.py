@@ -43,7 +43,7 @@ class Calls(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Holder(act=nn.Softmax(1)), f"Layer 'body.act' must be one of {MODULES}, not 'Softmax'"),
+        (Holder(act=nn.GroupNorm(1, 3)), f"Layer 'body.act' must be one of {MODULES}, not 'GroupNorm'"),
         (Holder(inner=Calls(torch.sin)), f"Operation in 'body.inner' must be one of {OPERATIONS}, not 'sin'"),
         (
             Holder(conv=nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
@@ -78,9 +78,42 @@ class Calls(nn.Module):
         ),
         (Calls(lambda x: x.mean(1)), "Operation in 'the model itself': mean must be over height and width, not over 1"),
         (
-            Calls(lambda x: x[:, :, 1:]),
-            "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
-            "(slice(None, None, None), slice(None, None, None), slice(1, None, None))",
+            Calls(lambda x: x[:, :, 1]),
+            "Operation in 'the model itself': slice must be of channels or of positions, not "
+            "(slice(None, None, None), slice(None, None, None), 1)",
+        ),
+        (
+            Calls(lambda x: x[:, :, 8:]),
+            "Operation in 'the model itself': slice must leave positions, not "
+            "(slice(None, None, None), slice(None, None, None), slice(8, None, None))",
+        ),
+        (
+            Calls(lambda x: x.flip(2)),
+            "Operation in 'the model itself' must move channels only, not give (2, 4, 8, 8) of (2, 4, 8, 8)",
+        ),
+        (
+            Calls(lambda x: torch.stack([x, x])),
+            "Operation in 'the model itself' must be along channels, dimension 1 or 2, not 0",
+        ),
+        (
+            Calls(lambda x: F.adaptive_max_pool2d(x, 3)),
+            "Operation in 'the model itself': output size must divide (8, 8), not be (3, 3)",
+        ),
+        (
+            Calls(lambda x: F.relu(x).amax(1)),
+            "Operation in 'the model itself': maximum must be over height and width, not over 1",
+        ),
+        (
+            Calls(lambda x: F.softmax(x, 1)),
+            "Operation in 'the model itself' must be left to the host, which gets what it takes, not be 'softmax'",
+        ),
+        (
+            Holder(act=nn.LogSoftmax(1)),
+            "Layer 'body.act' must be left to the host, which gets what it takes, not be 'LogSoftmax'",
+        ),
+        (
+            Calls(lambda x: (x, x.argmax(1))),
+            "Operation in 'the model itself' must be left to the host, which gets what it takes, not be 'argmax'",
         ),
         (
             Holder(inner=Calls(lambda x: torch.cat([x, x], 2))),
@@ -122,8 +155,7 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: x[:1]),
-            "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
-            "slice(None, 1, None)",
+            "Operation in 'the model itself': slice must be of channels or of positions, not slice(None, 1, None)",
         ),
         (Calls(lambda x: (torch.relu(x), 3)), "Model must return tensors, in tuples, lists or tables, not int"),
         (Calls(lambda x: {}), "Model must return tensors, in tuples, lists or tables, not {}"),
