@@ -124,6 +124,14 @@ OPERATIONS = (
 )
 
 
+class UnknownOperationError(ValueError):
+    """There is no layer for an operation of that name."""
+
+    def __init__(self, message: str, name: str):
+        super().__init__(message)
+        self.name = name
+
+
 def result_shape(node: Any) -> tuple[int, ...]:
     """Shape of a node's result, the first of several, the batch included; () for a number."""
     meta = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None

@@ -1,7 +1,6 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
 from collections.abc import Callable, Container
-from dataclasses import replace
 from math import inf
 from typing import Any, NoReturn
 
@@ -9,7 +8,6 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
-from twofold.golden.network import Pair
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
@@ -22,21 +20,21 @@ from twofold.train.graph import (
     OPERATIONS,
     SAME,
     TYPES,
+    UnknownOperationError,
     arguments,
     called,
-    chw,
     is_shared,
     result_shape,
 )
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_resize import Resizes
+from twofold.train.lower_sums import Sums
 from twofold.train.outputs import flattened
-from twofold.train.picks import arranged, chosen
+from twofold.train.picks import arranged
 from twofold.train.pointwise import FUNCTIONS, Function, Pointwise
 from twofold.train.trace import enter, resolve
 
 
-class Lowering(Resizes):
+class Lowering(Sums):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -47,12 +45,16 @@ class Lowering(Resizes):
         Shape and format of the input.
     norms
         Convolutions keep their batch norms; otherwise these are folded.
+    second
+        The model is traced by `torch.export` only.
     """
 
-    def __init__(self, model: nn.Module | ExportedProgram, input: InputFormat, *, norms: bool = False):
+    def __init__(
+        self, model: nn.Module | ExportedProgram, input: InputFormat, *, norms: bool = False, second: bool = False
+    ):
         self.norms = norms
         inputs = random_inputs(input)
-        graph, wanted, door = enter(model, inputs)
+        graph, wanted, door = enter(model, inputs, second=second)
         super().__init__(graph, signed=input.signed)
         self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
@@ -137,7 +139,7 @@ class Lowering(Resizes):
     def _refuse(self, node: fx.Node, name: str, known: tuple[str, ...]) -> NoReturn:
         if name.lower().replace("_", "") in HOSTS and all(user.op == "output" for user in node.users):
             raise ValueError(f"{self._where(node)} must be left to the host, which gets what it takes, not be {name!r}")
-        raise ValueError(f"{self._where(node)} must be one of {known}, not {name!r}")
+        raise UnknownOperationError(f"{self._where(node)} must be one of {known}, not {name!r}", name)
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
@@ -232,60 +234,6 @@ class Lowering(Resizes):
             if not done and pick.draft is not None:
                 pick.draft.relu, pick.draft.nonnegative, pick.draft.limit = True, True, limit
         return self._alias(node)
-
-    def _call_sub(self, node: fx.Node) -> Value:
-        return self._add(node, -1)
-
-    def _add(self, node: fx.Node, sign: int = 1) -> Value:
-        moved = self._moved_by(node, sign)
-        if moved is not None:
-            return moved
-        (alpha,) = arguments(node, other=None, alpha=1)[1:]
-        left = self._filled(node, 0)
-        right = self._filled(node, 1) if sign * alpha == 1 else self._times(node, 1, float(sign * alpha))
-        size = chw(node)[1:]
-        left, right = (self._spread(node, one) if self._narrow(one, size) else one for one in (left, right))
-        if left.shape != right.shape or left.split or left.flat != right.flat:
-            raise ValueError(
-                f"{self._where(node)}: operands must have the same shape, "
-                f"not {result_shape(node.args[0])} and {result_shape(node.args[1])}"
-            )
-        order = sorted(
-            ((a, b) for a, b in ((left, right), (right, left)) if self._adds(a, b)),
-            key=lambda pair: self.drafts.index(pair[0].draft),  # type: ignore[arg-type]
-        )
-        if not order:
-            first, second, numbers = self._aligned(left, right)
-            draft = self._sum(node, first, second)
-            return self._result(node, draft, flat=left.flat, order=numbers)
-        fused, other = order[-1]
-        assert fused.draft is not None
-        fused.draft.skips += other.skips
-        fused.draft.nonnegative = fused.draft.nonnegative and self._nonnegative(other)
-        # Its result is first needed here, so it may wait for the other operand.
-        self.drafts.remove(fused.draft)
-        self.drafts.append(fused.draft)
-        return self._result(node, fused.draft, flat=fused.flat)
-
-    @staticmethod
-    def _narrow(value: Value, size: Pair) -> bool:
-        """Whether a value has one row or one column where the result has more."""
-        pairs = list(zip(value.shape[1:], size, strict=True))
-        return not value.flat and value.still and value.shape[1:] != size and all(n in (1, m) for n, m in pairs)
-
-    def _adds(self, one: Value, other: Value) -> bool:
-        """Whether the layer that gives the one value may add the other, of which it gives no channel."""
-        draft = one.draft
-        if draft is None or draft.gain is not None or not self._open(one):
-            return False
-        return all(pick.draft is not draft for pick in other.picks)
-
-    def _aligned(self, one: Value, other: Value) -> tuple[Value, Value, tuple[int, ...] | None]:
-        """Two values to be added, channels of a tensor together in the one, and the numbers that they had."""
-        if one.plain or one.shape[0] != one.channels or other.shape[0] != other.channels:
-            return one, other, None
-        parts, order = self._ordered(one)
-        return parts, replace(other, picks=chosen(other.picks, order)), order
 
     def _flatten(self, node: fx.Node, start: int, end: int) -> Value:
         dims = self._dims(node)

@@ -43,8 +43,14 @@ class Calls(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Holder(act=nn.GroupNorm(1, 3)), f"Layer 'body.act' must be one of {MODULES}, not 'GroupNorm'"),
-        (Holder(inner=Calls(torch.sin)), f"Operation in 'body.inner' must be one of {OPERATIONS}, not 'sin'"),
+        (
+            Holder(act=nn.GroupNorm(1, 3)),
+            f"Layer 'body.act' must be one of {MODULES}, not 'GroupNorm' (torch.fx) nor 'group_norm' (torch.export)",
+        ),
+        (
+            Holder(inner=Calls(torch.sin)),
+            f"Operation in 'body.inner' must be one of {OPERATIONS}, not 'sin' (torch.fx) nor 'sin' (torch.export)",
+        ),
         (
             Holder(conv=nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
             "Layer 'body.conv': padding_mode must be 'zeros', not 'reflect'",
@@ -155,7 +161,7 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: x[:1]),
-            "Operation in 'the model itself': slice must be of channels or of positions, not slice(None, 1, None)",
+            "Operation in 'the model itself': slice must be of channels or of positions, not (slice(None, 1, None),)",
         ),
         (Calls(lambda x: (torch.relu(x), 3)), "Model must return tensors, in tuples, lists or tables, not int"),
         (Calls(lambda x: {}), "Model must return tensors, in tuples, lists or tables, not {}"),

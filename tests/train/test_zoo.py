@@ -2,10 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from tests.sim.builds import DEEP
 from tests.train.agreement import BUILD, agree, randomised
+from twofold.golden import layers
+from twofold.golden.image import input_frame
+from twofold.mapper import compile_network
+from twofold.sim import fast
+from twofold.sim.probe import probed, read_layers
+from twofold.testing.random_network import random_inputs
 from twofold.train.models import build_model
 from twofold.train.models.alexnet import AlexNet
 from twofold.train.models.deeplab import DeepLabV3Plus
@@ -158,6 +166,22 @@ SMALL = {
 WIDE = replace(BUILD, name="subset", pe="subset", rows=32, cols=32, acc_depth=256, point_sets=256, tables=32)
 
 
+#: Those that one simulated machine runs, too.
+SIMULATED = ("deeplab", "inception_v3", "mobilenet_v2", "resnet18", "shufflenet_v2", "ssd_lite", "unet")
+
+
+def assert_same_on_hardware(network):
+    """One image, every layer; cycles as predicted."""
+    probe = probed(compile_network(network, DEEP))
+    x = random_inputs(1, network, 1)
+    script = fast.HostScript().send(probe.beats).send(input_frame(probe, x[0])).run()
+    result = fast.run(fast.build_machine(DEEP), script, limit=fast.patience(probe))[-1]
+    assert (result.error, result.cycles) == (0, probe.cycles)
+    wanted = layers.run(network, x)
+    for name, tensor in read_layers(probe, result.frames).items():
+        np.testing.assert_array_equal(tensor, wanted[name][0], f"hardware, {name}")
+
+
 @pytest.mark.parametrize("bits", [4, 3])
 @pytest.mark.parametrize("name", SMALL)
 def test_subset_words_give_the_same_integers_everywhere(name, bits):
@@ -174,4 +198,6 @@ def test_subset_words_give_the_same_integers_everywhere(name, bits):
         randomised(make()), (3, side, side), config=replace(WIDE, word_bits=bits), recipe=recipe, images=4
     )
     assert image.cycles > 0
+    if bits == DEEP.word_bits and name in SIMULATED:
+        assert_same_on_hardware(network)
     assert not any(layer.kind == "add" for layer in network.layers) or name in ("deeplab", "resnet_cifar", "unet")
