@@ -21,7 +21,8 @@ _OF_ONE = ("abs", "absolute", "square", "pow", "exp", "erf")
 #: Others that a formula may hold.
 _LINEAR = ("add", "iadd", "sub", "isub", "subtract", "rsub", "neg", "negative")
 _CLIPS = ("relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max")
-_NAMES = {*_OF_TWO, *_EXTREMES, *_OF_ONE, *_LINEAR, *_CLIPS, *FUNCTIONS}
+#: All operations that a formula may hold.
+NAMES = {*_OF_TWO, *_EXTREMES, *_OF_ONE, *_LINEAR, *_CLIPS, *FUNCTIONS}
 _NONNEGATIVE = ("relu", "relu6", "abs", "absolute", "square", "exp", "sigmoid", "hardsigmoid", "softplus")
 
 
@@ -121,7 +122,7 @@ def _name(graph: fx.GraphModule, node: fx.Node) -> str:
     name = called(node).strip("_") if node.op in ("call_function", "call_method") else ""
     # Of one tensor it is the largest of its numbers.
     whole = name in ("max", "min") and not (len(node.args) > 1 and isinstance(node.args[1], fx.Node))
-    return name if name in _NAMES and not whole else ""
+    return name if name in NAMES and not whole else ""
 
 
 def _module(module: nn.Module) -> Any:

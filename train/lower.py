@@ -76,7 +76,12 @@ class Lowering(Sums):
             elif all(source in self.constants for source in node.all_input_nodes):
                 self._keep_constant(node)
             elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
-                self._keep(node, self._lower(node))
+                try:
+                    self._keep(node, self._lower(node))
+                except ValueError as error:
+                    if not self._only_moved(node):
+                        raise
+                    raise ValueError(f"{error}; leave the end's order to the host: return what it takes") from error
         raise ValueError("Model must have an output, not none")
 
     def _end(self, node: fx.Node) -> list[QuantLayer]:
@@ -116,6 +121,13 @@ class Lowering(Sums):
         value = self.reference.values.get(node)
         if value is not None:
             self.constants[node] = value
+
+    def _only_moved(self, node: fx.Node) -> bool:
+        """Whether nothing but the order and the shape of results comes of a node."""
+        if node.op == "output":
+            return True
+        moves = node.op in ("call_function", "call_method") and called(node) in MOVES
+        return moves and result_shape(node)[0] == BATCH and all(self._only_moved(user) for user in node.users)
 
     # One node
 
@@ -285,6 +297,11 @@ class Lowering(Sums):
         return self._function(node, Pointwise("hardtanh", (("min_val", float(low)), ("max_val", float(high)))))
 
 
+#: What gives the same values in another order or shape.
+MOVES = (
+    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "view", "reshape", "flatten", "unflatten"),
+    *("cat", "concat", "concatenate", "stack", "squeeze", "unsqueeze", *SAME),
+)
 #: What hosts do with a network's results.
 HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
 #: What lowers a function, method or operator, by its name.

@@ -20,6 +20,9 @@ def lower(model, shape=(3, 8, 8)):
     return convert(model, RECIPE, InputFormat(shape))
 
 
+HOST = "; leave the end's order to the host: return what it takes"
+
+
 class Holder(nn.Module):
     def __init__(self, **modules):
         super().__init__()
@@ -98,7 +101,7 @@ class Calls(nn.Module):
             "Operation in 'the model itself' must move channels only, not give (2, 4, 8, 8) of (2, 4, 8, 8)",
         ),
         (
-            Calls(lambda x: torch.stack([x, x])),
+            Calls(lambda x: torch.stack([x, x, x])),
             "Operation in 'the model itself' must be along channels, dimension 1 or 2, not 0",
         ),
         (
@@ -123,7 +126,7 @@ class Calls(nn.Module):
         ),
         (
             Holder(inner=Calls(lambda x: torch.cat([x, x], 2))),
-            "Operation in 'body.inner' must be along channels, dimension 1, not 2",
+            f"Operation in 'body.inner' must be along channels, dimension 1, not 2{HOST}",
         ),
         (
             Calls(lambda x: torch.cat([x, x])),
@@ -135,7 +138,7 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: torch.cat([x.flatten(1), x.mean((2, 3))], 1)),
-            "Operation in 'the model itself' must take tensors of one size, not [(8, 8), (1, 1)]",
+            f"Operation in 'the model itself' must take tensors of one size, not [(8, 8), (1, 1)]{HOST}",
         ),
         (
             Calls(lambda x: x.flatten(1)[:, :4]),
@@ -147,12 +150,20 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: x.permute(0, 2, 3, 1)),
+            "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)" + HOST,
+        ),
+        (
+            Calls(lambda x: torch.cat([x.permute(0, 2, 3, 1).reshape(x.size(0), -1, 2)] * 2, 1)),
+            "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)" + HOST,
+        ),
+        (
+            Calls(lambda x: F.relu(x.permute(0, 2, 3, 1))),
             "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)",
         ),
         (
             Calls(lambda x: x.view(-1, 4, 4, 16)),
             "Operation in 'the model itself': view must be to (batch, -1) or of the axis of channels, "
-            "not to (2, 4, 4, 16)",
+            f"not to (2, 4, 4, 16){HOST}",
         ),
         (
             Calls(lambda x: x[:, 1]),
