@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from twofold.golden.phases import axis_phases
 from twofold.train.data import InputFormat
 from twofold.train.formula import NAMES
 from twofold.train.graph import TYPES
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.lower import HANDLERS, Lowering
 from twofold.train.own_weights import LAYERS
-from twofold.train.phases import axis_phases
 from twofold.train.pointwise import FUNCTIONS
 from twofold.train.pool_layers import AverageLayer
 from twofold.train.resize import BilinearLayer, ResizeLayer
