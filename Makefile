@@ -31,6 +31,7 @@ BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
 ONNX := $(VENV)/.onnx
 CLUSTER := $(VENV)/.cluster
+LITEX := $(VENV)/.litex
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
@@ -68,19 +69,19 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ##
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: $(TRAIN) $(ONNX) $(CLUSTER) ## check style and types, and run every test beside it
+test: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
 # What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
-pytest: $(TRAIN) $(ONNX) $(CLUSTER) $(CLUSTER)
+pytest: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX)
 	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
 
-lint: $(TRAIN) $(ONNX) $(CLUSTER) ## check style and types
+lint: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-coverage: $(TRAIN) $(ONNX) $(CLUSTER) ## run every test and see which lines they reach; build/coverage/index.html
+coverage: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## run every test and see which lines they reach; build/coverage/index.html
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
 	$(RUN) -m coverage combine --quiet
@@ -143,6 +144,11 @@ $(ONNX): requirements/onnx.txt $(BASE)
 
 $(CLUSTER): requirements/cluster.txt $(BASE)
 	@echo "Installing $< (Dask; 30 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(LITEX): requirements/litex.txt $(BASE)
+	@echo "Installing $< (LiteX and Migen; 10 MB, once)"
 	@$(PIP) -r $<
 	@touch $@
 
