@@ -8,6 +8,7 @@ JOBS ?=
 SCHEDULER ?=
 SIM ?=
 WAVES ?=
+COVERAGE ?=
 RANDOM ?=
 GATES ?=
 SEED ?=
@@ -40,7 +41,7 @@ DOCS := $(VENV)-docs/.docs
 ENGINE = $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(call quote,$(SCHEDULER)))
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
 
-KNOWN := PYTHON CONFIG NETWORK IMAGES JOBS SCHEDULER SIM WAVES RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
+KNOWN := PYTHON CONFIG NETWORK IMAGES JOBS SCHEDULER SIM WAVES COVERAGE RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
   COMPONENT BOARD SHELL
 UNKNOWN := $(strip $(foreach v,$(filter-out $(KNOWN) MAKE% -*,$(.VARIABLES)),$(if $(filter command,$(origin $v)),$v)))
 $(if $(UNKNOWN),$(error Variable must be one of those that `make help` shows, not $(UNKNOWN)))
@@ -55,7 +56,7 @@ configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo on
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder IMAGES=n JOBS=n SCHEDULER=address GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n FULL=1 KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
+	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder IMAGES=n JOBS=n SCHEDULER=address GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 COVERAGE=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n FULL=1 KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
 
 demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
 	$(TWOFOLD) demo
@@ -63,8 +64,8 @@ demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo
 verilog: $(BASE) ## emit one build (CONFIG); build/verilog
 	$(TWOFOLD) emit --config $(call quote,$(or $(CONFIG),configs/log_8x8.toml)) --out build/verilog
 
-sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one (NETWORK), on a data set's images (IMAGES DATA), also on gates (GATES), side by side (JOBS SCHEDULER)
-	$(TWOFOLD) sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(call configs,--config) \
+sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ## run the benches (CONFIG SIM WAVES BENCH; COVERAGE=1: what they reach of the Verilog), random networks (RANDOM SEED) or one (NETWORK), on a data set's images (IMAGES DATA), also on gates (GATES), side by side (JOBS SCHEDULER)
+	$(TWOFOLD) sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(if $(filter-out 0,$(COVERAGE)),--coverage) $(call configs,--config) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(call quote,$(NETWORK))) \
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))

@@ -1,6 +1,7 @@
 """``twofold sim``: cocotb benches of the components and of the whole machine; ``--random N`` for random networks."""
 
 import argparse
+import json
 import shlex
 import sys
 import time
@@ -19,21 +20,24 @@ from twofold.golden.image import Image
 from twofold.golden.network import Network
 from twofold.mapper.builds import describe
 from twofold.mapper.layer_table import layer_table
-from twofold.sim import gates, jobs, network, runner, tools
+from twofold.sim import coverage, gates, jobs, network, runner, tools
 from twofold.sim.images import ImagesRun, run_all
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
+from twofold.support.files import write_text
 from twofold.support.jobs import Engine, Job, add_options, engine
 
 DESCRIPTION = "Benches of the components and of the machine; random networks; a network of yours."
 EXAMPLES = (
     "twofold sim                                          all benches",
     "twofold sim requantiser --sim icarus --waves         one, with waveforms",
+    "twofold sim --coverage                               which lines and bits of the hardware all benches reach",
     "twofold sim --random 200 --seed 7                    random networks and programs",
     "twofold sim --random 9000 --scheduler tcp://host:8786    on a Dask cluster's machines",
     "twofold sim --network NETWORK --config subset_8x8    your network on random inputs",
     "twofold sim --network NETWORK --images 100 --data PATH --jobs 8    on a data set's held-out images",
 )
+COVERAGE = runner.OUTPUT / "coverage.json"
 DEFAULT_CONFIGS = (Path("log_4x4"), Path("subset_4x4"))
 
 
@@ -75,7 +79,7 @@ def _tasks(options: argparse.Namespace, configs: list[ArrayConfig]) -> list[Task
 
 
 def _bench_task(name: str, config: ArrayConfig, options: argparse.Namespace) -> Task:
-    arguments = (name, config, options.sim, options.waves, options.seed, options.networks)
+    arguments = (name, config, options.sim, options.waves, options.coverage, options.seed, options.networks)
     command = _command(config, options, options.seed, name, "--networks", str(options.networks))
     label = f"{name} of {config.name}"
     return Job(label, jobs.bench, arguments, _key(label, config)), options.seed, command
@@ -175,6 +179,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--config", type=Path, action="append", help="builds, TOML files or names; may be given several times"
     )
     parser.add_argument("--waves", action="store_true", help="record waveforms")
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="count which lines of the Verilog the benches reach, and which bits toggle",
+    )
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
     parser.add_argument("--network", type=Path, help="a quantized network's folder, to be run on random inputs")
@@ -198,6 +207,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
+    if options.coverage and (options.random or options.gates or options.network or _under_cocotb(options)):
+        parser.error("--coverage must be given with benches only, without --waves and --sim icarus")
     if options.picture and not options.network:
         parser.error("--picture must be given with --network")
     if (options.images is not None or options.data) and (not options.network or _under_cocotb(options)):
@@ -226,6 +237,15 @@ def _network_facts(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"networks": runs} if len(runs) > 1 else {key: value for run in runs for key, value in run.items()}
 
 
+def _show_coverage(results: list[runner.BenchResult]) -> None:
+    builds = {result.coverage: result.test.partition(" ")[0] for result in results if result.coverage}
+    rows = coverage.summary(
+        coverage.merge(coverage.read(Path(path), build) for path, build in builds.items()), coverage.exclusions()
+    )
+    write_text(COVERAGE, json.dumps({"coverage": rows}, indent=1) + "\n")
+    print(coverage.table(rows))
+
+
 def _shown(result: runner.BenchResult) -> runner.BenchResult:
     mark = "ok  " if result.passed else "FAIL"
     name = f"{result.bench}.{result.test}"
@@ -249,6 +269,8 @@ def main(arguments: list[str] | None = None) -> int:
         return failed(error)
     facts = {"simulator": tool.version, "configs": [config.name for config in configs], "seed": options.seed}
     runner.report(results, **facts, **_network_facts(options.facts))
+    if options.coverage:
+        _show_coverage(results)
     for path in sorted({result.waves for result in results if result.waves}):
         print(f"waves: {path}")
     wrong = sum(not result.passed for result in results)

@@ -18,14 +18,14 @@ MACHINE_BENCHES = ("machine", "host")
 
 
 def bench(
-    name: str, config: ArrayConfig, simulator: str, waves: bool, seed: int, networks: int
+    name: str, config: ArrayConfig, simulator: str, waves: bool, coverage: bool, seed: int, networks: int
 ) -> list[runner.BenchResult]:
     """Builds what a bench needs and runs it; `networks`: random ones in the machine's bench."""
     if name in MACHINE_BENCHES:
         text, top = emit(config), top_name(config)
     else:
         text, top = emit_component(name, config), f"twofold_{name}"
-    design = runner.build(text, top, simulator=simulator, waves=waves)
+    design = runner.build(text, top, simulator=simulator, waves=waves, coverage=coverage)
     values = settings.write(config, seed=seed, networks=networks, programs=5, damaged=200)
     results = runner.run(
         design, f"twofold.sim.bench_{name}", settings=values, seed=seed, unknown=name in MACHINE_BENCHES
