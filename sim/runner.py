@@ -22,7 +22,7 @@ PERIOD_NS = 10
 #: is compiled quicker than several with their headers.
 VERILATOR_ARGS = (
     *("-Wno-lint", "-Wno-style", "--no-timing", "--no-public-flat-rw", "--output-split", "0"),
-    *("--x-assign", "fast", "--x-initial", "fast", "-CFLAGS", "-O1"),
+    *("--x-assign", "fast", "--x-initial", "fast"),
 )
 #: A bench of this kind runs once: compiling takes longer than it saves.
 COVERAGE_ARGS = ("--coverage-line", "--coverage-toggle", "-CFLAGS", "-O0")
@@ -84,7 +84,13 @@ class BuiltDesign:
 
 
 def build(
-    verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False, coverage: bool = False
+    verilog: str,
+    top: str,
+    *,
+    simulator: str = "verilator",
+    waves: bool = False,
+    coverage: bool = False,
+    optimise: str = "-O1",
 ) -> BuiltDesign:
     """Builds Verilog text for cocotb, unless the same text has been built before.
 
@@ -100,6 +106,8 @@ def build(
         Whether waveforms are recorded (a build of its own).
     coverage
         Whether Verilator counts what is reached (`sim.coverage`; a build of its own).
+    optimise
+        How hard the C++ compiler should try, if there is one.
 
     Raises
     ------
@@ -109,14 +117,17 @@ def build(
     tool = tools.find(simulator)
     tools.libpython()
     compiler = tools.compiler_version() if simulator == "verilator" else None
-    arguments = [verilog, top, simulator, tool.version, compiler, waves, coverage]
+    extra = COVERAGE_ARGS if coverage else ()
+    arguments = [verilog, top, simulator, tool.version, compiler, waves, extra, optimise if compiler else None]
     key = key_of(modules=[__name__], inputs=arguments, tools=["cocotb"])
-    place = OUTPUT / f"{top}-{simulator}"
-    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves, coverage))
+    place, options = OUTPUT / f"{top}-{simulator}", (*VERILATOR_ARGS, "-CFLAGS", optimise, *extra)
+    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves, options))
     return BuiltDesign(top, simulator, folder, waves, coverage)
 
 
-def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool, coverage: bool) -> None:
+def _build(
+    folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool, options: Sequence[str]
+) -> None:
     source = folder.resolve() / f"{top}.v"
     write_text(source, verilog)
     public = folder.resolve() / "public.vlt"
@@ -128,9 +139,7 @@ def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: st
                 sources=[source],
                 hdl_toplevel=top,
                 build_dir=folder,
-                build_args=(*VERILATOR_ARGS, *(COVERAGE_ARGS if coverage else ()), str(public))
-                if simulator == "verilator"
-                else (),
+                build_args=(*options, str(public)) if simulator == "verilator" else (),
                 timescale=("1ns", "1ns"),
                 waves=waves,
                 always=True,
