@@ -29,6 +29,7 @@ TWOFOLD := $(VENV)/bin/twofold
 BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
 ONNX := $(VENV)/.onnx
+TASKS := $(VENV)/.tasks
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
@@ -64,19 +65,19 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM W
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: $(TRAIN) $(ONNX) ## check style and types, and run every test beside it
+test: $(TRAIN) $(ONNX) $(TASKS) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
 # What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
-pytest: $(TRAIN) $(ONNX)
+pytest: $(TRAIN) $(ONNX) $(TASKS)
 	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
 
-lint: $(TRAIN) $(ONNX) ## check style and types
+lint: $(TRAIN) $(ONNX) $(TASKS) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-coverage: $(TRAIN) $(ONNX) ## run every test and see which lines they reach; build/coverage/index.html
+coverage: $(TRAIN) $(ONNX) $(TASKS) ## run every test and see which lines they reach; build/coverage/index.html
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
 	$(RUN) -m coverage combine --quiet
@@ -134,6 +135,11 @@ $(TRAIN): requirements/train.txt $(BASE)
 
 $(ONNX): requirements/onnx.txt $(BASE)
 	@echo "Installing $< (ONNX and onnxruntime; 100 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(TASKS): requirements/tasks.txt $(TRAIN)
+	@echo "Installing $< (torchmetrics and pycocotools; 11 MB, once)"
 	@$(PIP) -r $<
 	@touch $@
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from twofold.train.data.augment import Augment, shift_images
 from twofold.train.data.base import DataSet, Images, InputFormat, PixelImages
+from twofold.train.data.camvid import camvid
 from twofold.train.data.checks import check_images
 from twofold.train.data.cifar import cifar10, cifar100
 from twofold.train.data.folders import imagenet
@@ -15,6 +16,7 @@ from twofold.train.data.idx import fashion_mnist, mnist
 BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": handwritten_digits}
 #: Data sets read from a path.
 BY_PATH: dict[str, Callable[[Path], DataSet]] = {
+    "camvid": camvid,
     "cifar10": cifar10,
     "cifar100": cifar100,
     "fashion_mnist": fashion_mnist,
