@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from twofold.train.__main__ import main
 from twofold.train.data import load_data
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet, InputFormat
