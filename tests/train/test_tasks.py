@@ -1,4 +1,4 @@
-"""Segmentation: data by path, loss, metrics, and the command from end to end on a few made-up images."""
+"""Tasks: data by path, losses, metrics, and the command from end to end on a few made-up images."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,13 @@ from twofold.train.data import load_data
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet, InputFormat
 from twofold.train.data.camvid import CLASSES, camvid
+from twofold.train.data.low_light import BLACK, WHITE, amplified, camvid_dark, dark
 from twofold.train.tasks import TASKS
 from twofold.train.tasks.base import library, only
 from twofold.train.tasks.segmentation import VOID
 
 RNG = np.random.default_rng(0)
-SEGMENTATION = TASKS["segmentation"]
+SEGMENTATION, ENHANCEMENT = TASKS["segmentation"], TASKS["enhancement"]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,32 @@ def test_camvid_that_is_damaged(roads, tmp_path):
         camvid(tmp_path)
 
 
+def test_darkness_keeps_one_colour_a_position():
+    images = torch.zeros(1, 3, 4, 6, dtype=torch.uint8)
+    images[:, 0], images[:, 1], images[:, 2, 1, 1] = 255, 128, 200
+    raw = dark(images.expand(4000, -1, -1, -1), torch.Generator().manual_seed(0))
+    light = (WHITE - BLACK) / 100
+    wanted = torch.tensor([1, (128 / 255) ** 2.2, (128 / 255) ** 2.2, 0])[:, None, None].expand(4, 2, 3) * light
+    wanted = wanted.clone()
+    wanted[3, 0, 0] = (200 / 255) ** 2.2 * light
+    # Shot noise of a variance as large as what is counted, 2 of the reader, and that of rounding.
+    torch.testing.assert_close(raw.mean(0) - BLACK, wanted, atol=0.7, rtol=0)
+    torch.testing.assert_close(raw.var(0), wanted + 4 + 1 / 12, atol=1, rtol=0.1)
+    assert torch.equal(raw, raw.round())
+    assert amplified(torch.tensor([0.0, BLACK, BLACK + light / 2, WHITE])).tolist() == pytest.approx([0, 0, 0.5, 1])
+
+
+def test_the_same_darkness_each_time(roads):
+    data, again = camvid_dark(roads), load_data("camvid_dark", roads)
+    assert (data.task, data.classes, data.input.shape) == ("enhancement", 3, (4, 80, 112))
+    assert data.train_x.shape == (4, 4, 80, 112) and data.train_y.shape == (4, 3, 160, 224)
+    assert torch.equal(data.train_x, again.train_x) and torch.equal(data.test_x, again.test_x)
+    left = np.array(Image.open(roads / "test" / "1.png"))[10:170, 8:232]
+    assert torch.equal(data.test_y[1], torch.from_numpy(left).permute(2, 0, 1))
+    with pytest.raises(ValueError, match=r"png: image must have at least 256x160 pixels, not 240x180$"):
+        camvid_dark(roads, size=(256, 160))
+
+
 # Loss, changes and metrics
 
 
@@ -116,6 +143,25 @@ def test_intersection_over_union_is_over_all_images():
     for one, other in zip(found, truth, strict=True):
         meter.update(of_classes(one[None]), other[None].to(torch.uint8))
     assert meter.scores() == pytest.approx({"miou": (3 / 4 + 2 / 3 + 1) / 3, "pixel_accuracy": 6 / 7})
+
+
+def test_noise_and_structure_are_means_of_the_images():
+    targets = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    image = targets.float() / 255
+    worse = image + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)
+    assert float(ENHANCEMENT.loss(worse, targets)) == pytest.approx(0.055, rel=1e-4)
+    assert float(ENHANCEMENT.distilled(worse, image)) == pytest.approx(0.055, rel=1e-4)
+    meter = ENHANCEMENT.meter(None)
+    for one in range(2):
+        meter.update((image + (worse - image) * (0.5 - image).sign())[[one]], targets[[one]])
+    scores = meter.scores()
+    assert scores["psnr"] == pytest.approx((20 + 40) / 2, abs=1e-3)
+    assert 0.9 < scores["ssim"] < 0.9999
+    best = ENHANCEMENT.meter(None)
+    best.update(image * 3 - 1, (image * 3 - 1).clamp(0, 1).mul(255).to(torch.uint8))
+    assert best.scores()["ssim"] > 0.99
+    with pytest.raises(ValueError, match=r"^Network must give outputs of shape \(3, 16, 16\), not \(4, 16, 16\)$"):
+        ENHANCEMENT.loss(torch.zeros(2, 4, 16, 16), targets)
 
 
 def test_outputs_of_another_shape_are_refused():

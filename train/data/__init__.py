@@ -11,12 +11,14 @@ from twofold.train.data.cifar import cifar10, cifar100
 from twofold.train.data.folders import imagenet
 from twofold.train.data.handwritten import handwritten_digits
 from twofold.train.data.idx import fashion_mnist, mnist
+from twofold.train.data.low_light import camvid_dark
 
 #: Data sets that need no files.
 BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": handwritten_digits}
 #: Data sets read from a path.
 BY_PATH: dict[str, Callable[[Path], DataSet]] = {
     "camvid": camvid,
+    "camvid_dark": camvid_dark,
     "cifar10": cifar10,
     "cifar100": cifar100,
     "fashion_mnist": fashion_mnist,
