@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="report files (lists of rows with accuracy and bits or cycles) for accuracy against cost",
     )
+    plot.add_argument("--float", metavar="RUN", type=Path, help="float run whose results stand beside this one's")
     plot.add_argument("--out", metavar="FOLDER", type=Path, help="folder to write (default: RUN/plots)")
     plot.set_defaults(run=commands.plot)
 

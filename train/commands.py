@@ -28,7 +28,7 @@ from twofold.train.pipelines import FLOAT_BY_DATA, apply, train_float
 from twofold.train.recipe import Recipe, TrainSettings, load_recipe
 from twofold.train.report import Report, both, json_lines, tensorboard
 from twofold.train.run_files import METRICS, STATE, part, writing
-from twofold.train.runs import load_run, quantized_run, save_run
+from twofold.train.runs import load_run, quantized, quantized_run, save_run
 from twofold.train.snap import snap
 from twofold.train.stored_recipe import store_recipe
 from twofold.train.streams import describe_ties
@@ -116,7 +116,7 @@ def evaluate(options: argparse.Namespace) -> None:
     print(f"{spoken(scores_of(model, data))} on {len(data.test_y)} held-out images")
     if options.config is not None:
         config = load_config(options.config)
-        model, data, facts = quantized_run(options.run_folder, options.data_path)
+        model = quantized(options.run_folder, model)
         if facts.get("build") != config.name:
             snap(model, config)
         network = export_for(model, config)
@@ -141,7 +141,9 @@ def plot(options: argparse.Namespace) -> None:
     """Draw a run."""
     from twofold.train.plots import plot_run
 
-    for file in plot_run(options.run_folder, options.out, options.report, data_path=options.data_path):
+    for file in plot_run(
+        options.run_folder, options.out, options.report, data_path=options.data_path, beside=options.float
+    ):
         print(file)
 
 

@@ -50,6 +50,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.ChannelShuffle,
         nn.PixelShuffle,
         nn.Upsample,
+        nn.UpsamplingNearest2d,
+        nn.UpsamplingBilinear2d,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -106,7 +108,7 @@ OPERATIONS = (
     "chunk, split, tensor_split or unbind of channels",
     "channel_shuffle",
     "pixel_shuffle",
-    "interpolate to the nearest",
+    "interpolate to the nearest or bilinearly",
     "view, unflatten, transpose or permute of channels",
     "pad with zeros",
 )

@@ -200,7 +200,9 @@ class Training:
         return loss.item(), self.task.right(outputs, targets)
 
     def _metrics(self, loss: float, right: float) -> dict[str, float]:
-        metrics: dict[str, float] = {"epoch": self.reached.epoch, "loss": loss, "train_accuracy": right / self.batch}
+        metrics: dict[str, float] = {"epoch": self.reached.epoch, "loss": loss}
+        if self.task.counts:
+            metrics["train_accuracy"] = right / self.batch
         if self.options.evaluate and self.reached.epoch % self.options.evaluate == 0:
             metrics |= evaluate(self.model, self.data)
         return metrics | (self.quantized.metrics() if self.quantized else {})

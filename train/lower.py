@@ -13,6 +13,7 @@ from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
 from twofold.train.fold import fold_ahead
+from twofold.train.formula import Formula, write_formulas
 from twofold.train.graph import (
     BATCH,
     DROPOUTS,
@@ -29,7 +30,7 @@ from twofold.train.layers import QuantLayer
 from twofold.train.lower_resize import Resizes
 from twofold.train.outputs import flattened
 from twofold.train.picks import arranged, chosen
-from twofold.train.pointwise import FUNCTIONS, Pointwise
+from twofold.train.pointwise import FUNCTIONS, Function, Pointwise
 from twofold.train.trace import enter, resolve
 
 
@@ -53,6 +54,7 @@ class Lowering(Resizes):
         super().__init__(graph, signed=input.signed)
         self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
+        write_formulas(self.graph, self.reference.values)
         self.input_shape = input.map_shape
         self.heads: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self.structure = flattened(())[1]
@@ -119,6 +121,8 @@ class Lowering(Resizes):
             if TYPES.get(kind) is not type(module):
                 raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
             return self._module(node, module)
+        if isinstance(node.target, Formula):
+            return self._function(node, node.target)
         name = called(node).strip("_")
         handler = HANDLERS.get(name)
         if handler is None and name in FUNCTIONS:
@@ -162,7 +166,7 @@ class Lowering(Resizes):
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
         if isinstance(module, nn.Upsample):
-            return self._upsampled(node, module.mode)
+            return self._upsample(node, module)
         if isinstance(module, nn.PixelShuffle):
             return self._pixels(node, module.upscale_factor)
         if isinstance(module, nn.ChannelShuffle):
@@ -190,7 +194,7 @@ class Lowering(Resizes):
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
 
-    def _function(self, node: fx.Node, function: Pointwise) -> Value:
+    def _function(self, node: fx.Node, function: Function) -> Value:
         """A function by table, behind the rounding of the layers before, or of a copy."""
         source = self._filled(node, 0)
         parts, order = self._ordered(source)
@@ -347,6 +351,7 @@ HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "channel_shuffle": Lowering._call_shuffle,
     "interpolate": Lowering._call_interpolate,
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), Lowering._call_nearest),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d"), Lowering._call_linear),
     "pixel_shuffle": Lowering._call_pixel_shuffle,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,

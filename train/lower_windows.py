@@ -238,14 +238,16 @@ class Windows(Values):
         pooled = self._pooled(node, "avgpool", source, {"rows": rows, "columns": columns})
         return replace(pooled, flat=len(result_shape(node)) == 2)
 
-    def _pooled(self, node: fx.Node, kind: str, source: Value, geometry: dict[str, Any]) -> Value:
-        """A pooling of each of the source's tensors."""
+    def _pooled(
+        self, node: fx.Node, kind: str, source: Value, geometry: dict[str, Any], size: Pair | None = None
+    ) -> Value:
+        """A pooling of each of the source's tensors, to the node's size or another one."""
 
         def make(part: Value) -> Draft:
             draft = Draft(
                 self._name(node),
                 kind,
-                (part.shape[0], *chw(node)[1:]),
+                (part.shape[0], *(size or chw(node)[1:])),
                 reads=(part.picks[0].read,),
                 nonnegative=self._nonnegative(part),
                 geometry=geometry,

@@ -1,16 +1,29 @@
 """Tasks: data by path, losses, metrics, and the command from end to end on a few made-up images."""
 
+import json
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from twofold.train.data import load_data
+from twofold.golden import layers
+from twofold.golden.config import load_config
+from twofold.golden.container import load
+from twofold.train.__main__ import main
+from twofold.train.data import BY_PATH, load_data
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet, InputFormat
 from twofold.train.data.camvid import CLASSES, camvid
+from twofold.train.data.image_files import read_image
 from twofold.train.data.low_light import BLACK, WHITE, amplified, camvid_dark, dark
+from twofold.train.evaluation import evaluate_integers, real_outputs
+from twofold.train.export import export
+from twofold.train.models import MODELS
+from twofold.train.pipelines import apply
 from twofold.train.tasks import TASKS
 from twofold.train.tasks.base import library, only
 from twofold.train.tasks.segmentation import VOID
@@ -41,9 +54,9 @@ def test_camvid_by_path(roads):
     data = load_data("camvid", roads)
     assert (data.task, data.classes, data.names[10]) == ("segmentation", 11, "bicyclist")
     assert data.train_x.shape == (4, 3, 144, 192) and data.test_y.shape == (2, 144, 192)
-    wanted = np.array(Image.open(roads / "train_labels" / "2.png"))[::60, ::60]
+    wanted = np.array(read_image(roads / "train_labels" / "2.png", None))[::60, ::60]
     assert data.train_y[2, ::48, ::48].tolist() == np.where(wanted == 11, VOID, wanted).tolist()
-    pixel = torch.tensor(np.array(Image.open(roads / "train" / "2.png"))[0, 0] / 255)
+    pixel = torch.tensor(np.array(read_image(roads / "train" / "2.png"))[0, 0] / 255)
     mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
     torch.testing.assert_close(data.train_x[[2]][0, :, 0, 0].double(), ((pixel - mean) / std).double())
     small = camvid(roads, size=(32, 16))
@@ -93,7 +106,7 @@ def test_the_same_darkness_each_time(roads):
     assert (data.task, data.classes, data.input.shape) == ("enhancement", 3, (4, 80, 112))
     assert data.train_x.shape == (4, 4, 80, 112) and data.train_y.shape == (4, 3, 160, 224)
     assert torch.equal(data.train_x, again.train_x) and torch.equal(data.test_x, again.test_x)
-    left = np.array(Image.open(roads / "test" / "1.png"))[10:170, 8:232]
+    left = np.array(read_image(roads / "test" / "1.png"))[10:170, 8:232]
     assert torch.equal(data.test_y[1], torch.from_numpy(left).permute(2, 0, 1))
     with pytest.raises(ValueError, match=r"png: image must have at least 256x160 pixels, not 240x180$"):
         camvid_dark(roads, size=(256, 160))
@@ -177,3 +190,90 @@ def test_outputs_of_another_shape_are_refused():
 def test_a_library_that_is_missing_is_named():
     with pytest.raises(ValueError, match=r"^Task 'x' must have the library nosuch for its metrics: pip install '"):
         library("nosuch.part", "x")
+
+
+# The command
+
+
+class Masks(nn.Sequential):
+    """A map of half the sides, and bilinear upsampling."""
+
+    def __init__(self, classes, inputs=3):
+        first = nn.Conv2d(inputs, 8, 3, stride=2, padding=1)
+        up = nn.Upsample(scale_factor=2, mode="bilinear")
+        super().__init__(first, nn.ReLU(), nn.Conv2d(8, classes, 1), up)
+
+
+class Pictures(nn.Sequential):
+    """Leaky ReLU and pixel shuffle."""
+
+    def __init__(self, classes, inputs=4):
+        first = nn.Conv2d(inputs, 8, 3, padding=1)
+        super().__init__(first, nn.LeakyReLU(0.2), nn.Conv2d(8, 4 * classes, 1), nn.PixelShuffle(2))
+
+
+@pytest.fixture(scope="module")
+def small(roads):
+    """Networks and data sets of the command, so small that a step takes milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BY_PATH, "camvid", partial(camvid, size=(32, 16)))
+        patch.setitem(BY_PATH, "camvid_dark", partial(camvid_dark, size=(32, 32)))
+        patch.setitem(MODELS, "deeplab_v3plus_small", Masks)
+        patch.setitem(MODELS, "see_in_the_dark_small", Pictures)
+        yield roads
+
+
+@pytest.mark.parametrize(("task", "metrics"), [("segmentation", "miou"), ("enhancement", "psnr")])
+def test_command_line(tmp_path, capsys, small, task, metrics):
+    run, quantized, out = (str(tmp_path / name) for name in ("float", "w4", "network"))
+    config = tmp_path / "build.toml"
+    text = Path("configs/log_16x16.toml").read_text(encoding="utf-8").replace("log_16x16", "with_tables")
+    config.write_text(f"{text}tables = 1\n", encoding="utf-8")
+    fit = ["fit", "--task", task, "--data-path", str(small), "--out", run, "--batch", "2", "--epochs", "2"]
+    assert main([*fit, "--evaluate", "2"]) == 0
+    line = json.loads((tmp_path / "float" / "metrics.jsonl").read_text().splitlines()[1])
+    assert metrics in line and ("train_accuracy" in line) is (task == "segmentation")
+    recipe = ["--recipe", "ptq_l2_w4a8", "--config", str(config)]
+    assert main(["ptq", "--task", task, "--start", run, "--out", quantized, *recipe]) == 0
+    facts = json.loads((tmp_path / "w4" / "run.json").read_text())
+    assert facts[f"float_{metrics}"] == json.loads((tmp_path / "float" / "run.json").read_text())[metrics]
+    capsys.readouterr()
+    assert main(["eval", quantized, "--config", str(config)]) == 0
+    real, integers = capsys.readouterr().out.splitlines()
+    assert real.startswith(f"{metrics} {facts[metrics]:.4f}, ") and real.endswith(" on 2 held-out images")
+    assert float(integers.split()[2].strip(",")) == pytest.approx(facts[metrics], rel=0.2)
+    assert main(["export", quantized, "--task", task, "--config", str(config), "--out", out]) == 0
+    assert load(out).meta[metrics] == facts[metrics]
+    assert main(["plot", quantized, "--float", run, "--out", str(tmp_path)]) == 0
+    with Image.open(tmp_path / "results.png") as picture:
+        assert picture.width > 800
+    capsys.readouterr()
+    assert main(["eval", run, "--task", "classification"]) == 2
+    name = TASKS[task].data
+    wanted = f"error: Data {name!r} must be used with --task {task}, not 'classification'\n"
+    assert capsys.readouterr().err == wanted
+
+
+def test_networks_of_another_task_are_refused(tmp_path, capsys, small):
+    given = ["fit", "--data-path", str(small), "--out", str(tmp_path / "run")]
+    assert main([*given, "--data", "camvid"]) == 2
+    wanted = "error: Data 'camvid' must be used with --task segmentation, not 'classification'\n"
+    assert capsys.readouterr().err == wanted
+    assert main([*given, "--task", "segmentation", "--network", "resnet20"]) == 2
+    known = ("deeplab_v3plus_small", "deeplab_v3plus")
+    wanted = f"error: Network must be one of {known} for the task 'segmentation', not 'resnet20'\n"
+    assert capsys.readouterr().err == wanted
+
+
+def test_integers_are_goldens(small):
+    data = load_data("camvid", small)
+    torch.manual_seed(0)
+    model = MODELS["deeplab_v3plus_small"](classes=data.classes).eval()
+    config = load_config("log_16x16")
+    result = apply(model, data, "ptq_l2_w4a8", config)
+    network = export(result.model, config)
+    tensors = layers.run(network, data.test_integers.numpy())
+    golden = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+    meter = SEGMENTATION.meter(data)
+    meter.update(real_outputs(result.model, network, golden), data.test_y)
+    assert meter.scores() == evaluate_integers(result.model, network, data)

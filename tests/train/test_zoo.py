@@ -140,6 +140,7 @@ SIDES = (20, 10, 5, 3, 2, 1)
 #: Reduced: model and side of the images.
 SMALL = {
     "alexnet": (lambda: AlexNet(10, width=0.03), 63),
+    "deeplab": (lambda: DeepLabV3Plus(3, width=0.0625, channels=4, low=3, rates=(1, 2, 3)), 32),
     "inception_v3": (lambda: InceptionV3(10, width=0.02), 75),
     "mobilenet_v1": (lambda: MobileNetV1(10, small=True, width=0.0625), 8),
     "mobilenet_v2": (lambda: MobileNetV2(10, small=True, width=0.0625, last=16), 8),
@@ -173,4 +174,4 @@ def test_subset_words_give_the_same_integers_everywhere(name, bits):
         randomised(make()), (3, side, side), config=replace(WIDE, word_bits=bits), recipe=recipe, images=4
     )
     assert image.cycles > 0
-    assert not any(layer.kind == "add" for layer in network.layers) or name in ("resnet_cifar", "unet")
+    assert not any(layer.kind == "add" for layer in network.layers) or name in ("deeplab", "resnet_cifar", "unet")

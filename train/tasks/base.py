@@ -1,5 +1,6 @@
 """What a task is: its loss, how images and targets are changed together, and the field's metrics of what it reaches."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -34,12 +35,15 @@ class NetworkTask:
         Name of the data set, where none is given.
     batch
         Images of a batch of an evaluation.
+    counts
+        Images can be right or wrong.
     """
 
     name = ""
     networks: tuple[str, ...] = ()
     data = ""
     batch = 16
+    counts = False
 
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """Mean loss of a batch."""
@@ -50,7 +54,7 @@ class NetworkTask:
         raise NotImplementedError
 
     def right(self, outputs: Any, targets: Tensor) -> float:
-        """Images that are right, parts of images counted; of tasks in which nothing is right or wrong: 0."""
+        """Images that are right, parts of images counted; only of tasks that count."""
         return 0.0
 
     def augmented(
@@ -58,6 +62,14 @@ class NetworkTask:
     ) -> tuple[Tensor, Tensor]:
         """Changed images and the targets that go with them: part `part` of a batch of `count`."""
         return augment(images, generator, count=count, part=part), targets
+
+    def answers(self, outputs: Any) -> Sequence[Tensor]:
+        """What each image of a batch is said to be, as pictures show it."""
+        raise NotImplementedError
+
+    def truths(self, targets: Tensor) -> Sequence[Tensor]:
+        """What each is, in the same form."""
+        raise NotImplementedError
 
     def meter(self, data: DataSet) -> Meter:
         """A new meter for the data set's held-out images."""

@@ -1,5 +1,6 @@
 """A better image out of a worse one; targets are 8-bit pixels, outputs are real numbers, 0 to 1."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -21,6 +22,13 @@ class Enhancement(NetworkTask):
 
     def distilled(self, outputs: Any, wanted: Any) -> Tensor:
         return F.l1_loss(outputs, wanted)
+
+    def answers(self, outputs: Any) -> Sequence[Tensor]:
+        """Images, 0 to 1, shape (C, H, W)."""
+        return list(outputs.clamp(0, 1))
+
+    def truths(self, targets: Tensor) -> Sequence[Tensor]:
+        return list(targets.float() / 255)
 
     def meter(self, data: DataSet) -> Meter:
         return Likeness()

@@ -1,5 +1,6 @@
 """A class at every pixel; pixels of class `VOID` count for nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ class Segmentation(NetworkTask):
     name = "segmentation"
     networks = ("deeplab_v3plus_small", "deeplab_v3plus")
     data = "camvid"
+    counts = True
 
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         scores = only(outputs, None, tuple(targets.shape[1:]))
@@ -40,6 +42,13 @@ class Segmentation(NetworkTask):
         joined = torch.cat((images, (targets.float() - VOID)[:, None]), 1)
         joined = augment(joined, generator, count=count, part=part)
         return joined[:, :-1].contiguous(), (joined[:, -1] + VOID).to(targets.dtype)
+
+    def answers(self, outputs: Any) -> Sequence[Tensor]:
+        """Classes, shape (H, W)."""
+        return list(outputs.argmax(1))
+
+    def truths(self, targets: Tensor) -> Sequence[Tensor]:
+        return list(targets)
 
     def meter(self, data: DataSet) -> Meter:
         return Overlap(data.classes)
