@@ -32,6 +32,7 @@ FLOAT_BY_DATA = {
         epochs=200, batch=128, lr=0.1, weight_decay=1e-4, optimizer="sgd", schedule="step", warmup=1
     ),
     "cifar100": TrainSettings(epochs=200, batch=128, lr=0.1, weight_decay=5e-4, optimizer="sgd", warmup=1),
+    "bccd": TrainSettings(epochs=60, batch=16, lr=2e-3, weight_decay=1e-5, warmup=2),
     "camvid": TrainSettings(epochs=40, batch=8, lr=2e-3, weight_decay=1e-5, warmup=1),
     "camvid_dark": TrainSettings(epochs=60, batch=8, lr=1e-3),
     "imagenet": TrainSettings(epochs=90, batch=256, lr=0.1, weight_decay=1e-4, optimizer="sgd", warmup=5),

@@ -8,6 +8,7 @@ from twofold.train.data.base import DataSet, Images, InputFormat, PixelImages
 from twofold.train.data.camvid import camvid
 from twofold.train.data.checks import check_images
 from twofold.train.data.cifar import cifar10, cifar100
+from twofold.train.data.coco import bccd
 from twofold.train.data.folders import imagenet
 from twofold.train.data.handwritten import handwritten_digits
 from twofold.train.data.idx import fashion_mnist, mnist
@@ -17,6 +18,7 @@ from twofold.train.data.low_light import camvid_dark
 BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": handwritten_digits}
 #: Data sets read from a path.
 BY_PATH: dict[str, Callable[[Path], DataSet]] = {
+    "bccd": bccd,
     "camvid": camvid,
     "camvid_dark": camvid_dark,
     "cifar10": cifar10,
