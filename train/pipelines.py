@@ -20,6 +20,7 @@ from twofold.train.models import build_model
 from twofold.train.ptq import correct_bias, quantize
 from twofold.train.recipe import Recipe, TrainSettings, load_recipe
 from twofold.train.snap import snap
+from twofold.train.tasks import TASKS
 
 #: Float training of the demo's network.
 FLOAT = TrainSettings(epochs=100, batch=64, lr=1e-2, weight_decay=1e-3, settle=0.0)
@@ -37,8 +38,6 @@ FLOAT_BY_DATA = {
     "camvid_dark": TrainSettings(epochs=60, batch=8, lr=1e-3),
     "imagenet": TrainSettings(epochs=90, batch=256, lr=0.1, weight_decay=1e-4, optimizer="sgd", warmup=5),
 }
-#: Images that calibration looks at in quantization-aware training.
-CALIBRATION = 512
 #: `TrainSettings.settle` of a training in which scales stand still in every epoch.
 FROM_THE_START = 1 - 1e-9
 
@@ -122,7 +121,7 @@ def train_quantized(
     plan, options = trainings(recipe.train), options or FitOptions()
     if recipe.train.stages:
         quantized.set_bits(plan[0][0])
-    calibrate(quantized, data.train_x[:CALIBRATION])
+    calibrate(quantized, data.train_x[: TASKS[data.task].calibration])
     start = read_stage(options.state) if options.resume and options.state else 0
     for stage, (bits, settings) in enumerate(plan):
         if stage < start:

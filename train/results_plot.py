@@ -77,7 +77,8 @@ def _draw(axes: Axes, image: NDArray[Any], found: Tensor, data: DataSet) -> None
     axes.imshow(image)
     high, wide = image.shape[:2]
     for label, left, top, right, bottom in found[:, :5].tolist():
-        corner, width, height = (left * wide, top * high), (right - left) * wide, (bottom - top) * high
+        # The middle of the first pixel is at 0.
+        corner, width, height = (left * wide - 0.5, top * high - 0.5), (right - left) * wide, (bottom - top) * high
         axes.add_patch(Rectangle(corner, width, height, fill=False, color=_colour(int(label) - 1)))
 
 

@@ -11,6 +11,7 @@ from tests.train.made_up import cells
 from twofold.train.data import load_data
 from twofold.train.data.augment import Augment
 from twofold.train.data.coco import bccd
+from twofold.train.results_plot import draw_results
 from twofold.train.tasks import TASKS
 from twofold.train.tasks.boxes import anchors, corners, decoded, encoded, matched, overlaps, shapes, suppressed
 from twofold.train.tasks.detection import read_maps, things
@@ -193,6 +194,24 @@ def test_a_network_that_finds_is_distilled_into_itself_at_least(data):
     outputs = [[one / 10 for one in maps] for maps in perfect(data.test_y)]
     other = [[one.flip(0) for one in maps] for maps in outputs]
     assert DETECTION.distilled(outputs, outputs) < DETECTION.distilled(other, outputs)
+
+
+def test_pictures_have_the_boxes_where_the_things_are(data):
+    class Knowing(torch.nn.Module):
+        def forward(self, x):
+            return perfect(data.test_y)
+
+    figure = draw_results({"a": Knowing()}, data)
+    titles = [axes.get_title() for axes in figure.axes[:3]]
+    assert titles == ["input", "a", "truth"]
+    drawn = [[patch.get_bbox().extents for patch in axes.patches] for axes in figure.axes]
+    assert [len(boxes) for boxes in drawn] == [0, 3, 3, 0, 2, 2]
+    left, top, right, bottom = drawn[2][0]
+    wanted = data.test_y[0, 0, 1:] * torch.tensor([32, 24, 32, 24]) - 0.5
+    assert [left, top, right, bottom] == pytest.approx(wanted.tolist(), abs=1e-3)
+    # The image is that which was given, before it was normalised.
+    shown = torch.from_numpy(figure.axes[0].images[0].get_array())
+    assert torch.equal(shown.permute(2, 0, 1), data.test_x.pixels[0] / 255)
 
 
 def test_images_are_those_of_the_table(tmp_path, data):

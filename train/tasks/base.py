@@ -35,6 +35,8 @@ class NetworkTask:
         Name of the data set, where none is given.
     batch
         Images of a batch of an evaluation.
+    calibration
+        Images that calibration looks at in quantization-aware training.
     counts
         Images can be right or wrong.
     """
@@ -43,6 +45,7 @@ class NetworkTask:
     networks: tuple[str, ...] = ()
     data = ""
     batch = 16
+    calibration = 64
     counts = False
 
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:

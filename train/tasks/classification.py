@@ -16,6 +16,7 @@ class Classification(NetworkTask):
     name = "classification"
     data = "digits"
     batch = 256
+    calibration = 512
     counts = True
 
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ NEGATIVES = 3
 #: Least score of what is found, how many of a class are looked at, how far they may overlap, and how many are kept.
 SCORE, LOOKED, OVERLAP, KEPT = 0.05, 100, 0.45, 100
 #: Least score of what pictures show.
-SHOWN = 0.5
+SHOWN = 0.3
 
 
 class Detection(NetworkTask):
