@@ -14,8 +14,10 @@ from onnx import ModelProto
 from twofold.exchange.channels import whole_weights
 from twofold.exchange.graph import GraphBuilder, activation_type
 from twofold.exchange.known import check_known
+from twofold.exchange.places import assembled, sliced
 from twofold.golden.layers import FLOAT64_EXACT, worst_case, worst_scaled
-from twofold.golden.network import INPUT, Branch, Layer, Network, Padding
+from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, SkipTensor
+from twofold.golden.parts import Part
 
 #: What is taken off unsigned bytes that stand for signed ones.
 SIGNED_ZERO = 128
@@ -48,40 +50,57 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
     names = [layer.name for layer in network.layers]
     graph = GraphBuilder(network.tensors)
     for layer in network.layers:
-        _Exact(graph, network, layer).write()
+        _write(graph, network, layer)
     heads = [layer.name for layer in network.outputs]
     wanted = [name for name in names if name in outputs or name in heads]
     tensors = {name: (activation_type(tensor), tensor.shape) for name, tensor in network.tensors.items()}
     return graph.model(network.name or "network", {INPUT: tensors[INPUT]}, {name: tensors[name] for name in wanted})
 
 
-class _Exact:
-    """One layer; `dtype` holds all its sums exactly."""
+def _write(graph: GraphBuilder, network: Network, layer: Layer) -> None:
+    """A layer: the values of its parts before a table are put together, then looked up."""
+    dtype: type[np.generic] = activation_type(layer.output) if layer.table is None else np.int64
+    pieces = [(part, _Exact(graph, network, piece, part)) for part, piece in layer.pieces]
+    out, own = (layer.name, True) if layer.table is None else (f"{layer.name}/value", False)
+    if layer.parts:
+        values = [graph.cast(one.values(), dtype, out=f"{layer.name}/part") for _, one in pieces]
+        whole = assembled(graph, values, layer.parts, layer.output.shape, out=out, reserved=own)
+    else:
+        whole = graph.cast(pieces[0][1].values(), dtype, out=out, reserved=own)
+    if layer.table is not None:
+        graph.look_up(layer.table, whole, activation_type(layer.output), out=layer.name)
 
-    def __init__(self, graph: GraphBuilder, network: Network, layer: Layer) -> None:
-        self.graph, self.network, self.layer = graph, network, layer
+
+class _Exact:
+    """A layer, or the piece of one that gives a part; `dtype` holds all its sums exactly."""
+
+    def __init__(self, graph: GraphBuilder, network: Network, layer: Layer, part: Part) -> None:
+        self.graph, self.network, self.layer, self.part = graph, network, layer, part
         worst = max(max(worst_case(network, layer)), max(worst_scaled(network, layer)))
         if worst >= 1 << 63:
             raise ValueError(f"Layer {layer.name!r}: accumulator times multiplier must be below 2**63, not {worst}")
         self.dtype = np.float64 if MARGIN * worst < FLOAT64_EXACT else np.int64
 
-    def write(self) -> None:
+    def values(self) -> str:
+        """Integers within the clip bounds."""
         layer, graph = self.layer, self.graph
         sums = [self._maximum() if layer.maximum else self._sum(branch) for branch in layer.branches]
         total = self._add(*sums, self._channels(layer.bias, "bias"))
         total = self._mul(total, self._channels(layer.multiplier, "multiplier"))
         if layer.skip is not None:
-            skip = graph.cast(layer.skip.source, self.dtype, out=self._name("skip"))
-            lsb = self._channels(np.left_shift(1, layer.skip.shift + layer.right), "skip_lsb")
-            total = self._add(total, self._mul(skip, lsb))
+            total = self._add(total, self._skip(layer.skip))
         rounded = self._round(total) if self.dtype == np.float64 else self._round_integers(total)
         bounds = [graph.constant(np.array(bound, self.dtype), "bound") for bound in (layer.low, layer.high)]
-        clipped = graph.add("Clip", rounded, *bounds, out=self._name("clip"))
-        if layer.table is None:
-            graph.cast(clipped, activation_type(layer.output), out=layer.name, reserved=True)
-        else:
-            index = graph.cast(clipped, np.int64, out=self._name("value"))
-            graph.look_up(layer.table, index, activation_type(layer.output), out=layer.name)
+        return graph.add("Clip", rounded, *bounds, out=self._name("clip"))
+
+    def _skip(self, skip: SkipTensor) -> str:
+        """What a skip adds within the rounding."""
+        source = skip.source
+        if self.network.tensors[source].shape != self.layer.output.shape:
+            source = sliced(self.graph, source, self.part, out=self._name("skip"))
+        wide = self.graph.cast(source, self.dtype, out=self._name("skip"))
+        lsb = self._channels(np.left_shift(1, skip.shift + self.layer.right), "skip_lsb")
+        return self._mul(wide, lsb)
 
     def _sum(self, branch: Branch) -> str:
         """Sums of a branch over its windows, of all the layer's channels."""

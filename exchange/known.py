@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import fields
 
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.parts import Part
 from twofold.golden.table import PointwiseTable
 
 KNOWN: dict[type, frozenset[str]] = {
@@ -13,6 +14,7 @@ KNOWN: dict[type, frozenset[str]] = {
         {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
     ),
     SkipTensor: frozenset({"source", "shift"}),
+    Part: frozenset({"offset", "step", "size"}),
     PointwiseTable: frozenset({"bits", "signed", "scale", "entries"}),
     Layer: frozenset(
         {
@@ -42,12 +44,9 @@ def check_known(network: Network, outputs: Collection[str]) -> None:
     TypeError
         If a part of a network has a field that is not in `KNOWN`.
     ValueError
-        If a layer's output is in parts, or an output that is asked for is no layer.
+        If an output that is asked for is no layer.
     """
     names = tuple(layer.name for layer in network.layers)
-    for layer in network.layers:
-        if layer.parts:
-            raise ValueError(f"Layer {layer.name!r}: output must be of one part to be written, not {len(layer.parts)}")
     for kind, known in KNOWN.items():
         unknown = sorted({spec.name for spec in fields(kind)} - known)
         if unknown:

@@ -2,15 +2,18 @@
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from twofold.exchange.values import Floats, Integers, Most, Sum, Term, identity
+from twofold.exchange.sums import all_terms
+from twofold.exchange.values import Floats, Integers, Most, Sum, Term
 from twofold.golden.catalog import digit_points
 from twofold.golden.config import ArrayConfig
 from twofold.golden.digit_words import digit_codes
 from twofold.golden.network import INPUT, Branch, Layer, SkipTensor, Tensor
+from twofold.golden.parts import Part
 from twofold.golden.rounding import scale_multiplier
 
 #: Name of the one point set.
@@ -83,11 +86,16 @@ class LayerBuilder:
                 bottom, top = (min(max(bound, low), high) for bound in (layer.low, layer.high))
                 self.layers[n] = replace(layer, output=output, low=bottom, high=top)
 
-    def needed(self, name: str) -> list[Layer]:
-        """The layers that one needs, in order; one that only bounds another's integers is part of that."""
+    def rescale(self, name: str, scale: float) -> None:
+        """Another scale of the newest layer's integers, which stay what they are."""
+        output = self.tensors[name] = replace(self.tensors[name], scale=scale)
+        self.layers[-1] = replace(self.layers[-1], output=output)
+
+    def needed(self, names: Collection[str]) -> list[Layer]:
+        """The layers that some need, in order; one that only bounds another's integers is part of that."""
         layers: list[Layer] = []
         bounds = set(self.bounds)
-        uses = Counter({name: 1})
+        uses = Counter(names)
         for layer in reversed(self.layers):
             if not uses[layer.name]:
                 continue
@@ -108,7 +116,8 @@ class LayerBuilder:
         weights = np.full((most.shape[0], 1, *most.kernel), most.sign, dtype=np.int64)
         term = Term(most.tensor, weights, most.unit, most.stride, most.padding, most.dilation, most.shape[0])
         branch = self._branch(term, weights)
-        empty, tensor = Sum(most.shape, (), (), most.bias), self.tensors[most.tensor]
+        empty = Sum(most.shape, (), (), most.bias + most.unit * most.shift)
+        tensor = self.tensors[most.tensor]
         for bits in range(self.config.max_pass_shift + 1):
             fit = _rounded(empty, (), most.unit * 2.0**-bits, output.scale)
             worst = int(np.abs(fit.bias).max()) + (max(-tensor.low, tensor.high) << bits)
@@ -141,15 +150,15 @@ class LayerBuilder:
         return replace(layer, multiplier=np.left_shift(layer.multiplier, lift), right=right)
 
     def _terms(self, name: str, sum: Sum, output: Tensor) -> Layer:
-        terms = (*sum.terms, *(identity(plain) for plain in sum.plains))
+        terms = all_terms(sum)
         fit = self._fit(name, sum, terms, output)
         self.report[name] |= {"residual_error": fit.residual_error, "bias_error": fit.bias_error}
         branches = [self._branch(term, weights) for term, weights in zip(terms, fit.weights, strict=True)]
-        return self._layer(name, _kind(sum, terms), branches, output, fit.unit, fit.bias)
+        return self._layer(name, _kind(sum, terms), branches, output, fit.unit, fit.bias, sum.parts)
 
     def _fit(self, name: str, sum: Sum, terms: tuple[Term, ...], output: Tensor) -> _Fit:
         """The fewest fraction bits with which constants and biases are good, or the best that the accumulator holds."""
-        base = np.full(sum.shape[0], output.scale * 2.0**-FREE_BITS)
+        base = np.full(len(sum.bias), output.scale * 2.0**-FREE_BITS)
         for term in reversed(terms):
             part = slice(term.channel, term.channel + len(term.unit))
             # A filter of zeros may have any unit, so its own only if it is of a useful size.
@@ -178,11 +187,18 @@ class LayerBuilder:
 
     def _branch(self, term: Term, weights: Integers) -> Branch:
         codes, shifts = digit_codes(weights, self.points)
-        geometry = (term.stride, term.padding, term.dilation, term.groups, term.channel)
+        geometry = (term.stride, term.padding, term.dilation, term.groups, term.channel, term.channels)
         return Branch(term.tensor, DIGITS, codes, shifts, *geometry)
 
     def _layer(
-        self, name: str, kind: str, branches: list[Branch], output: Tensor, unit: Floats, bias: Integers
+        self,
+        name: str,
+        kind: str,
+        branches: list[Branch],
+        output: Tensor,
+        unit: Floats,
+        bias: Integers,
+        parts: tuple[Part, ...] = (),
     ) -> Layer:
         config, ratios = self.config, unit / output.scale * 2.0**-self.config.fmt.digit_shift
         limits = {"digits": config.digits, "span": config.digit_span, "max_right": min(62, config.scaled_bits)}
@@ -195,8 +211,8 @@ class LayerBuilder:
         multiplier, right = np.array(pairs, dtype=np.int64).T
         maximum = kind == "maxpool"
         shifted = bias << config.fmt.digit_shift
-        low, high = output.low, output.high
-        return Layer(name, kind, tuple(branches), output, shifted, multiplier.copy(), right.copy(), low, high, maximum)
+        numbers = (shifted, multiplier.copy(), right.copy(), output.low, output.high)
+        return Layer(name, kind, tuple(branches), output, *numbers, maximum=maximum, parts=parts)
 
 
 def _rounded(sum: Sum, terms: tuple[Term, ...], unit: Floats, lsb: float) -> _Fit:

@@ -49,8 +49,8 @@ class OnnxGraph:
         Of the graph.
     input, shape, dtype
         Name of the one input, its shape without the batch, and its number type.
-    output
-        Name of the first output.
+    outputs
+        Names of the outputs.
     nodes
         In an order in which values are made before they are used.
     constants
@@ -61,7 +61,7 @@ class OnnxGraph:
     input: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    output: str
+    outputs: tuple[str, ...]
     nodes: tuple[OnnxNode, ...]
     constants: Mapping[str, NDArray[Any]]
 
@@ -100,7 +100,9 @@ def _graph(model: ModelProto) -> OnnxGraph:
         raise ValueError(f"graph must have one input and an output, not {[value.name for value in inputs]}")
     nodes = tuple(_node(node) for node in graph.node)
     shape, dtype = _type(inputs[0])
-    return OnnxGraph(graph.name, inputs[0].name, shape, dtype, graph.output[0].name, nodes, constants)
+    return OnnxGraph(
+        graph.name, inputs[0].name, shape, dtype, tuple(value.name for value in graph.output), nodes, constants
+    )
 
 
 def _node(node: Any) -> OnnxNode:

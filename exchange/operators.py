@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import helper
 
-from twofold.exchange.constants import reshaped
+from twofold.exchange.constants import limits, reshaped
+from twofold.exchange.inputs import integers
 from twofold.exchange.model_file import OnnxNode
-from twofold.exchange.reader import Handler, Reader, integers
-from twofold.exchange.values import Coded, Constant, Floats, Most, Plain, Raw, Sum, Value
+from twofold.exchange.reader import Handler, Reader
+from twofold.exchange.sums import added, by_channel, complete, times
+from twofold.exchange.values import Coded, Constant, Floats, Joined, Most, Moved, Plain, Raw, Sum, Value
 
 
 def constant(reader: Reader, node: OnnxNode) -> Value:
@@ -19,6 +22,27 @@ def constant(reader: Reader, node: OnnxNode) -> Value:
         if key in node.attributes:
             return Constant(np.asarray(node.attributes[key]))
     raise ValueError(f"{node.where} must hold numbers")
+
+
+def constant_of_shape(reader: Reader, node: OnnxNode) -> Value:
+    """One number everywhere."""
+    shape = integers(reader.constant(node, 0).values)
+    return Constant(np.full(shape, np.asarray(node.attributes.get("value", np.float32(0))).reshape(())))
+
+
+def cast(reader: Reader, node: OnnxNode) -> Value:
+    """Another number type, which must hold every value."""
+    value, dtype = reader.value(node, 0), np.dtype(helper.tensor_dtype_to_np_dtype(int(node.attributes["to"])))
+    if isinstance(value, Constant) and value.integers is None:
+        return Constant(value.values.astype(dtype))
+    if isinstance(value, Coded) and dtype.kind in "iu":
+        low, high = limits(dtype)
+        tensors = [(reader.tensor(piece.tensor), piece.shift) for piece in value.value.pieces]
+        if all(low <= one.low + shift and one.high + shift <= high for one, shift in tensors):
+            return value
+    if isinstance(value, Coded) or dtype.kind != "f":
+        raise ValueError(f"{node.where}: number type must hold every value, unlike {dtype}")
+    return value
 
 
 def same(reader: Reader, node: OnnxNode) -> Value:
@@ -32,18 +56,19 @@ def add(reader: Reader, node: OnnxNode) -> Value:
     if isinstance(left, Constant) or isinstance(right, Constant):
         place = int(isinstance(left, Constant))
         value = reader.sum(node, place)
-        return replace(value, bias=value.bias + _channels(reader, node, 1 - place, value))
+        return _shifted(reader, node, 1 - place, value, 1)
     first, second = reader.sum(node, 0), reader.sum(node, 1)
     if first.shape != second.shape or first.flat != second.flat:
         raise ValueError(f"{node.where}: operands must have the same shape, not {first.shape} and {second.shape}")
-    terms, plains = first.terms + second.terms, first.plains + second.plains
-    return replace(first, terms=terms, plains=plains, bias=first.bias + second.bias)
+    try:
+        return added(first, second)
+    except ValueError as error:
+        raise ValueError(f"{node.where}: {error}") from error
 
 
 def subtract(reader: Reader, node: OnnxNode) -> Value:
     """A constant taken off each channel."""
-    value = reader.sum(node, 0)
-    return replace(value, bias=value.bias - _channels(reader, node, 1, value))
+    return _shifted(reader, node, 1, reader.sum(node, 0), -1)
 
 
 def multiply(reader: Reader, node: OnnxNode) -> Value:
@@ -66,7 +91,7 @@ def negate(reader: Reader, node: OnnxNode) -> Value:
     if isinstance(value, Plain):
         return replace(value, unit=-value.unit)
     value = reader.sum(node, 0)
-    return value.times(np.full(value.shape[0], -1.0))
+    return times(value, np.full(value.shape[0], -1.0))
 
 
 def batch_norm(reader: Reader, node: OnnxNode) -> Value:
@@ -75,7 +100,7 @@ def batch_norm(reader: Reader, node: OnnxNode) -> Value:
     gain, bias, mean, variance = (_channels(reader, node, place, value) for place in (1, 2, 3, 4))
     factor = gain / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
     scaled = _times(node, value, factor)
-    return replace(scaled, bias=scaled.bias - mean * factor + bias)
+    return _raised(node, scaled, bias - mean * factor)
 
 
 def relu(reader: Reader, node: OnnxNode) -> Value:
@@ -130,13 +155,17 @@ def _of_constant(reader: Reader, node: OnnxNode, change: Callable[[NDArray[Any]]
 
 
 def _shape(node: OnnxNode, value: Value) -> tuple[int, ...]:
-    if isinstance(value, (Plain, Sum, Most)):
+    if isinstance(value, (Plain, Joined, Moved, Sum, Most)):
         return value.shape
     raise ValueError(f"{node.where}: input must be real numbers of a quantized tensor or a layer")
 
 
 def _flat(reader: Reader, node: OnnxNode) -> Value:
     value = reader.value(node, 0)
+    if isinstance(value, Moved):
+        return replace(value, sum=replace(value.sum, flat=True))
+    if isinstance(value, Joined):
+        return Joined(tuple(replace(piece, flat=True) for piece in value.pieces))
     if not isinstance(value, (Plain, Sum, Most)) or (isinstance(value, Plain) and any(value.padding)):
         raise ValueError(f"{node.where}: input must be real numbers of a quantized tensor or a layer")
     return replace(value, flat=True)
@@ -148,21 +177,40 @@ def _bounded(reader: Reader, node: OnnxNode, low: float, high: float) -> Value:
         return Constant(np.clip(value.values, low, high).astype(value.values.dtype))
     if isinstance(value, Coded):
         return reader.tighten(node, value, low, high)
-    if isinstance(value, Plain):
-        tensor = reader.tensor(value.tensor)
-        ends = sorted(value.unit * (end + value.shift) for end in (tensor.low, tensor.high))
-        if low <= ends[0] and ends[1] <= high:
+    if isinstance(value, (Plain, Joined)):
+        if all(_within(reader, piece, low, high) for piece in value.pieces):
             return value
+        value = reader.sum(node, 0)
+    if isinstance(value, Moved):
         value = reader.sum(node, 0)
     if not isinstance(value, (Raw, Sum, Most)):
         raise ValueError(f"{node.where}: input must be real numbers of a quantized tensor or a layer")
     return replace(value, low=min(max(value.low, low), high), high=max(min(value.high, high), low))
 
 
+def _within(reader: Reader, piece: Plain, low: float, high: float) -> bool:
+    """Whether bounds change nothing."""
+    tensor = reader.tensor(piece.tensor)
+    ends = sorted(piece.unit * (end + piece.shift) for end in (tensor.low, tensor.high))
+    return low <= ends[0] and ends[1] <= high
+
+
 def _times(node: OnnxNode, value: Sum, factor: Floats) -> Sum:
     if not (np.isfinite(factor).all() and factor.all()):
         raise ValueError(f"{node.where}: factors must be finite and not zero")
-    return value.times(factor)
+    return times(value, factor)
+
+
+def _shifted(reader: Reader, node: OnnxNode, place: int, value: Sum, sign: int) -> Sum:
+    """A sum plus a constant input, or minus it."""
+    return _raised(node, value, sign * _channels(reader, node, place, value))
+
+
+def _raised(node: OnnxNode, value: Sum, bias: Floats) -> Sum:
+    """A sum plus a number for each channel."""
+    if not complete(value):
+        raise ValueError(f"{node.where}: input must have values at every place")
+    return replace(value, bias=value.bias + by_channel(value, bias))
 
 
 def _channels(reader: Reader, node: OnnxNode, place: int, value: Sum) -> Floats:
@@ -180,8 +228,10 @@ def _channels(reader: Reader, node: OnnxNode, place: int, value: Sum) -> Floats:
 HANDLERS: dict[str, Handler] = {
     "Add": add,
     "BatchNormalization": batch_norm,
+    "Cast": cast,
     "Clip": clip,
     "Constant": constant,
+    "ConstantOfShape": constant_of_shape,
     "Div": divide,
     "Dropout": same,
     "Flatten": flatten,

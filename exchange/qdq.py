@@ -16,6 +16,7 @@ from onnx import ModelProto
 from twofold.exchange.channels import whole_weights
 from twofold.exchange.graph import GraphBuilder, Shape, activation_type
 from twofold.exchange.known import check_known
+from twofold.exchange.places import spread
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 from twofold.golden.table import PointwiseTable
 
@@ -50,7 +51,7 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
     graph = GraphBuilder([INPUT, OUTPUT, *names])
     integers = {INPUT: quantize(graph, INPUT, network.input, network.input.low, network.input.high)}
     for layer in network.layers:
-        _Real(graph, network, layer, integers).write()
+        _write(graph, network, layer, integers)
     results: dict[str, tuple[type[np.generic], Shape]] = {}
     for number, last in enumerate(network.outputs):
         real = f"{OUTPUT}_{number}" if number else OUTPUT
@@ -103,42 +104,61 @@ def _float32(scale: NDArray[np.float64], where: str) -> NDArray[np.float32]:
     return scale.astype(np.float32)
 
 
+def _write(graph: GraphBuilder, network: Network, layer: Layer, integers: dict[str, str]) -> None:
+    """A layer: the sums of its parts are put among zeros and added, then quantized."""
+    form = layer.output if layer.table is None else layer.table
+    terms = []
+    for part, piece in layer.pieces:
+        real = _Real(graph, network, piece, integers)
+        own = real.terms()
+        if layer.parts:
+            own = [spread(graph, real.add(own), part, layer.output.shape, out=f"{layer.name}/part")]
+        terms += own
+    if layer.skip is not None:
+        scale = np.array(2.0**layer.skip.shift * form.scale)
+        terms.append(real.source(layer.skip.source, scale))
+    out = layer.name if layer.table is None else ""
+    found = quantize(graph, real.add(terms), form, layer.low, layer.high, out=out)
+    if layer.table is not None:
+        index = graph.cast(found, np.int64, out=f"{layer.name}/value")
+        found = graph.look_up(layer.table, index, activation_type(layer.output), out=layer.name)
+    integers[layer.name] = found
+
+
 class _Real:
-    """One layer. `unit` is the real value of an accumulator's LSB; filters that are not used have none."""
+    """A layer, or the piece of one that gives a part.
+
+    `unit` is the real value of an accumulator's LSB; filters that are not used have none.
+    """
 
     def __init__(self, graph: GraphBuilder, network: Network, layer: Layer, integers: dict[str, str]) -> None:
         self.graph, self.network, self.layer, self.integers = graph, network, layer, integers
         self.used = layer.multiplier > 0
         scale = np.where(self.used, layer.multiplier * 2.0**-layer.right, 1.0)
-        self.form = layer.output if layer.table is None else layer.table
-        self.unit = scale * self.form.scale
+        self.unit = scale * (layer.output if layer.table is None else layer.table).scale
         self.bias = layer.bias * self.used
         if np.abs(self.bias).max() >= 1 << 31:
             raise ValueError(f"Layer {layer.name!r}: bias must be of 32 bits, not {np.abs(self.bias).max()}")
 
-    def write(self) -> None:
+    def terms(self) -> list[str]:
+        """Real values that are added up before the rounding, but for the skip."""
         layer, graph = self.layer, self.graph
+        if layer.maximum:
+            return [self._maximum(layer.branches[0])]
         whole = [branch.out_channels == len(self.bias) for branch in layer.branches]
-        first = whole.index(True) if True in whole and not layer.maximum else None
-        terms = [
-            self._maximum(branch) if layer.maximum else self._sum(branch, bias=n == first)
-            for n, branch in enumerate(layer.branches)
-        ]
-        if first is None and not layer.maximum and self.bias.any():
+        first = whole.index(True) if True in whole else None
+        terms = [self._sum(branch, bias=n == first) for n, branch in enumerate(layer.branches)]
+        if first is None and self.bias.any():
             real = (self.bias * self.unit).astype(np.float32).reshape(-1, 1, 1)
             terms.append(graph.constant(real, self._name("bias")))
-        if layer.skip is not None:
-            scale = np.array(2.0**layer.skip.shift * self.form.scale)
-            terms.append(self._source(layer.skip.source, scale))
+        return terms
+
+    def add(self, terms: list[str]) -> str:
+        """Their sum."""
         total = terms[0]
         for term in terms[1:]:
-            total = graph.add("Add", total, term, out=self._name("sum"))
-        out = layer.name if layer.table is None else ""
-        integers = quantize(graph, total, self.form, layer.low, layer.high, out=out)
-        if layer.table is not None:
-            index = graph.cast(integers, np.int64, out=self._name("value"))
-            integers = graph.look_up(layer.table, index, activation_type(layer.output), out=layer.name)
-        self.integers[layer.name] = integers
+            total = self.graph.add("Add", total, term, out=self._name("sum"))
+        return total
 
     def _sum(self, branch: Branch, *, bias: bool) -> str:
         """Real sums of a branch over its windows, of all the layer's channels."""
@@ -146,7 +166,7 @@ class _Real:
         scale = tensor.scale
         part = slice(branch.channel, branch.channel + branch.out_channels)
         cut = [min(0, side) for side in (*branch.begin, *branch.end)]
-        source = self._pad(self._source(branch.source, np.array(scale)), [0, 0, *cut[:2], 0, 0, *cut[2:]])
+        source = self._pad(self.source(branch.source, np.array(scale)), [0, 0, *cut[:2], 0, 0, *cut[2:]])
         used = branch.weights(self.network.point_sets[branch.point_set]) * self.used[part, None, None, None]
         weights, groups = whole_weights(branch, used, tensor.shape[0])
         geometry: dict[str, Any] = {
@@ -167,7 +187,7 @@ class _Real:
             inputs.append(dequantize(self.graph, integers, self.unit, np.int32, out=self._name("real_bias")))
         return self.graph.add("Conv", *inputs, out=self._name("sums"), **geometry)
 
-    def _source(self, name: str, scale: NDArray[np.float64]) -> str:
+    def source(self, name: str, scale: NDArray[np.float64]) -> str:
         """Real values of an activation tensor."""
         dtype = activation_type(self.network.tensors[name])
         return dequantize(self.graph, self.integers[name], scale, dtype, out=self._name("source"))
@@ -189,7 +209,7 @@ class _Real:
         plain = scale[0] > 0 and bool((scale == scale[0]).all()) and not self.bias.any()
         direct = plain and not tensor.signed and branch.channels is None
         lsb = np.array(scale[0] if direct else tensor.scale)
-        value = self._source(branch.source, lsb)
+        value = self.source(branch.source, lsb)
         if weight < 0:
             value = self.graph.add("Neg", value, out=self._name("negative"))
         sides = [*branch.begin, *branch.end]

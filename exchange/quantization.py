@@ -37,7 +37,7 @@ def dequantize_linear(reader: Reader, node: OnnxNode) -> Value:
         value = reader.values[node.inputs[0]] = reader.input_of_integers(step, offset)
     if not isinstance(value, Coded):
         raise ValueError(f"{node.where}: input must be quantized")
-    return reader.real(node, value, step, offset)
+    return reader.real(value, step, offset)
 
 
 def quant(reader: Reader, node: OnnxNode) -> Value:
@@ -57,7 +57,7 @@ def quant(reader: Reader, node: OnnxNode) -> Value:
         steps = np.broadcast_to(scale, np.broadcast_shapes(scale.shape, value.values.shape))
         return constants.coded(constants.quantized(value.values, steps, zero, low, high), steps.astype(np.float64))
     step, offset = _single(node, scale, zero)
-    return reader.real(node, reader.code(node, value, step, offset, low, high), step, offset)
+    return reader.real(reader.code(node, value, step, offset, low, high), step, offset)
 
 
 def bipolar_quant(reader: Reader, node: OnnxNode) -> Value:

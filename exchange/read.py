@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from twofold.exchange import operators, quantization, windows
+from twofold.exchange import moves, operators, quantization, transposed, windows
 from twofold.exchange.model_file import read_graph
+from twofold.exchange.qoperators import with_real_operators
 from twofold.exchange.reader import Handler, Reader
 from twofold.golden.config import ArrayConfig
 from twofold.golden.network import Network
 
-HANDLERS: dict[str, Handler] = operators.HANDLERS | quantization.HANDLERS | windows.HANDLERS
+_TABLES = (operators, quantization, windows, moves, transposed)
+HANDLERS: dict[str, Handler] = {name: one for table in _TABLES for name, one in table.HANDLERS.items()}
 
 
 def from_onnx(path: Path | str, config: ArrayConfig) -> Network:
@@ -34,6 +36,6 @@ def from_onnx(path: Path | str, config: ArrayConfig) -> Network:
     """
     graph = read_graph(path)
     try:
-        return Reader(graph, config).run(HANDLERS)
+        return Reader(with_real_operators(graph), config).run(HANDLERS)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -2,36 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from twofold.exchange import constants
+from twofold.exchange.inputs import Inputs, small_format
 from twofold.exchange.layers import DIGITS, LayerBuilder
-from twofold.exchange.model_file import OnnxGraph, OnnxNode
-from twofold.exchange.values import Coded, Constant, Most, Plain, Raw, Shape, Sum, Value, as_sum
+from twofold.exchange.model_file import OnnxNode
+from twofold.exchange.qoperators import NAMES
+from twofold.exchange.values import Coded, Constant, Joined, Most, Moved, Plain, Raw, Sum, Value
 from twofold.golden.catalog import digit_points
-from twofold.golden.config import ArrayConfig
 from twofold.golden.network import INPUT, Network, Tensor
 
 #: Domains of QONNX's operators.
 QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 Handler = Callable[["Reader", OnnxNode], Value]
+#: Operators that move integers or take the largest, so that they may also stand where integers are.
+MOVES = frozenset("Concat DepthToSpace Flatten Gather Identity MaxPool Reshape Resize Slice Split Squeeze".split())
 
 
-class Reader:
-    """Values by name, while a graph is read; the network as far as it is known."""
-
-    def __init__(self, graph: OnnxGraph, config: ArrayConfig) -> None:
-        if len(graph.shape) not in (1, 3):
-            raise ValueError(f"Input {graph.input!r} must be (batch, C, H, W) or (batch, C), not of {graph.shape!r}")
-        channels, height, width = (*graph.shape, 1, 1)[:3]
-        self.graph, self.config = graph, config
-        self.shape: Shape = (channels, height, width)
-        self.flat = len(graph.shape) == 1
-        self.values: dict[str, Value] = {graph.input: Raw()}
-        self.values |= {name: Constant(array) for name, array in graph.constants.items()}
-        self.builder: LayerBuilder | None = None
+class Reader(Inputs):
+    """Reads a graph: which value each of its nodes makes."""
 
     def run(self, handlers: dict[str, Handler]) -> Network:
         """Reads all nodes."""
@@ -41,71 +32,57 @@ class Reader:
             )
             handler = handlers.get(node.operator) if known else None
             if handler is None:
-                raise ValueError(f"{node.where} must be one of {', '.join(sorted(handlers))}")
-            self.values[node.outputs[0]] = handler(self, node)
+                raise ValueError(f"{node.where} must be one of {', '.join(sorted((*handlers, *NAMES)))}")
+            moved = node.operator in MOVES and any(isinstance(self.values.get(name), Coded) for name in node.inputs)
+            self.values[node.outputs[0]] = self._moved(handler, node) if moved else handler(self, node)
         return self._network()
 
+    def _moved(self, handler: Handler, node: OnnxNode) -> Value:
+        """What an operator makes of integers: what it makes of real numbers that are the same."""
+        coded = [name for name in node.inputs if isinstance(self.values.get(name), Coded)]
+        others = [self.values.get(name) for name in node.inputs if name and name not in coded]
+        if not all(isinstance(one, Constant) for one in others):
+            raise ValueError(f"{node.where}: inputs must be integers, all of them")
+        for name in coded:
+            one = self.values[name]
+            self.values[name] = one.value if isinstance(one, Coded) else one
+        results = [handler(self, node), *(self.values.get(name) for name in node.outputs[1:])]
+        for name in coded:
+            one = self.values[name]
+            self.values[name] = Coded(one) if isinstance(one, (Plain, Joined)) else one
+        for name, result in zip(node.outputs, results, strict=True):
+            if isinstance(result, (Moved, Most)):
+                result = self.settled(node, name, result)
+            if not isinstance(result, (Plain, Joined)):
+                raise ValueError(f"{node.where}: integers must be moved, not computed with")
+            self.values[name] = Coded(result)
+        return self.values[node.outputs[0]]
+
     def _network(self) -> Network:
-        last = self.values.get(self.graph.output)
-        if not isinstance(last, (Coded, Plain)) or last.tensor == INPUT or self.builder is None:
-            raise ValueError(f"Output {self.graph.output!r} must be quantized, as the result of a layer")
-        layers = self.builder.needed(last.tensor)
-        report = {layer.name: self.builder.report[layer.name] for layer in layers}
-        meta: dict[str, object] = {"build": self.config.name, "layers": report}
+        heads = tuple(self._head(name) for name in self.graph.outputs)
+        if self.builder is None or len({*heads}) < len(heads):
+            raise ValueError(f"Outputs {self.graph.outputs!r} must be of layers, each of another one")
+        layers = self.builder.needed(heads)
+        names = [layer.name for layer in layers]
+        meta: dict[str, object] = {
+            "build": self.config.name,
+            "layers": {name: self.builder.report[name] for name in names},
+            "zero_points": {name: self.zero_points[name] for name in (INPUT, *names) if self.zero_points.get(name)},
+        }
         points = {DIGITS: digit_points(self.config.fmt)}
-        return Network(self.graph.name or "network", self.builder.tensors[INPUT], tuple(layers), points, meta)
+        several = heads if len(heads) > 1 else ()
+        start = self.builder.tensors[INPUT]
+        return Network(self.graph.name or "network", start, tuple(layers), points, meta, several)
 
-    # Inputs of a node
-
-    def value(self, node: OnnxNode, place: int) -> Value:
-        """The value of an input, which must be there."""
-        name = node.inputs[place] if place < len(node.inputs) else ""
-        if name not in self.values:
-            raise ValueError(f"{node.where}: input {place} must be given, not left out")
-        return self.values[name]
-
-    def constant(self, node: OnnxNode, place: int) -> Constant:
-        """A constant input."""
-        value = self.value(node, place)
-        if not isinstance(value, Constant):
-            raise ValueError(f"{node.where}: input {place} must be constant")
-        return value
-
-    def given(self, node: OnnxNode, place: int) -> bool:
-        return place < len(node.inputs) and bool(node.inputs[place])
-
-    def number(self, node: OnnxNode, place: int) -> float:
-        """A constant of one number."""
-        values = self.constant(node, place).values
-        if values.size != 1:
-            raise ValueError(f"{node.where}: input {place} must be one number, not {values.size}")
-        return float(values.reshape(()).astype(np.float64))
-
-    def plain(self, node: OnnxNode, place: int = 0) -> Plain:
-        """A quantized tensor."""
-        value = self.value(node, place)
-        if isinstance(value, Most):
-            value = self.values[node.inputs[place]] = self._maximum(node, node.inputs[place], value)
-        if not isinstance(value, Plain):
-            raise ValueError(f"{node.where}: input {place} must be quantized, not the result of other operations")
-        return value
-
-    def sum(self, node: OnnxNode, place: int) -> Sum:
-        """A sum without bounds."""
-        value = self.value(node, place)
-        if isinstance(value, Most):
-            value = self.plain(node, place)
-        if isinstance(value, Plain) and not any(value.padding):
-            return as_sum(value)
-        if not isinstance(value, Sum) or value.bounded:
-            raise ValueError(f"{node.where}: input {place} must be quantized, or a sum without bounds")
-        return value
-
-    def tensor(self, name: str) -> Tensor:
-        assert self.builder is not None
-        return self.builder.tensors[name]
-
-    # What quantizing makes
+    def _head(self, name: str) -> str:
+        """The layer that gives an output."""
+        value = self.values.get(name)
+        value = value.value if isinstance(value, Coded) else value
+        if isinstance(value, Joined) or (isinstance(value, Plain) and value.channels is not None):
+            value = self.settled(self.graph.nodes[-1], name, self.copied_value(self.graph.nodes[-1], value))
+        if not isinstance(value, Plain) or any(value.padding) or value.tensor == INPUT:
+            raise ValueError(f"Output {name!r} must be quantized, as the result of a layer")
+        return value.tensor
 
     def code(self, node: OnnxNode, value: Value, scale: float, zero: int, low: int, high: int) -> Coded:
         """Integers of a value: those of the input, of a tensor that is there, or of a new layer."""
@@ -116,97 +93,70 @@ class Reader:
             raise ValueError(f"{node.where}: bounds must leave integers, not {low} to {high}")
         if isinstance(value, Raw):
             return self._start(scale, zero, low, high)
-        output = _format(low - zero, high - zero)
-        if output is None:
-            raise ValueError(
-                f"{node.where}: integers without the zero point must have 8 bits, not {low - zero} to {high - zero}; "
-                "quantize symmetrically"
-            )
-        if isinstance(value, Plain):
-            if self._same(value, scale, low - zero, high - zero):
-                return Coded(value.tensor, zero, value.flat)
+        if isinstance(value, (Plain, Joined)):
+            if all(self._same(piece, scale, low - zero, high - zero) for piece in value.pieces):
+                return Coded(_each(value, lambda piece: replace(piece, unit=1.0, shift=piece.shift + zero)))
             value = self.sum(node, 0)
+        if isinstance(value, Moved):
+            value = self.scaled(value)
         if not isinstance(value, (Sum, Most)):
             raise ValueError(f"{node.where}: input must be real numbers that a layer computes")
-        name = self._layer(node, node.outputs[0], value, Tensor(value.shape, *output, scale), low - zero, high - zero)
-        return Coded(name, zero, value.flat)
+        offset, output = self._offset(node, zero, low, high)
+        value = replace(value, bias=value.bias + (zero - offset) * scale)
+        tensor = Tensor(value.shape, *output, scale)
+        name = self.layer(node, node.outputs[0], value, tensor, low - offset, high - offset)
+        self.zero_points[name] = zero - offset
+        return Coded(Plain(name, value.shape, 1.0, offset, flat=value.flat))
 
-    def _layer(self, node: OnnxNode, name: str, value: Sum | Most, tensor: Tensor, low: int, high: int) -> str:
-        """Name of a new layer."""
-        assert self.builder is not None
-        name = name if name != INPUT else f"{INPUT}_"
-        try:
-            self.builder.add(name, value, tensor, low, high)
-        except ValueError as error:
-            raise ValueError(f"{node.where}: {error}") from error
-        return name
-
-    def _maximum(self, node: OnnxNode, name: str, most: Most) -> Plain:
-        """A maximum that is not quantized again: its source's integers."""
-        tensor, unit = self.tensor(most.tensor), float(most.unit[0])
-        if most.sign < 0 or most.bias.any() or (most.unit != unit).any():
-            raise ValueError(f"{node.where}: input must be quantized, not a maximum of negative or scaled numbers")
-        low = tensor.low if most.low == -np.inf else max(tensor.low, int(np.rint(most.low / unit)))
-        high = tensor.high if most.high == np.inf else min(tensor.high, int(np.rint(most.high / unit)))
-        if not tensor.low <= low <= high <= tensor.high:
-            raise ValueError(f"{node.where}: bounds must leave integers, not {low} to {high}")
-        name = self._layer(node, name, most, replace(tensor, shape=most.shape), low, high)
-        return Plain(name, most.shape, unit, flat=most.flat)
+    def _offset(self, node: OnnxNode, zero: int, low: int, high: int) -> tuple[int, tuple[int, bool]]:
+        """What a tensor's integers are less than the graph's, and their format: the zero point where 8 bits do."""
+        for offset in (zero, 0):
+            output = small_format(low - offset, high - offset)
+            if output is not None:
+                return offset, output
+        raise ValueError(f"{node.where}: integers must have 8 bits, not {low} to {high}")
 
     def tighten(self, node: OnnxNode, coded: Coded, low: float, high: float) -> Coded:
         """Integers within bounds: those of the layer that makes them, which nothing else may take."""
         assert self.builder is not None
-        name, tensor = node.inputs[0], self.tensor(coded.tensor)
+        name, value = node.inputs[0], coded.value
         users = [other for other in self.graph.nodes if name in other.inputs]
-        if len(users) > 1 or name == self.graph.output:
+        if len(users) > 1 or name in self.graph.outputs or not isinstance(value, Plain) or not value.whole:
             raise ValueError(f"{node.where}: integers that are bounded must not be used without bounds, too")
-        ends = [int(min(max(bound - coded.offset, tensor.low), tensor.high)) for bound in (low, high)]
-        found = _format(*ends)
+        tensor = self.tensor(value.tensor)
+        ends = [int(min(max(bound - value.shift, tensor.low), tensor.high)) for bound in (low, high)]
+        found = small_format(*ends)
         if ends[0] > ends[1] or found is None:
             raise ValueError(f"{node.where}: bounds must leave integers, not {low:g} to {high:g}")
-        self.builder.tighten(coded.tensor, replace(tensor, bits=found[0], signed=found[1]), *ends)
+        self.builder.tighten(value.tensor, replace(tensor, bits=found[0], signed=found[1]), *ends)
         return coded
 
     def _start(self, scale: float, zero: int, low: int, high: int) -> Coded:
         """The input's format; a zero point in the midst of it stays, and is folded into biases."""
-        output = _format(low - zero, high - zero)
+        output = small_format(low - zero, high - zero)
         offset = zero if output is not None else 0
-        bits, signed = output or _format(low, high) or (8, False)
+        bits, signed = output or small_format(low, high) or (8, False)
         if self.builder is not None:
             raise ValueError(f"Input {self.graph.input!r} must be quantized once")
         self.builder = LayerBuilder(self.config, Tensor(self.shape, bits, signed, scale))
-        return Coded(INPUT, offset, self.flat)
+        self.zero_points[INPUT] = zero - offset
+        return Coded(Plain(INPUT, self.shape, 1.0, offset, flat=self.flat))
 
     def _same(self, plain: Plain, scale: float, low: int, high: int) -> bool:
         """Whether quantizing a tensor's real values gives its integers again."""
         tensor = self.tensor(plain.tensor)
-        whole = not any(plain.padding) and plain.shift == 0
-        return whole and plain.unit == scale and low <= tensor.low and tensor.high <= high
+        within = low <= tensor.low + plain.shift and tensor.high + plain.shift <= high
+        return not any(plain.padding) and plain.unit == scale and within
 
-    def real(self, node: OnnxNode, coded: Coded, scale: float, zero: int) -> Plain:
+    def real(self, coded: Coded, scale: float, zero: int) -> Plain | Joined:
         """Real values of integers."""
-        return Plain(coded.tensor, self.tensor(coded.tensor).shape, scale, coded.offset - zero, flat=coded.flat)
+        return _each(coded.value, lambda piece: replace(piece, unit=scale, shift=piece.shift - zero))
 
     def input_of_integers(self, scale: float, zero: int) -> Coded:
         """The graph's input, where it is integers."""
         return self._start(scale, zero, *constants.limits(self.graph.dtype))
 
 
-def _format(low: int, high: int) -> tuple[int, bool] | None:
-    """The fewest bits, and whether signed, that hold integers; None if 8 do not."""
-    signed = low < 0
-    bits = max(2, max(high, -low - 1).bit_length() + signed)
-    return (bits, signed) if bits <= 8 else None
-
-
-def integers(values: Any) -> tuple[int, ...]:
-    """Numbers of an attribute or constant."""
-    return tuple(int(value) for value in np.asarray(values).reshape(-1))
-
-
-def spatial(node: OnnxNode, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """An attribute along two axes."""
-    value = tuple(node.attributes.get(name, default))
-    if len(value) != len(default):
-        raise ValueError(f"{node.where}: {name} must be {len(default)} numbers, not {value!r}")
-    return value
+def _each(value: Plain | Joined, change: Callable[[Plain], Plain]) -> Plain | Joined:
+    """Every piece changed."""
+    return change(value) if isinstance(value, Plain) else Joined(tuple(change(piece) for piece in value.pieces))

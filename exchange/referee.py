@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 from twofold.exchange.graph import activation_type
 from twofold.exchange.write import onnx_model
-from twofold.golden.layers import accumulate, requantise, run
+from twofold.golden.layers import evaluate, run
 from twofold.golden.network import INPUT, Network
 
 #: Severity from which onnxruntime writes to stderr: errors.
@@ -74,8 +74,7 @@ def compare(network: Network, x: NDArray[np.int64], *, style: str = "exact") -> 
     found = {INPUT: x} | {name: results[name].astype(np.int64) for name in names}
     expected, result = run(network, x), []
     for layer in network.layers:
-        sums = accumulate(network, layer, found)
-        alone = requantise(layer, sums, found[layer.skip.source] if layer.skip else None)
+        alone = evaluate(network, layer, found)
         apart = np.abs(found[layer.name] - alone)
         different = int(np.count_nonzero(found[layer.name] != expected[layer.name]))
         own = int(np.count_nonzero(apart))

@@ -1,11 +1,12 @@
 """What a value of a graph stands for while it is read: integers of a tensor, or real numbers made of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.network import Pair
+from twofold.golden.network import Pair, Tensor
+from twofold.golden.parts import Part
 
 Sides = tuple[int, int, int, int]
 Shape = tuple[int, int, int]
@@ -15,22 +16,13 @@ NOWHERE: Sides = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Coded:
-    """Integers as the graph has them: those of a network's tensor plus an offset."""
-
-    tensor: str
-    offset: int
-    flat: bool = False
-
-
-@dataclass(frozen=True)
 class Plain:
     """Real numbers ``unit * (tensor + shift)`` with padding around them.
 
     Parameters
     ----------
     tensor, shape
-        Name of the network's tensor, and its shape.
+        Name of the network's tensor, and the shape of the value.
     unit
         Real value of an LSB; negative after Neg.
     shift
@@ -39,6 +31,8 @@ class Plain:
         (top, left, bottom, right), and what is there: 0 or minus infinity.
     flat
         Without height and width.
+    channels
+        Those of the tensor that the value has, each once; None: all.
     """
 
     tensor: str
@@ -48,6 +42,39 @@ class Plain:
     padding: Sides = NOWHERE
     fill: float = 0.0
     flat: bool = False
+    channels: tuple[int, ...] | None = None
+
+    @property
+    def pieces(self) -> tuple["Plain", ...]:
+        """The values one after the other along the channels: itself."""
+        return (self,)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a tensor as it is, without padding."""
+        return self.channels is None and not any(self.padding)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Plain values one after the other along the channels, each without padding."""
+
+    pieces: tuple[Plain, ...]
+
+    @property
+    def shape(self) -> Shape:
+        return sum(piece.shape[0] for piece in self.pieces), *self.pieces[0].shape[1:]
+
+    @property
+    def flat(self) -> bool:
+        return self.pieces[0].flat
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Integers as the graph has them: values of unit 1, whose shift is their offset from the network's tensors."""
+
+    value: Plain | Joined
 
 
 @dataclass(frozen=True)
@@ -60,7 +87,7 @@ class Raw:
 
 @dataclass(frozen=True, eq=False)
 class Most:
-    """``unit[c] * maximum of sign * tensor over windows + bias[c]``.
+    """``unit[c] * (maximum of sign * tensor over windows + shift) + bias[c]``.
 
     Parameters
     ----------
@@ -77,6 +104,7 @@ class Most:
     dilation: Pair
     padding: Sides
     shape: Shape
+    shift: int = 0
     low: float = -np.inf
     high: float = np.inf
     flat: bool = False
@@ -92,7 +120,9 @@ class Term:
     unit : shape (M,)
         Positive.
     channel
-        First of the sum's channels that it adds to.
+        First of the sum's channels that it adds to; with parts of M channels each, p * M is the first of part p.
+    channels
+        The N channels of the tensor that are read; None: all.
     """
 
     tensor: str
@@ -103,11 +133,19 @@ class Term:
     dilation: Pair = (1, 1)
     groups: int = 1
     channel: int = 0
+    channels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """``clip(sum of terms and plain values + bias)``, with bounds of real numbers."""
+    """``clip(sum of terms and plain values + bias)``, with bounds of real numbers.
+
+    Parameters
+    ----------
+    bias : shape (M,), or of P parts (P * M,)
+    parts
+        Places of parts that terms and bias are of; empty: one of all places. Others are zeros.
+    """
 
     shape: Shape
     terms: tuple[Term, ...]
@@ -116,20 +154,35 @@ class Sum:
     low: float = -np.inf
     high: float = np.inf
     flat: bool = False
+    parts: tuple[Part, ...] = ()
 
     @property
     def bounded(self) -> bool:
         return self.low > -np.inf or self.high < np.inf
 
-    def times(self, factor: Floats) -> "Sum":
-        """Each channel times a number that is not zero."""
-        sign, size = np.where(factor < 0, -1, 1), np.abs(factor)
-        terms = []
-        for term in (*self.terms, *(identity(plain) for plain in self.plains)):
-            part = slice(term.channel, term.channel + len(term.unit))
-            weights = term.weights * sign[part, None, None, None]
-            terms.append(replace(term, weights=weights, unit=term.unit * size[part]))
-        return replace(self, terms=tuple(terms), plains=(), bias=self.bias * factor)
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Plain values at other places: ``unit * (sum + shift)``, where the sum's terms only name integers.
+
+    Parameters
+    ----------
+    like
+        A tensor with the format of those that are copied, and their scale.
+    """
+
+    sum: Sum
+    unit: float
+    shift: int
+    like: Tensor
+
+    @property
+    def shape(self) -> Shape:
+        return self.sum.shape
+
+    @property
+    def flat(self) -> bool:
+        return self.sum.flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,17 +202,4 @@ class Constant:
     unit: Floats | None = None
 
 
-Value = Raw | Coded | Plain | Most | Sum | Constant
-
-
-def identity(plain: Plain) -> Term:
-    """A plain value, without shift and padding, as a convolution."""
-    channels = plain.shape[0]
-    weights = np.full((channels, 1, 1, 1), 1 if plain.unit > 0 else -1, dtype=np.int64)
-    return Term(plain.tensor, weights, np.full(channels, abs(plain.unit)), groups=channels)
-
-
-def as_sum(plain: Plain) -> Sum:
-    """A plain value as a sum of one; what a zero point leaves is a bias."""
-    bias = np.full(plain.shape[0], plain.unit * plain.shift)
-    return Sum(plain.shape, (), (replace(plain, shift=0),), bias, flat=plain.flat)
+Value = Raw | Coded | Plain | Joined | Moved | Most | Sum | Constant

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from twofold.exchange.constants import weights
+from twofold.exchange.inputs import integers, spatial
 from twofold.exchange.model_file import OnnxNode
-from twofold.exchange.reader import Handler, Reader, integers, spatial
-from twofold.exchange.values import NOWHERE, Constant, Floats, Integers, Most, Plain, Sides, Sum, Term, Value
+from twofold.exchange.reader import Handler, Reader
+from twofold.exchange.sums import all_terms, placed
+from twofold.exchange.values import NOWHERE, Constant, Floats, Integers, Joined, Most, Plain, Sides, Sum, Term, Value
 from twofold.golden.network import Pair
 
 
@@ -15,46 +17,47 @@ def convolution(reader: Reader, node: OnnxNode) -> Value:
     found, unit = weights(node, reader.value(node, 1))
     if found.ndim != 4:
         raise ValueError(f"{node.where}: weights must have 4 dimensions, not {found.ndim}")
-    stride, dilation = _pair(node, "strides"), _pair(node, "dilations")
+    stride, dilation = pair(node, "strides"), pair(node, "dilations")
     groups = int(node.attributes.get("group", 1))
     most = reader.value(node, 0)
     scaled = _scaled(reader, node, most, found, unit) if isinstance(most, Most) else None
     if scaled is not None:
         return scaled
-    source = reader.plain(node)
+    source = reader.plains(node)
     if groups < 1 or source.shape[0] != groups * found.shape[1] or len(found) % groups:
         raise ValueError(f"{node.where}: weights must be for {source.shape[0]} channels in {groups} groups")
     padding = _padding(node, source, 0.0)
-    return _weighted(reader, node, source, Term(source.tensor, found, unit, stride, padding, dilation, groups))
+    geometry = Term("", found, unit, stride, padding, dilation, groups)
+    return weighted(reader, node, source, geometry)
 
 
 def matrix(reader: Reader, node: OnnxNode) -> Value:
     """Gemm and MatMul by a constant: a linear layer."""
     found, unit = _columns(node, reader.value(node, 1))
-    source = reader.plain(node)
+    source = reader.plains(node)
     if any(node.attributes.get(key, 1) != 1 for key in ("alpha", "beta")) or node.attributes.get("transA", 0):
         raise ValueError(f"{node.where}: alpha and beta must be 1 and transA 0")
     features = int(np.prod(source.shape))
-    if not source.flat or found.shape[1] != features or any(source.padding):
+    if not source.flat or found.shape[1] != features or any(any(piece.padding) for piece in source.pieces):
         raise ValueError(f"{node.where}: input must be flat, of {found.shape[1]} features, not of {source.shape}")
-    term = Term(source.tensor, found.reshape(len(found), *source.shape), unit)
-    return replace(_weighted(reader, node, source, term), flat=True)
+    term = Term("", found.reshape(len(found), *source.shape), unit)
+    return replace(weighted(reader, node, source, term), flat=True)
 
 
 def max_pool(reader: Reader, node: OnnxNode) -> Value:
     source = reader.plain(node)
-    if source.shift or len(node.outputs) > 1:
-        raise ValueError(f"{node.where}: input must have no zero point amid its integers, and indices no use")
-    kernel, stride, dilation = _kernel(node), _pair(node, "strides"), _pair(node, "dilations")
+    if len(node.outputs) > 1:
+        raise ValueError(f"{node.where}: indices must have no use")
+    kernel, stride, dilation = _kernel(node), pair(node, "strides"), pair(node, "dilations")
     padding = _padding(node, source, -np.inf)
     ones, sign = np.ones(source.shape[0]), 1 if source.unit > 0 else -1
     shape = (source.shape[0], *_size(node, source.shape[1:], kernel, stride, padding, dilation))
     unit = abs(source.unit) * ones
-    return Most(source.tensor, sign, unit, 0 * ones, kernel, stride, dilation, padding, shape)
+    return Most(source.tensor, sign, unit, 0 * ones, kernel, stride, dilation, padding, shape, sign * source.shift)
 
 
 def average_pool(reader: Reader, node: OnnxNode) -> Value:
-    source = reader.plain(node)
+    source = reader.plains(node)
     kernel, padding = _kernel(node), _padding(node, source, 0.0)
     if any(padding) and not node.attributes.get("count_include_pad", 0):
         raise ValueError(f"{node.where}: count_include_pad must be 1 where there is padding")
@@ -62,17 +65,17 @@ def average_pool(reader: Reader, node: OnnxNode) -> Value:
 
 
 def global_average(reader: Reader, node: OnnxNode) -> Value:
-    source = reader.plain(node)
-    return _average(reader, node, source, source.shape[1:], source.padding)
+    source = reader.plains(node)
+    return _average(reader, node, source, source.shape[1:], source.pieces[0].padding)
 
 
 def reduce_mean(reader: Reader, node: OnnxNode) -> Value:
     """Over height and width."""
     axes = integers(reader.constant(node, 1).values) if reader.given(node, 1) else node.attributes.get("axes", ())
-    source = reader.plain(node)
+    source = reader.plains(node)
     if sorted(axis % 4 for axis in axes) != [2, 3] or source.flat:
         raise ValueError(f"{node.where}: axes must be those of height and width, not {tuple(axes)}")
-    value = _average(reader, node, source, source.shape[1:], source.padding)
+    value = _average(reader, node, source, source.shape[1:], source.pieces[0].padding)
     return replace(value, flat=not node.attributes.get("keepdims", 1))
 
 
@@ -85,35 +88,83 @@ def pad(reader: Reader, node: OnnxNode) -> Value:
         raise ValueError(f"{node.where}: padding must be of constants, along four axes but the first")
     value = reader.value(node, 0)
     around = (sides[2], sides[3], sides[6], sides[7])
+    if isinstance(value, Joined):
+        value = reader.plain(node)
     if isinstance(value, Plain) and not (sides[1] or sides[5] or any(value.padding)):
         if fill not in (0.0, -np.inf):
             raise ValueError(f"{node.where}: padding must be of zeros, not of {fill}")
         return replace(value, padding=around, fill=fill)
     total = reader.sum(node, 0)
-    if any(around) or fill or min(sides) < 0:
-        raise ValueError(f"{node.where}: a sum must be padded by channels of zeros alone")
+    if fill or min(sides) < 0:
+        raise ValueError(f"{node.where}: a sum must be padded by zeros alone")
+    if any(around):
+        size = (around[0] + total.shape[1] + around[2], around[1] + total.shape[2] + around[3])
+        total = placed(total, (around[0], around[1]), (1, 1), size)
+    if not (sides[1] or sides[5]):
+        return total
+    if total.parts:
+        raise ValueError(f"{node.where}: channels must be padded before places")
+    terms = tuple(replace(one, channel=one.channel + sides[1]) for one in all_terms(total))
     shape = (sides[1] + total.shape[0] + sides[5], *total.shape[1:])
-    terms = tuple(replace(one, channel=one.channel + sides[1]) for one in total.times(np.ones(total.shape[0])).terms)
     return replace(total, shape=shape, terms=terms, plains=(), bias=np.pad(total.bias, (sides[1], sides[5])))
 
 
-def _weighted(reader: Reader, node: OnnxNode, source: Plain, term: Term) -> Sum:
-    """A term of a source's integers as a sum with its bias; what a zero point leaves is part of that."""
+def weighted(reader: Reader, node: OnnxNode, source: Plain | Joined, term: Term) -> Sum:
+    """A term over the integers of pieces as a sum with its bias; what a zero point leaves is part of that."""
     kernel: Pair = (term.weights.shape[2], term.weights.shape[3])
     size = _size(node, source.shape[1:], kernel, term.stride, term.padding, term.dilation)
-    sign = 1 if source.unit > 0 else -1
-    unit = term.unit * abs(source.unit)
-    if source.shift and any(side > 0 for side in term.padding):
-        raise ValueError(
-            f"{node.where}: zero point must be that of the padding's zeros, not {-source.shift} beside them"
-        )
-    bias = source.shift * term.weights.sum(axis=(1, 2, 3)) * sign * unit
+    terms, bias = over_pieces(reader, source, term)
     if reader.given(node, 2):
-        bias = bias + _bias(node, reader.constant(node, 2), unit)
-    return Sum((len(unit), *size), (replace(term, weights=sign * term.weights, unit=unit),), (), bias)
+        bias = bias + bias_of(node, reader.constant(node, 2), term.unit * abs(source.pieces[0].unit))
+    return Sum((len(term.unit), *size), terms, (), bias)
 
 
-def _bias(node: OnnxNode, constant: Constant, unit: Floats) -> Floats:
+def over_pieces(reader: Reader, source: Plain | Joined, term: Term) -> tuple[tuple[Term, ...], Floats]:
+    """A term over the integers of pieces: one for each, and what zero points leave."""
+    terms, bias, start = list[Term](), np.zeros(len(term.unit)), 0
+    for piece in source.pieces:
+        one = _of_piece(term, piece, start)
+        start += piece.shape[0]
+        extra, raised = _shift_terms(reader, piece, one)
+        terms += [one, *extra]
+        bias[one.channel : one.channel + len(one.unit)] += raised
+    return tuple(terms), bias
+
+
+def _shift_terms(reader: Reader, piece: Plain, term: Term) -> tuple[tuple[Term, ...], Floats]:
+    """What a piece's zero point adds to a term of its integers: further terms, and a number a channel.
+
+    Padding has none of it, so beside padding it is a convolution of a tensor that holds the zero point everywhere.
+    """
+    sums = term.weights.sum(axis=1, keepdims=True)
+    if not piece.shift or all(side <= 0 for side in term.padding):
+        return (), piece.shift * sums.sum(axis=(1, 2, 3)) * term.unit
+    name = reader.everywhere(piece, abs(piece.shift))
+    weights = sums if piece.shift > 0 else -sums
+    return (replace(term, tensor=name, weights=weights, groups=1, channels=None),), np.zeros(len(term.unit))
+
+
+def _of_piece(term: Term, piece: Plain, start: int) -> Term:
+    """The term's share of a piece, whose first channel is the start-th of all."""
+    weights, unit, channel, groups = term.weights, term.unit, 0, term.groups
+    inputs, outputs, stop = weights.shape[1], len(unit) // groups, start + piece.shape[0]
+    if stop - start < groups * inputs:
+        if start % inputs == 0 and stop % inputs == 0:
+            channel, groups = start // inputs * outputs, (stop - start) // inputs
+            rows = slice(channel, channel + groups * outputs)
+            weights, unit = weights[rows], unit[rows]
+        else:
+            whole = np.zeros((len(unit), groups * inputs, *weights.shape[2:]), dtype=np.int64)
+            for row in range(len(unit)):
+                first = row // outputs * inputs
+                whole[row, first : first + inputs] = weights[row]
+            weights, groups = whole[:, start:stop], 1
+    sign = 1 if piece.unit > 0 else -1
+    term = replace(term, tensor=piece.tensor, channels=piece.channels, groups=groups, channel=channel)
+    return replace(term, weights=sign * weights, unit=unit * abs(piece.unit))
+
+
+def bias_of(node: OnnxNode, constant: Constant, unit: Floats) -> Floats:
     """Real biases; integers with the scale of the sums, of float32, stand for multiples of the sums' own."""
     values = constant.values.astype(np.float64).reshape(-1)
     if values.shape != unit.shape or not np.isfinite(values).all():
@@ -136,16 +187,15 @@ def _scaled(reader: Reader, node: OnnxNode, most: Most, found: Integers, unit: F
     if not single or most.low > -np.inf or most.high < np.inf or (found <= 0).any():
         return None
     factor = found.reshape(-1) * unit * most.unit
-    bias = _bias(node, reader.constant(node, 2), factor) if reader.given(node, 2) else 0 * factor
+    bias = bias_of(node, reader.constant(node, 2), factor) if reader.given(node, 2) else 0 * factor
     return replace(most, unit=factor, bias=bias)
 
 
-def _average(reader: Reader, node: OnnxNode, source: Plain, kernel: Pair, padding: Sides) -> Sum:
+def _average(reader: Reader, node: OnnxNode, source: Plain | Joined, kernel: Pair, padding: Sides) -> Sum:
     channels = source.shape[0]
     ones = np.ones((channels, 1, *kernel), dtype=np.int64)
     unit = np.full(channels, 1 / (kernel[0] * kernel[1]))
-    stride = _pair(node, "strides")
-    return _weighted(reader, node, source, Term(source.tensor, ones, unit, stride, padding, groups=channels))
+    return weighted(reader, node, source, Term("", ones, unit, pair(node, "strides"), padding, groups=channels))
 
 
 def _columns(node: OnnxNode, value: Value) -> tuple[Integers, Floats]:
@@ -160,17 +210,17 @@ def _columns(node: OnnxNode, value: Value) -> tuple[Integers, Floats]:
     return found, unit
 
 
-def _padding(node: OnnxNode, source: Plain, fill: float) -> Sides:
+def _padding(node: OnnxNode, source: Plain | Joined, fill: float) -> Sides:
     """Padding of a node and of what it takes."""
     auto = node.attributes.get("auto_pad", b"NOTSET")
-    own = spatial(node, "pads", NOWHERE)
+    own, around = spatial(node, "pads", NOWHERE), source.pieces[0]
     if auto not in (b"NOTSET", b"VALID"):
         raise ValueError(f"{node.where}: auto_pad must be NOTSET, not {auto.decode()}")
-    if any(source.padding) and source.fill != fill and any(side > 0 for side in source.padding):
-        raise ValueError(f"{node.where}: input must be padded with {fill:g}, not {source.fill:g}")
-    if any(cut < 0 < side for cut, side in zip(source.padding, own, strict=True)):
+    if any(around.padding) and around.fill != fill and any(side > 0 for side in around.padding):
+        raise ValueError(f"{node.where}: input must be padded with {fill:g}, not {around.fill:g}")
+    if any(cut < 0 < side for cut, side in zip(around.padding, own, strict=True)):
         raise ValueError(f"{node.where}: padding must not be where lines are left out")
-    top, left, bottom, right = (a + b for a, b in zip(own, source.padding, strict=True))
+    top, left, bottom, right = (a + b for a, b in zip(own, around.padding, strict=True))
     return top, left, bottom, right
 
 
@@ -189,7 +239,7 @@ def _size(node: OnnxNode, size: tuple[int, ...], kernel: Pair, stride: Pair, pad
     return sides[0], sides[1]
 
 
-def _pair(node: OnnxNode, name: str) -> Pair:
+def pair(node: OnnxNode, name: str) -> Pair:
     first, second = spatial(node, name, (1, 1))
     if min(first, second) < 1:
         raise ValueError(f"{node.where}: {name} must be 1 or more, not {(first, second)!r}")
@@ -197,7 +247,7 @@ def _pair(node: OnnxNode, name: str) -> Pair:
 
 
 def _kernel(node: OnnxNode) -> Pair:
-    return _pair(node, "kernel_shape")
+    return pair(node, "kernel_shape")
 
 
 HANDLERS: dict[str, Handler] = {

@@ -35,7 +35,6 @@ def random_network(
     max_side: int = 9,
     max_channels: int | None = None,
     name: str = "random",
-    parts: bool = True,
 ) -> Network:
     """A network of random layers that a build can run.
 
@@ -54,8 +53,6 @@ def random_network(
         Most channels of a tensor; 2.5 times the rows if None.
     name
         Name of the network.
-    parts
-        Outputs of layers may be in parts.
 
     Raises
     ------
@@ -64,7 +61,6 @@ def random_network(
     """
     rng = np.random.default_rng(seed)
     draw = _Draw(rng, config, random_points(rng, config), max_channels or max(2, config.rows * 5 // 2), name)
-    draw.parts = parts
     draw.start(min(max_side, config.max_side, math.isqrt(config.feature_depth // 4)))
     for n in range(layers):
         draw.add_layer(n, layers)
@@ -89,7 +85,6 @@ class _Draw:
     point_sets: dict[str, PointSet]
     max_channels: int
     name: str
-    parts: bool = True
     input: Tensor = field(init=False)
     aside: Generator = field(init=False)
     layers: list[Layer] = field(default_factory=list)
@@ -151,7 +146,7 @@ class _Draw:
             same = [name for name in self.live if self.tensor(name).shape == shape]
             skip = str(self.rng.choice(same)) if kind in ("skip", "avgpool", "add") and same else None
             layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape, skip)
-            if layer is not None and self.parts:
+            if layer is not None:
                 layer = self.parted(layer)
             if layer is not None and self.book(layer, (n + 1) / count):
                 if len(self.live) > 2 and self.chance(0.6):

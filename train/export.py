@@ -13,13 +13,14 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.formats import PointSet
 from twofold.golden.network import INPUT, Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.parts import Part
+from twofold.golden.phases import axis_phases
 from twofold.golden.rounding import scale_multiplier
 from twofold.golden.table import PointwiseTable
 from twofold.support.names import free_name
 from twofold.train.compare import check_finite
 from twofold.train.facts import ratios
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
-from twofold.train.phases import axis_phases, split
+from twofold.train.phases import split
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, between_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights

@@ -8,10 +8,10 @@ from torch import fx, nn
 
 from twofold.golden.network import Padding, Pair, windows_touch
 from twofold.golden.parts import MOST_STEP
+from twofold.golden.phases import axis_phases
 from twofold.train.draft import Draft, Value
 from twofold.train.graph import arguments, chw, is_shared, pair, result_shape
 from twofold.train.lower_values import Values
-from twofold.train.phases import axis_phases
 from twofold.train.picks import arranged
 from twofold.train.windows import adaptive_runs, around, pooling_runs
 

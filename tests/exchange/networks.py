@@ -19,7 +19,7 @@ WIDE = PointSet(WeightFormat(menus=((0, 1, 2, 3, 4, 5, 6, None),), index_bits=3)
 def random_networks() -> tuple[tuple[Network, np.ndarray], ...]:
     """Networks of both kinds of arrays, with inputs."""
     configs = [load_config(name) for name in ("log_4x4", "subset_4x4")]
-    networks = [random_network(seed, configs[seed % 2], parts=False) for seed in range(50)]
+    networks = [random_network(seed, configs[seed % 2]) for seed in range(50)]
     return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
 
 
@@ -27,7 +27,7 @@ def random_networks() -> tuple[tuple[Network, np.ndarray], ...]:
 def networks_with_tables() -> tuple[tuple[Network, np.ndarray], ...]:
     """Networks of tables of 10 bits and fewer, with inputs."""
     config = replace(load_config("log_4x4"), tables=3, table_bits=10)
-    networks = [random_network(seed, config, parts=False) for seed in range(8, 16)]
+    networks = [random_network(seed, config) for seed in range(8, 16)]
     assert {layer.table.bits > 8 for one in networks for layer in one.layers if layer.table} == {True, False}
     return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
 

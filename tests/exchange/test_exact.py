@@ -27,10 +27,10 @@ def test_fifty_random_networks_agree_at_every_layer():
         assert [agreement.layer for agreement in found] == [layer.name for layer in one.layers]
         different |= {(number, a.layer): a for a in found if a.different or a.own or a.largest}
         seen |= {layer.kind for layer in one.layers} | {"skip" for layer in one.layers if layer.skip}
-        seen |= {"table" for layer in one.layers if layer.table}
+        seen |= {"table" for layer in one.layers if layer.table} | {"parts" for layer in one.layers if layer.parts}
         seen |= {key for layer in one.layers for branch in layer.branches for key in unusual(branch)}
     assert different == {}
-    assert seen == {"conv2d", "linear", "maxpool", "avgpool", "add", "skip", "table", *unusual(None)}
+    assert seen == {"conv2d", "linear", "maxpool", "avgpool", "add", "skip", "table", "parts", *unusual(None)}
 
 
 def unusual(one):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from tests.exchange.models import Model
 from tests.exchange.networks import random_networks, sums
@@ -43,7 +44,8 @@ def test_networks_survive_a_round_trip(tmp_path):
             tmp_path / "net.onnx", replace(load_config(("log_4x4", "subset_4x4")[number % 2]), acc_width=32)
         )
         found, expected = run(again, x), run(one, x)
-        wanted = {one.output.name}
+        assert [layer_.name for layer_ in again.outputs] == [layer_.name for layer_ in one.outputs]
+        wanted = {layer_.name for layer_ in one.outputs}
         for layer_ in reversed(one.layers):
             if layer_.name in wanted:
                 wanted |= set(layer_.sources) - {"input"}
@@ -182,8 +184,6 @@ def test_the_inputs_zero_point_is_folded_into_biases(tmp_path):
 
 
 def test_an_input_of_integers(tmp_path):
-    from onnx import TensorProto
-
     model = Model((32,), TensorProto.UINT8).add("DequantizeLinear", ["x", np.float32(0.5), np.uint8(7)], "in")
     weights = RNG.integers(-7, 8, (32, 5))
     model.weights("w", weights, 0.25).add("MatMul", ["in", "w"], "m").code("m", "y", 32.0)
@@ -251,3 +251,30 @@ def test_biases_in_the_sums_scale_keep_their_integers(tmp_path):
     network_ = read(model.code("c", "y", 1e4), tmp_path)
     assert network_.layers[0].bias.tolist() == (bias << FINE.fmt.digit_shift).tolist()
     assert network_.meta["layers"]["y.q"]["bias_error"] == 0
+
+
+def test_half_way_values_of_an_odd_zero_point(tmp_path):
+    model = Model((1, 1, 8)).code("x", "in", 1.0).weights("w", np.ones((1, 1, 1, 1)), 1.0)
+    model.add("Conv", ["in", "w"], "c").code("c", "y", 2.0, np.int8(3))
+    network_ = read(model, tmp_path)
+    assert network_.meta["zero_points"] == {"y.q": 3}
+    x = np.array([-4, -3, -2, -1, 1, 2, 3, 127]).reshape(1, 1, 1, 8)
+    # ONNX rounds to even before it adds the zero point: -2, -2, -1, 0, 0, 1, 2, 64.
+    assert run(network_, x)["y.q"].flatten().tolist() == [1, 2, 2, 2, 4, 4, 4, 66]
+
+
+def test_casts_and_constants_of_a_shape_as_pytorch_writes_them(tmp_path):
+    weights, bias = RNG.integers(-7, 8, (3, 2, 3, 3)), RNG.integers(-99, 99, 3)
+    model = Model().add("QuantizeLinear", ["x", np.float32(0.5), np.uint8(100)], "q")
+    model.add("Cast", ["q"], "same", to=TensorProto.UINT8)
+    model.add("DequantizeLinear", ["same", np.float32(0.5), np.uint8(100)], "in").weights("w", weights, 0.25)
+    zeros = helper.make_tensor("zeros", TensorProto.INT32, [1], [0])
+    model.add("ConstantOfShape", [np.array([3])], "none", value=zeros).add(
+        "Cast", ["none"], "zero", to=TensorProto.INT32
+    )
+    model.add("DequantizeLinear", [bias.astype(np.int32), np.full(3, 0.125, np.float32), "zero"], "b", axis=0)
+    model.add("Conv", ["in", "w", "b"], "c", pads=[1, 1, 1, 1])
+    network_ = read(model.code("c", "y", 8.0), tmp_path)
+    x = X.clip(-100, 127)
+    expected = rounded((conv(x, weights, pad=1) + bias.reshape(-1, 1, 1)) * 0.125 / 8)
+    assert np.array_equal(run(network_, x + 100)["y.q"], expected)

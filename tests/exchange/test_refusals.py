@@ -24,10 +24,6 @@ def coded(**attributes):
     return start().add("Conv", ["in", "w"], "c", **attributes)
 
 
-def padded():
-    return start(1.0, np.uint8(100)).add("Conv", ["in", "w"], "c", pads=[1, 1, 1, 1])
-
-
 FLOAT = np.float32(1)
 CASES = {
     "float weights": (
@@ -39,18 +35,17 @@ CASES = {
         coded().add("Conv", ["c", "w"], "y"),
         "Node 'make_y' (Conv): input 0 must be quantized, not the result of other operations",
     ),
-    "zero point": (
-        coded().code("c", "y", 1.0, np.int8(3)),
-        "Node 'make_y.q' (QuantizeLinear): integers without the zero point must have 8 bits, not -131 to 124; "
-        "quantize symmetrically",
+    "sixteen bits": (
+        coded().code("c", "y", 1.0, np.int16(0)),
+        "Node 'make_y.q' (QuantizeLinear): integers must have 8 bits, not -32768 to 32767",
     ),
-    "padding": (
-        padded(),
-        "Node 'make_c' (Conv): zero point must be that of the padding's zeros, not 100 beside them",
+    "number type": (
+        start().add("Cast", ["in.q"], "y", to=TensorProto.UINT8),
+        "Node 'make_y' (Cast): number type must hold every value, unlike uint8",
     ),
     "unknown": (
         coded().add("Softmax", ["c"], "y"),
-        "Node 'make_y' (Softmax) must be one of Add, AveragePool, BatchNormalization, BipolarQuant, Clip, ",
+        "Node 'make_y' (Softmax) must be one of Add, AveragePool, BatchNormalization, BipolarQuant, Cast, Clip, ",
     ),
     "own domain": (coded().add("Add", ["c", "c"], "y", "onnx.brevitas"), "Node 'make_y' (Add) must be one of Add, "),
     "bits": (Model().quant("x", "y", 1.0, 9), "Node 'make_y' (Quant): bit width must be 2 to 8, not 9"),
@@ -127,6 +122,111 @@ CASES = {
         "Node 'make_y.q' (QuantizeLinear): Layer 'y.q': Scale must be within ",
     ),
 }
+#: Operators that move, and those on integers.
+FACTORS, SOME = np.array([1, 1, 2, 2], np.float32), np.array([1, 1])
+MOVES = {
+    "joined along the width": (
+        start().add("Concat", ["in", "in"], "y", axis=3),
+        "Node 'make_y' (Concat): inputs must be of one size, joined along the channels, axis 1",
+    ),
+    "joined after places": (
+        coded().add("DepthToSpace", ["c"], "d", blocksize=1).add("Concat", ["d", "in"], "y", axis=1),
+        "Node 'make_y' (Concat): inputs must be quantized where they have places of their own",
+    ),
+    "joined of integers and others": (
+        start().add("Concat", ["in", "in.q"], "y", axis=1),
+        "Node 'make_y' (Concat): inputs must be integers, all of them",
+    ),
+    "pooled of two scales": (
+        coded()
+        .code("c", "e", 3.0)
+        .add("Concat", ["in", "e"], "j", axis=1)
+        .add("MaxPool", ["j"], "y", kernel_shape=[2, 2]),
+        "Node 'make_y' (MaxPool): input must be quantized, or joined of tensors of one scale and zero point",
+    ),
+    "twice the same": (
+        start().add("Gather", ["in", SOME], "y", axis=1),
+        "Node 'make_y' (Gather): indices must be different channels below 2, not (1, 1)",
+    ),
+    "lines": (
+        start().add("Gather", ["in", SOME], "y", axis=2),
+        "Node 'make_y' (Gather): axis must be that of the channels, 1, and input not padded",
+    ),
+    "batch": (
+        start().add("Slice", ["in", SOME, SOME], "y"),
+        "Node 'make_y' (Slice): axes must not be the batch's",
+    ),
+    "every second line": (
+        start().add("Slice", ["in", *(np.array([n]) for n in (0, 4, 2, 2))], "y"),
+        "Node 'make_y' (Slice): lines must be left out at the borders of a quantized tensor alone",
+    ),
+    "split": (
+        start().add("Split", ["in", SOME * 2], ["y", "z"], axis=1),
+        "Node 'make_y' (Split): split must be 2 parts of 2 channels, not (2, 2)",
+    ),
+    "bilinear": (
+        start().add("Resize", ["in", "", FACTORS], "y", mode="linear"),
+        "Node 'make_y' (Resize): mode must be nearest, with coordinates in steps of 1 / factor",
+    ),
+    "factor": (
+        start().add("Resize", ["in", "", FACTORS * 1.5], "y"),
+        "Node 'make_y' (Resize): height and width must grow by whole factors, not by [1.5, 1.5, 3.0, 3.0]",
+    ),
+    "corner": (
+        start().add(
+            "Resize", ["in", "", FACTORS], "y", coordinate_transformation_mode="asymmetric", nearest_mode="ceil"
+        ),
+        "Node 'make_y' (Resize): each value must fill the places of one block",
+    ),
+    "blocks": (
+        start().add("DepthToSpace", ["in"], "y", blocksize=2),
+        "Node 'make_y' (DepthToSpace): input must be quantized, of a multiple of 4 channels",
+    ),
+    "kernel": (
+        start().add("ConvTranspose", ["in", "w"], "y", strides=[2, 2]),
+        "Node 'make_y' (ConvTranspose): kernel must reach every output, not 1 with stride 2, dilation 1",
+    ),
+    "between": (
+        coded().add("ConvTranspose", ["c", "w"], "y", strides=[2, 2]),
+        "Node 'make_y' (ConvTranspose): input must be quantized, or weights a single 1 for each channel",
+    ),
+    "holes": (
+        coded()
+        .add("ConvTranspose", ["c", ONES[:, :1].astype(np.float32)], "t", strides=[2, 2], group=2)
+        .code("t", "y", 1.0),
+        "Node 'make_y.q' (QuantizeLinear): Layer 'y.q': parts must hold each position once, not 0 to 1 times",
+    ),
+    "bias of holes": (
+        coded()
+        .add("ConvTranspose", ["c", ONES[:, :1].astype(np.float32)], "t", strides=[2, 2], group=2)
+        .add("Add", ["t", FLOAT], "y"),
+        "Node 'make_y' (Add): input must have values at every place",
+    ),
+    "overlap": (
+        coded()
+        .add("ConvTranspose", ["c", ONES[:, :1].astype(np.float32)], "t", strides=[2, 2], group=2)
+        .add("Pad", ["c", np.array([0, 0, 0, 0, 0, 0, 3, 3])], "p")
+        .add("Add", ["t", "p"], "y"),
+        "Node 'make_y' (Add): places of sums that are added must be the same, or apart from each other",
+    ),
+    "zero point left out": (
+        start().add("QLinearAdd", ["in.q", FLOAT, "", "in.q", FLOAT, "", FLOAT], "y", "com.microsoft"),
+        "Node 'make_y' (QLinearAdd): scale and zero point of the result must be given",
+    ),
+    "channels last": (
+        start().add("QLinearGlobalAveragePool", ["in.q"], "y", "com.microsoft", channels_last=1),
+        "Node 'make_y' (QLinearGlobalAveragePool): channels_last must be 0, not 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_cannot_be_moved_is_refused(name, tmp_path):
+    model, message = MOVES[name]
+    path = model.save(tmp_path / "net.onnx", model.nodes[-1].output[0])
+    with pytest.raises(ValueError) as caught:
+        from_onnx(path, LOG)
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize("name", CASES)
