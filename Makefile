@@ -34,7 +34,8 @@ PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
 DOCS := $(VENV)-docs/.docs
-PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on
+# Python compiles what is imported: a fifth of what is installed.
+PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on --no-compile
 
 KNOWN := PYTHON CONFIG NETWORK IMAGES JOBS SIM WAVES RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
   COMPONENT BOARD SHELL
@@ -154,14 +155,14 @@ $(MUTMUT): requirements/mutation.txt $(BASE)
 	@$(RUN) -m venv $(VENV)-mutation
 	@$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$($(VENV)-mutation/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
-	@$(VENV)-mutation/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $<
+	@$(VENV)-mutation/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on --no-compile -r $<
 	@touch $@
 
 # It only reads the sources.
 $(DOCS): requirements/docs.txt | $(VENV)/bin/python
 	@echo "Installing $< (MkDocs; 170 MB, once)"
 	@$(RUN) -m venv $(VENV)-docs
-	@$(VENV)-docs/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $<
+	@$(VENV)-docs/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on --no-compile -r $<
 	@touch $@
 
 # The peers see the project and its packages, too. Without them, what compares with them says "not run".
@@ -170,5 +171,5 @@ $(PEERS): requirements/bench.txt $(TRAIN)
 	@{ $(RUN) -m venv $(VENV)-bench \
 	  && $(RUN) -c 'import os, sysconfig; print(sysconfig.get_path("purelib"), os.path.abspath("src"), sep="\n")' \
 	    > "$$($(VENV)-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" \
-	  && $(VENV)-bench/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r $< \
+	  && $(VENV)-bench/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar on --no-compile -r $< \
 	  && touch $@; } || echo "Brevitas and da4ml cannot be installed here: they are not compared with"

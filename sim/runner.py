@@ -22,7 +22,7 @@ PERIOD_NS = 10
 #: is compiled quicker than several with their headers.
 VERILATOR_ARGS = (
     *("-Wno-lint", "-Wno-style", "--no-timing", "--no-public-flat-rw", "--output-split", "0"),
-    *("--x-assign", "fast", "--x-initial", "fast", "-CFLAGS", "-O1"),
+    *("--x-assign", "fast", "--x-initial", "fast"),
 )
 #: cocotb asks for every signal inside, benches use the top's: a machine is built in an eighth of the time.
 _PUBLIC = '`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n'
@@ -79,7 +79,9 @@ class BuiltDesign:
     waves: bool
 
 
-def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> BuiltDesign:
+def build(
+    verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False, optimise: str = "-O1"
+) -> BuiltDesign:
     """Builds Verilog text for cocotb, unless the same text has been built before.
 
     Parameters
@@ -92,6 +94,8 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
         One of `tools.SIMULATORS`.
     waves
         Whether waveforms are recorded (a build of its own).
+    optimise
+        How hard the C++ compiler should try, if there is one.
 
     Raises
     ------
@@ -101,18 +105,19 @@ def build(verilog: str, top: str, *, simulator: str = "verilator", waves: bool =
     tool = tools.find(simulator)
     tools.libpython()
     compiler = tools.compiler_version() if simulator == "verilator" else None
-    arguments = [verilog, top, simulator, tool.version, compiler, waves]
+    arguments = [verilog, top, simulator, tool.version, compiler, waves, optimise if compiler else None]
     key = key_of(modules=[__name__], inputs=arguments, tools=["cocotb"])
     place = OUTPUT / f"{top}-{simulator}"
-    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves))
+    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves, optimise))
     return BuiltDesign(top, simulator, folder, waves)
 
 
-def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool) -> None:
+def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool, optimise: str) -> None:
     source = folder.resolve() / f"{top}.v"
     write_text(source, verilog)
     public = folder.resolve() / "public.vlt"
     write_text(public, _PUBLIC.format(top=top))
+    arguments = (*VERILATOR_ARGS, "-CFLAGS", optimise, str(public))
     log = folder / "build.log"
     try:
         with _runner(simulator) as runner:
@@ -120,7 +125,7 @@ def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: st
                 sources=[source],
                 hdl_toplevel=top,
                 build_dir=folder,
-                build_args=(*VERILATOR_ARGS, str(public)) if simulator == "verilator" else (),
+                build_args=arguments if simulator == "verilator" else (),
                 timescale=("1ns", "1ns"),
                 waves=waves,
                 always=True,
