@@ -1,5 +1,6 @@
 """The training loop, float and quantization-aware, on one page."""
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from twofold.train.layers import QuantModel
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.recipe import TrainSettings
 from twofold.train.report import Report, json_lines
+from twofold.train.running_mean import RunningMean
 from twofold.train.schedule import rate
 
 __all__ = ["FitOptions", "Report", "accuracy", "fit", "json_lines", "predict"]
@@ -78,7 +80,8 @@ def fit(
 
     A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
     in the last part of the training (`TrainSettings.settle`) they are gone and the scales stand still. With a teacher,
-    a part `TrainSettings.distill` of the loss is the cross-entropy to its soft labels.
+    a part `TrainSettings.distill` of the loss is the cross-entropy to its soft labels. Where `TrainSettings.average` is
+    above 0, the model has the running means of its weights in the end.
     """
     options = options or FitOptions()
     model.to(options.device)
@@ -109,7 +112,7 @@ class Training:
         self.teacher = teacher.to(options.device).eval() if teacher is not None and settings.distill else None
         # Soft labels of images that do not change are computed once.
         still = self.teacher is not None and not self.augment
-        self.guide = predict(self.teacher, data.train_x).softmax(1) if self.teacher and still else None
+        self.guide = self._soft(predict(self.teacher, data.train_x)) if self.teacher and still else None
         self.batch = min(settings.batch, len(data.train_x) // options.world.size * options.world.size)
         self.part = options.world.part(self.batch)
         self.steps = len(data.train_x) // self.batch  # a last batch that is not full is left out
@@ -118,10 +121,13 @@ class Training:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.facts = options.facts | {"settings": asdict(settings), "processes": options.world.size}
         self.reached = LoopState()
+        moved = [p for group in self.optimizers[0].param_groups for p in group["params"]]
+        self.mean = RunningMean(model, moved, settings.average) if settings.average else None
+        self.means = self.mean.means if self.mean else []
         if self.quantized:
             self.quantized.begin()
         if options.resume and options.state:
-            self.reached = load_state(options.state, model, self.optimizers, self.generator, self.facts)
+            self.reached = load_state(options.state, model, self.optimizers, self.generator, self.facts, self.means)
         self.forward = torch.compile(model, backend=options.compile) if options.compile else model
 
     def run(self, report: Report | None, progress: Progress | None, title: str) -> None:
@@ -148,6 +154,8 @@ class Training:
             if report:
                 report(self._metrics(*(sums / self.steps).tolist()))
             self._save()
+        if self.mean:
+            self.mean.take()
         if self.quantized:
             settle(self.quantized)
 
@@ -179,8 +187,10 @@ class Training:
         loss = F.cross_entropy(logits, labels)
         if self.teacher is not None:
             with torch.no_grad():
-                soft = self.teacher(images).softmax(1) if self.guide is None else self.guide[batch[self.part]]
-            loss = (1 - settings.distill) * loss + settings.distill * F.cross_entropy(logits, soft.to(device))
+                soft = self._soft(self.teacher(images)) if self.guide is None else self.guide[batch[self.part]]
+            # Its gradient falls with the square of the temperature.
+            guided = F.cross_entropy(logits / settings.temperature, soft.to(device)) * settings.temperature**2
+            loss = (1 - settings.distill) * loss + settings.distill * guided
         (loss + settings.penalty * self.quantized.penalty() if self.quantized else loss).backward()
         world.average(p.grad for p in self.model.parameters() if p.grad is not None)
         for optimizer in self.optimizers:
@@ -189,6 +199,8 @@ class Training:
         if self.quantized:
             self.quantized.after_step()
             world.average(_statistics(self.quantized))
+        if self.mean:
+            self.mean.update(number)
         if not loss.isfinite():
             raise ValueError(
                 f"Training must keep a finite loss, not {loss.item()} in epoch {self.reached.epoch + 1}: "
@@ -196,19 +208,23 @@ class Training:
             )
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
+    def _soft(self, logits: Tensor) -> Tensor:
+        """The teacher's soft labels."""
+        return (logits / self.settings.temperature).softmax(1)
+
     def _metrics(self, loss: float, right: float) -> dict[str, float]:
         metrics = {"epoch": self.reached.epoch, "loss": loss, "train_accuracy": right / self.batch}
         if self.options.evaluate and self.reached.epoch % self.options.evaluate == 0:
-            metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y, input=self.data.input)
+            with self.mean.instead() if self.mean else nullcontext():
+                metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y, input=self.data.input)
         return metrics | (self.quantized.metrics() if self.quantized else {})
 
     def _save(self) -> None:
         if self.options.state and self.options.world.first:
             lines = self.options.metrics
             reported = digest(lines.read_bytes()) if lines and lines.exists() else ""
-            save_state(
-                self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts, reported
-            )
+            parts = self.model, self.optimizers, self.generator, self.reached, self.facts
+            save_state(self.options.state, *parts, reported, self.means)
 
 
 def check_trained(model: nn.Module, epoch: int) -> None:
@@ -264,7 +280,7 @@ def _optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.O
         require_gradients(model)
     groups, optimizers = trained.groups(settings.weight_decay), list[torch.optim.Optimizer]()
     if settings.optimizer == "sgd":
-        optimizers.append(torch.optim.SGD(groups, settings.lr, momentum=settings.momentum))
+        optimizers.append(torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.nesterov))
     else:
         optimizers.append(torch.optim.Adam(groups, settings.lr))
     if trained.aids:
