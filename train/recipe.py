@@ -201,6 +201,9 @@ class PostSettings:
         Fit each layer's per-channel gain and bias to the float layer's output (least squares).
     steps, batch, seed
         Steps of learned rounding a unit (0: none), images of a step, and seed.
+    held_out
+        Part of the images that nothing is learned from: a unit whose output is farther from the float one on them than
+        before it learned stays as it was. 0: the images that it learned from decide.
     unit
         ``layer``, or ``block``: as many layers as lie between two places where only one tensor goes on.
     rounding
@@ -224,6 +227,7 @@ class PostSettings:
     steps: Natural = 0
     batch: Count = 128
     seed: Seed = 0
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.125
     unit: Literal["layer", "block"] = "layer"
     rounding: Literal["straight", "choose"] = "straight"
     lr: Rate = 0.01
