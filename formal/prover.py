@@ -9,6 +9,8 @@ from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import emit_verilog
 from twofold.hdl.rtlil import convert
 
+_CHECKED: dict[tuple[type[Checker], ArrayConfig], tuple[Checker, str]] = {}
+
 
 def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = None, *, emitted: bool = True) -> Task:
     """Emit a component, faulty if there is a fault, and a checker around it.
@@ -18,11 +20,10 @@ def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = N
     module = f"twofold_{checker.component}"
     with seeded(fault):
         made = checker.make(config)
-        check = checker(config, Emitted(made, module))
+        check, checks = _checked(checker, config, Emitted(made, module))
         if not emitted:
-            return Task(convert(made, module), check.rtlil(), (), {})
+            return Task(convert(made, module), checks, (), {})
         text = emit_verilog(made, module)
-    checks = check.rtlil()
     peeks = tuple(
         (signal.name, _found(inner, len(signal), module, text) if "$" in inner else inner)
         for inner, signal in check.peeks.items()
@@ -34,6 +35,15 @@ def prepare(checker: type[Checker], config: ArrayConfig, fault: Fault | None = N
         requirements[name] = (tuple(dict.fromkeys((*used, name))), tuple(n for n in names[:number] if n in used))
     verilog = text[text.index("\nmodule ") :] + checker.more_verilog(config)
     return Task(verilog, checks, peeks, requirements, checker.cut_memories)
+
+
+def _checked(checker: type[Checker], config: ArrayConfig, dut: Emitted) -> tuple[Checker, str]:
+    """The checker and its RTLIL; of the last build it is kept, since faults leave a component's ports as they are."""
+    if (checker, config) not in _CHECKED:
+        _CHECKED.clear()
+        check = checker(config, dut)
+        _CHECKED[checker, config] = check, check.rtlil()
+    return _CHECKED[checker, config]
 
 
 def _found(name: str, bits: int, module: str, text: str) -> str:

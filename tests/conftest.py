@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from twofold.sim import fast, host
+from twofold.sim import fast, host, runner
 
 
 @pytest.hookimpl(wrapper=True)
@@ -24,4 +24,5 @@ def compiled_quickly():
     """Simulated machines run for a blink here: optimising them takes longer than it saves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fast, "build", partial(host.build, optimise="-O0"))
+        patch.setattr(runner, "build", partial(runner.build, optimise="-O0"))
         yield

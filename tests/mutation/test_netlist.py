@@ -11,7 +11,7 @@ from twofold.mutation import netlist as module
 from twofold.mutation.builds import BUILDS
 from twofold.mutation.equivalence import equivalent
 from twofold.mutation.isomorphism import match_cells
-from twofold.mutation.netlist import TOP, prepare
+from twofold.mutation.netlist import TOP, draw, prepare
 from twofold.mutation.properties import _must_hold, broken
 from twofold.sim import runner, settings, tools
 
@@ -54,7 +54,7 @@ def test_faults_are_spread_over_all_components(netlist):
 def test_the_seed_decides(netlist):
     folder = netlist.folder.with_name("test_again")
     assert prepare(LOG, folder, count=52, seed=7).mutants == netlist.mutants
-    assert prepare(LOG, folder, count=52, seed=8).mutants != netlist.mutants
+    assert draw(LOG, folder, count=52, seed=8).mutants != netlist.mutants
 
 
 def test_a_fault_in_a_component_is_the_same_cell_by_itself_and_in_those_around_it(netlist):
