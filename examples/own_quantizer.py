@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import twofold
-from twofold.train.quantizers.base import l2_scales, nearest
+from twofold.train.quantizers.base import nearest
 from twofold.train.quantizers.digits import DigitQuantizer
+from twofold.train.quantizers.least_squares import l2_scales
 
 RECIPE = """
 name = "eightfold"

@@ -1,7 +1,7 @@
 """The state of a training on disk: one safetensors file, with what is not a tensor as JSON in its header."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -57,6 +57,7 @@ def save_state(
     reached: LoopState,
     facts: dict[str, Any],
     metrics: str = "",
+    means: Sequence[Tensor] = (),
 ) -> None:
     """Write the state; an interrupted write leaves the older file.
 
@@ -70,12 +71,15 @@ def save_state(
         What the training is; resuming another one is refused.
     metrics
         Digest of the lines that were reported until now.
+    means
+        Running means, where there are such.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             kept = {key: value for key, value in state.items() if value is not None}
             tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in kept.items()}
+    tensors |= {f"mean.{number}": mean for number, mean in enumerate(means)}
     tensors["start"] = reached.start
     tensors["generator"], tensors["global_generator"] = generator.get_state(), torch.get_rng_state()
     if torch.cuda.is_available():
@@ -91,8 +95,9 @@ def load_state(
     optimizers: list[torch.optim.Optimizer],
     generator: torch.Generator,
     facts: dict[str, Any],
+    means: Sequence[Tensor] = (),
 ) -> LoopState:
-    """Bring model, optimizers and generators to the state in a file.
+    """Bring model, optimizers, generators and running means to the state in a file.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def load_state(
                 f"not {wanted.get(key)!r}"
             )
     try:
-        return _restore(header, tensors, model, optimizers, generator)
+        return _restore(header, tensors, model, optimizers, generator, means)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ValueError(f"{file}: file must be the state of this training, not this: {text}") from error
@@ -124,6 +129,7 @@ def _restore(
     model: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     generator: torch.Generator,
+    means: Sequence[Tensor],
 ) -> LoopState:
     reached = LoopState(**header["place"], start=tensors["start"])
     torch.Generator().set_state(reached.start)
@@ -140,6 +146,11 @@ def _restore(
         if type(trained) is not bool:
             raise TypeError(f"trained must be true or false, not {trained!r}")
         parameter.requires_grad_(trained)
+    for number, mean in enumerate(means):
+        kept = tensors[f"mean.{number}"]
+        if kept.shape != mean.shape or kept.dtype != mean.dtype:
+            raise ValueError(f"mean must have shape {tuple(mean.shape)}, not {tuple(kept.shape)} of {kept.dtype}")
+        mean.copy_(kept)
     generator.set_state(tensors["generator"])
     torch.set_rng_state(tensors["global_generator"])
     if "cuda_generator" in tensors and torch.cuda.is_available():

@@ -1,5 +1,6 @@
 """The training loop, float and quantization-aware, on one page."""
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from twofold.train.layers import QuantModel
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.recipe import TrainSettings
 from twofold.train.report import Report, json_lines
+from twofold.train.running_mean import RunningMean
 from twofold.train.schedule import rate
 from twofold.train.tasks import TASKS
 
@@ -80,7 +82,8 @@ def fit(
 
     A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
     in the last part of the training (`TrainSettings.settle`) they are gone and the scales stand still. With a teacher,
-    a part `TrainSettings.distill` of the loss is that against what it gives (`train.tasks`).
+    a part `TrainSettings.distill` of the loss is that against what it gives (`train.tasks`). Where
+    `TrainSettings.average` is above 0, the model has the running means of its weights in the end.
     """
     options = options or FitOptions()
     model.to(options.device)
@@ -121,10 +124,13 @@ class Training:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.facts = options.facts | {"settings": asdict(settings), "processes": options.world.size}
         self.reached = LoopState()
+        moved = [p for group in self.optimizers[0].param_groups for p in group["params"]]
+        self.mean = RunningMean(model, moved, settings.average) if settings.average else None
+        self.means = self.mean.means if self.mean else []
         if self.quantized:
             self.quantized.begin()
         if options.resume and options.state:
-            self.reached = load_state(options.state, model, self.optimizers, self.generator, self.facts)
+            self.reached = load_state(options.state, model, self.optimizers, self.generator, self.facts, self.means)
         self.forward = torch.compile(model, backend=options.compile) if options.compile else model
 
     def run(self, report: Report | None, progress: Progress | None, title: str) -> None:
@@ -151,6 +157,8 @@ class Training:
             if report:
                 report(self._metrics(*(sums / self.steps).tolist()))
             self._save()
+        if self.mean:
+            self.mean.take()
         if self.quantized:
             settle(self.quantized)
 
@@ -183,7 +191,8 @@ class Training:
         if self.teacher is not None:
             with torch.no_grad():
                 wanted = self.teacher(images) if self.guide is None else self.guide[batch[self.part]].to(device)
-            loss = (1 - settings.distill) * loss + settings.distill * self.task.distilled(outputs, wanted)
+            guided = self.task.distilled(outputs, wanted, settings.temperature)
+            loss = (1 - settings.distill) * loss + settings.distill * guided
         (loss + settings.penalty * self.quantized.penalty() if self.quantized else loss).backward()
         world.average(p.grad for p in self.model.parameters() if p.grad is not None)
         for optimizer in self.optimizers:
@@ -192,6 +201,8 @@ class Training:
         if self.quantized:
             self.quantized.after_step()
             world.average(_statistics(self.quantized))
+        if self.mean:
+            self.mean.update(number)
         if not loss.isfinite():
             raise ValueError(
                 f"Training must keep a finite loss, not {loss.item()} in epoch {self.reached.epoch + 1}: "
@@ -204,16 +215,16 @@ class Training:
         if self.task.counts:
             metrics["train_accuracy"] = right / self.batch
         if self.options.evaluate and self.reached.epoch % self.options.evaluate == 0:
-            metrics |= evaluate(self.model, self.data)
+            with self.mean.instead() if self.mean else nullcontext():
+                metrics |= evaluate(self.model, self.data)
         return metrics | (self.quantized.metrics() if self.quantized else {})
 
     def _save(self) -> None:
         if self.options.state and self.options.world.first:
             lines = self.options.metrics
             reported = digest(lines.read_bytes()) if lines and lines.exists() else ""
-            save_state(
-                self.options.state, self.model, self.optimizers, self.generator, self.reached, self.facts, reported
-            )
+            parts = self.model, self.optimizers, self.generator, self.reached, self.facts
+            save_state(self.options.state, *parts, reported, self.means)
 
 
 def check_trained(model: nn.Module, epoch: int) -> None:
@@ -269,7 +280,7 @@ def _optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.O
         require_gradients(model)
     groups, optimizers = trained.groups(settings.weight_decay), list[torch.optim.Optimizer]()
     if settings.optimizer == "sgd":
-        optimizers.append(torch.optim.SGD(groups, settings.lr, momentum=settings.momentum))
+        optimizers.append(torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.nesterov))
     else:
         optimizers.append(torch.optim.Adam(groups, settings.lr))
     if trained.aids:

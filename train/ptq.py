@@ -96,8 +96,12 @@ def blocks(model: QuantModel, unit: str) -> list[list[QuantLayer]]:
 
 
 def reconstruct(model: QuantModel, images: Tensor, settings: PostSettings) -> None:
-    """Calibrate a block, reconstruct it, go on to the next."""
+    """Calibrate a block, reconstruct it, go on to the next.
+
+    A block that is then farther from the float one, on images that it has not learned from, is as calibrated again.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
+    learned, judging = shares(len(images), settings)
     augment = Augment(shift=settings.shift, flip=settings.flip)
     images = torch.cat([images] + [augment(images, generator) for _ in range(settings.copies - 1)])
     model.input_quantizer.calibrate(images)
@@ -115,13 +119,38 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostSettings) -> No
                 floats[layer.name] = layer.activate(sums)
                 _calibrate(layer, tensors, sums, settings)
         if settings.steps and any(isinstance(layer, ConvLayer) for layer in group):
-            learn_block(group, before, floats, settings, generator)
+            calibrated, states = dict(tensors), [_copied(layer) for layer in group]
+            learn_block(group, before, floats, settings, generator, images=learned)
             for layer in group:
                 _settle(layer, tensors, again=layer is group[-1] or not settings.act_lr)
+            name = group[-1].name
+            if _error(tensors, floats, name, judging) > _error(calibrated, floats, name, judging):
+                tensors = calibrated
+                for layer, state in zip(group, states, strict=True):
+                    layer.load_state_dict(state)
         needed = {source for later in groups[n + 1 :] for layer in later for source in layer.sources}
         tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
         floats = {name: tensor for name, tensor in floats.items() if name in needed}
     model.calibrated = True
+
+
+def shares(count: int, settings: PostSettings) -> tuple[Tensor, Tensor]:
+    """Numbers of the images that blocks learn from, and of those that judge what they have learned.
+
+    The last ones of `count` images judge, and none of their copies is learned from. Without such, all judge.
+    """
+    held = min(round(settings.held_out * count), count - 1)
+    every = torch.arange(count * settings.copies)
+    learned = every[every % count < count - held]
+    return learned, every[count - held : count] if held else learned
+
+
+def _copied(layer: QuantLayer) -> Tensors:
+    return {key: value.clone() for key, value in layer.state_dict().items()}
+
+
+def _error(tensors: Tensors, floats: Tensors, name: str, images: Tensor) -> float:
+    return float(F.mse_loss(tensors[name][images], floats[name][images]))
 
 
 def _calibrate(layer: QuantLayer, tensors: Tensors, sums: Tensor, settings: PostSettings) -> None:

@@ -118,8 +118,8 @@ class TrainSettings:
         As usual; `optimizer` is ``adam`` or ``sgd``.
     steps
         Of an epoch, at most: it then sees that many batches of images chosen at random. 0: all images.
-    momentum
-        Of ``sgd``.
+    momentum, nesterov
+        Of ``sgd``; Nesterov's form of it.
     schedule
         ``cosine`` to 0, ``step``, or ``constant``.
     milestones, decay
@@ -134,6 +134,11 @@ class TrainSettings:
         Learning rate (plain SGD) of auxiliary values.
     distill
         Part of the loss that is the cross-entropy to the float model's soft labels.
+    temperature
+        Both models' outputs are divided by it for that part, which is multiplied with its square.
+    average
+        Part of a running mean of the weights that a step leaves, 0.999 for instance; the mean is what is evaluated and
+        kept in the end. 0: no mean.
     settle
         Part of the training, at its end, in which auxiliary values are gone and scales stand still.
     stages
@@ -154,6 +159,7 @@ class TrainSettings:
     weight_decay: Rate = 0.0
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Rate = 0.9
+    nesterov: bool = False
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     milestones: Annotated[tuple[float, ...], LISTED, must("numbers between 0 and 1", _parts)] = (0.5, 0.75)
     decay: Rate = 0.1
@@ -163,10 +169,19 @@ class TrainSettings:
     penalty: Rate = 0.0
     v_lr: Rate = 0.0
     distill: Annotated[float, Field(ge=0, le=1)] = 0.0
+    temperature: Annotated[float, must("above 0", lambda value: value > 0)] = 1.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     settle: Annotated[float, Field(ge=0, lt=1)] = 0.2
     stages: Annotated[tuple[int, ...], LISTED, must("falling numbers of 2 to 8 bits", _falling)] = ()
     again: bool = False
     batch_norm: Literal["fold", "keep"] = "fold"
+
+    def __post_init__(self) -> None:
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError(
+                "train.nesterov must be false but for sgd with momentum, "
+                f"not true for {self.optimizer!r} with momentum {self.momentum!r}"
+            )
 
 
 @checked("ptq.")
@@ -186,6 +201,9 @@ class PostSettings:
         Fit each layer's per-channel gain and bias to the float layer's output (least squares).
     steps, batch, seed
         Steps of learned rounding a unit (0: none), images of a step, and seed.
+    held_out
+        Part of the images that nothing is learned from: a unit whose output is farther from the float one on them than
+        before it learned stays as it was. 0: the images that it learned from decide.
     unit
         ``layer``, or ``block``: as many layers as lie between two places where only one tensor goes on.
     rounding
@@ -209,6 +227,7 @@ class PostSettings:
     steps: Natural = 0
     batch: Count = 128
     seed: Seed = 0
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.125
     unit: Literal["layer", "block"] = "layer"
     rounding: Literal["straight", "choose"] = "straight"
     lr: Rate = 0.01

@@ -124,7 +124,13 @@ class _Learner:
 
 
 def learn_block(
-    layers: list[QuantLayer], tensors: Tensors, floats: Tensors, settings: PostSettings, generator: torch.Generator
+    layers: list[QuantLayer],
+    tensors: Tensors,
+    floats: Tensors,
+    settings: PostSettings,
+    generator: torch.Generator,
+    *,
+    images: Tensor | None = None,
 ) -> None:
     """Reconstruct a block of layers.
 
@@ -140,9 +146,12 @@ def learn_block(
         Steps, rates, batch, way of rounding.
     generator
         Of the batches and of what is dropped.
+    images
+        Numbers of those to learn from; ``None``: all.
     """
     wanted = floats[layers[-1].name]
     learners = {layer.name: _Learner.of(layer, settings.rounding) for layer in layers if isinstance(layer, ConvLayer)}
+    images = torch.arange(len(wanted)) if images is None else images
     spread = float(wanted.std())
     groups = [group for learner in learners.values() for group in learner.groups(settings, spread)]
     scales = _learned_scales(layers[:-1], settings)
@@ -153,7 +162,7 @@ def learn_block(
     names = {source for layer in layers for source in layer.sources} - inner
     softs = [learner.soft for learner in learners.values() if learner.soft is not None]
     for step in range(settings.steps):
-        batch = torch.randint(0, len(wanted), (min(settings.batch, len(wanted)),), generator=generator)
+        batch = images[torch.randint(0, len(images), (min(settings.batch, len(images)),), generator=generator)]
         here = {name: _drop(tensors[name][batch], floats[name][batch], settings.drop, generator) for name in names}
         for layer in layers:
             y = learners[layer.name].compute(here) if layer.name in learners else layer.compute(here)

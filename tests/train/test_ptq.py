@@ -12,12 +12,12 @@ from torch import nn
 from twofold.golden import layers as golden_layers
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import INPUT
-from twofold.train import integer
+from twofold.train import integer, ptq
 from twofold.train.convert import convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export
 from twofold.train.models import build_model
-from twofold.train.ptq import blocks, correct_bias, float_means, float_sums, quantize, second_moments
+from twofold.train.ptq import blocks, correct_bias, float_means, float_sums, quantize, second_moments, shares
 from twofold.train.quantizers import SubsetQuantizer, UniformQuantizer
 from twofold.train.quantizers.search import search_points
 from twofold.train.recipe import PostSettings, load_recipe, parse_recipe
@@ -151,7 +151,8 @@ def test_learned_rounding_is_better_than_the_nearest_point(model, images, roundi
     assert block_error(model, after, images) < 0.9 * block_error(model, before, images)
 
 
-def test_each_weight_takes_one_of_its_two_neighbours(model, images):
+def test_each_weight_takes_one_of_its_two_neighbours(model, images, monkeypatch):
+    monkeypatch.setattr(ptq, "_error", lambda *arguments: 0.0)  # every block stays as it has learned
     converted = convert(model, recipe(3), FORMAT)
     weights = [layer.float_weight.detach().clone() for layer in converted.conv_layers]
     quantize(converted, images, BLOCK)
@@ -184,7 +185,7 @@ def test_weights_stay_on_their_points_when_scales_move_a_little(model, images):
 def test_activation_scales_are_learned_within_a_block(model, images):
     still, learned = (convert(model, recipe(4, act=3), FORMAT) for _ in range(2))
     quantize(still, images, BLOCK)
-    quantize(learned, images, replace(BLOCK, act_lr=0.01, drop=0.5))
+    quantize(learned, images, replace(BLOCK, act_lr=0.01, drop=0.5, held_out=0.0))
     layers = {layer.name: layer for layer in learned.quant_layers}
     inner = layers["block.conv1"].quantizer.scale
     assert inner > 0 and not inner.requires_grad
@@ -277,6 +278,7 @@ def test_recipes_of_the_paper(name):
         ({"act_lr": -1.0}, "ptq.act_lr must be at least 0, not -1.0"),
         ({"decide": "much"}, "ptq.decide must be a number, not 'much'"),
         ({"drop": 1.0}, "ptq.drop must be 0 to below 1, not 1.0"),
+        ({"held_out": 1.0}, "ptq.held_out must be 0 to below 1, not 1.0"),
     ],
 )
 def test_settings_that_are_refused(changes, message):
@@ -296,3 +298,24 @@ def test_the_penalty_decides_choices(model, images, monkeypatch):
     for decide in (0.0, 0.1):
         quantize(convert(model, recipe(), FORMAT), images, replace(BLOCK, steps=150, lr=0.1, decide=decide))
     assert len(seen) == 6 and 3 * sum(seen[3:]) < sum(seen[:3])
+
+
+@pytest.mark.parametrize("unit", ["layer", "block"])
+@pytest.mark.parametrize("held_out", [0.0, 0.25])
+def test_a_block_that_learning_made_worse_stays_as_it_was(model, images, unit, held_out):
+    """Rates that are far too high."""
+    plain, spoilt = (convert(model, recipe(), FORMAT) for _ in range(2))
+    quantize(plain, images, replace(BLOCK, steps=0))
+    bad = replace(BLOCK, steps=5, rounding="straight", lr=50.0, scale_lr=1.0, act_lr=0.5, unit=unit)
+    quantize(spoilt, images, replace(bad, held_out=held_out))
+    for (name, wanted), found in zip(plain.state_dict().items(), spoilt.state_dict().values(), strict=True):
+        assert torch.equal(wanted, found), name
+
+
+def test_images_that_judge_are_not_learned_from_nor_their_copies():
+    learned, judging = shares(8, PostSettings(copies=2, held_out=0.25))
+    assert learned.tolist() == [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13] and judging.tolist() == [6, 7]
+    learned, judging = shares(8, PostSettings(held_out=0.0))
+    assert learned.tolist() == judging.tolist() == list(range(8))
+    learned, judging = shares(1, PostSettings(held_out=0.9))
+    assert learned.tolist() == judging.tolist() == [0]

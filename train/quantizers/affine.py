@@ -12,6 +12,7 @@ from torch import Tensor
 
 from twofold.train.quantizers.binary import positive
 from twofold.train.quantizers.digits import DigitQuantizer, weight_bits
+from twofold.train.quantizers.least_squares import l2_scales
 
 
 class AffineQuantizer(DigitQuantizer):
@@ -122,19 +123,5 @@ class SAWBQuantizer(AffineQuantizer, name="sawb"):
 
     @torch.no_grad()
     def calibrate(self, weight: Tensor) -> None:
-        """Least squared error over a grid of alpha, then alternating least squares."""
-        flat = weight.double().flatten()
-        largest = float(flat.abs().max()) or 1.0
-        best = (float("inf"), largest / self.count)
-        for part in torch.linspace(0.05, 1.2, 116, dtype=torch.float64):
-            scale = largest * float(part) / self.count
-            best = min(best, self._error(flat, scale))
-            q = self.integers(flat / scale)
-            best = min(best, self._error(flat, max(float((flat * q).sum() / (q * q).sum()), 1e-12)))
-        for _ in range(8):
-            q = self.integers(flat / best[1])
-            best = min(best, self._error(flat, max(float((flat * q).sum() / (q * q).sum()), 1e-12)))
-        self.scale.fill_(best[1])
-
-    def _error(self, flat: Tensor, scale: float) -> tuple[float, float]:
-        return float(((self.integers(flat / scale) * scale - flat) ** 2).sum()), scale
+        """Least squared error."""
+        self.scale.copy_(l2_scales(weight, self.integers, self.top, by_channel=False))

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from twofold.train.quantizers.alpha import AlphaWeights
-from twofold.train.quantizers.base import l2_scales, nearest, per_channel
+from twofold.train.quantizers.base import nearest, per_channel
 from twofold.train.quantizers.digits import weight_bits
+from twofold.train.quantizers.least_squares import l2_scales
 
 #: Menus of the terms by bits, sign included, in LSBs; the largest level is the sum of the largest terms.
 #: Source: build_power_value of the code of [APoT] (its B is one less), fractions times 4, 16, 64 and 128.

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,23 @@ from twofold.golden.formats import PointSet, WeightFormat
 #: A channel's scale is at least this fraction of the layer's largest, so that a dead channel has a usable one.
 LEAST_SCALE = 2.0**-8
 
+#: Methods of weight quantizers whose first argument is the weights (`in_float32`).
+_OF_WEIGHTS = {"forward", "calibrate", "choose", "refresh", "encode"}
+
 Q = TypeVar("Q")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+def in_float32(method: Callable[Concatenate[Any, Tensor, P], R]) -> Callable[Concatenate[Any, Tensor, P], R]:
+    """The method, given weights of half precision as float32: in bfloat16 their quotients would be ties."""
+
+    @wraps(method)
+    def wide(self: Any, weight: Tensor, /, *args: P.args, **options: P.kwargs) -> R:
+        half = weight.dtype in (torch.bfloat16, torch.float16) and getattr(self, "enabled", True)
+        return method(self, weight.float() if half else weight, *args, **options)
+
+    return wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +75,7 @@ class WeightQuantizer(nn.Module):
 
     The quantized weight is ``round(w / scale) * scale * gain``, "round" being what a subclass's `integers` does.
     Straight-through: the gradient of the quantized weight reaches the weight unchanged, where `inside` says so.
+    Weights of half precision are decided on, and given back, in float32.
 
     Parameters
     ----------
@@ -96,6 +113,8 @@ class WeightQuantizer(nn.Module):
 
     def __init_subclass__(cls, name: str = "", **options: Any):
         super().__init_subclass__(**options)
+        for method in _OF_WEIGHTS & vars(cls).keys():
+            setattr(cls, method, in_float32(vars(cls)[method]))
         register(QUANTIZERS, name, cls)
 
     def __init__(self, shape: tuple[int, ...]):
@@ -163,6 +182,7 @@ class WeightQuantizer(nn.Module):
         """Largest magnitude (LSBs) before clipping."""
         raise NotImplementedError
 
+    @in_float32
     def forward(self, weight: Tensor) -> Tensor:
         if not self.enabled:
             return weight
@@ -314,63 +334,3 @@ def encode_values(values: Tensor | NDArray[np.int64], points: PointSet) -> NDArr
 def nearest(x: Tensor, levels: Tensor) -> Tensor:
     """Level nearest to each magnitude; halfway the smaller one. `levels` ascend."""
     return levels[torch.bucketize(x, (levels[1:] + levels[:-1]) / 2)]
-
-
-@torch.no_grad()
-def l2_scales(
-    weight: Tensor,
-    integers: Callable[[Tensor], Tensor],
-    top: float,
-    *,
-    by_channel: bool = True,
-    span: tuple[float, float] = (0.25, 1.4),
-    steps: int = 80,
-    polish: int = 8,
-) -> Tensor:
-    """Scales that minimise ``sum((w - scale * integers(w / scale))**2)``, one an output channel.
-
-    Parameters
-    ----------
-    weight : shape (M, ...)
-        Weights.
-    integers
-        The quantizer in LSBs.
-    top
-        Largest level (LSBs).
-    by_channel
-        Otherwise one scale for all channels.
-    span, steps
-        Candidates are ``max|w| / top`` divided by a geometric grid over this span.
-    polish
-        Least-squares steps from the best candidate.
-
-    Returns
-    -------
-    shape (M,)
-    """
-    channels = len(weight)
-    flat = weight.double().reshape(channels if by_channel else 1, -1)
-    largest = flat.abs().amax(1, keepdim=True)
-    largest = torch.where(largest > 0, largest, torch.ones_like(largest))
-    best = largest / top
-    best_error = torch.full_like(largest, torch.inf)
-
-    def error(scale: Tensor) -> tuple[Tensor, Tensor]:
-        q = integers(flat / scale)
-        return q, ((flat - scale * q) ** 2).sum(1, keepdim=True)
-
-    for clip in np.geomspace(*span, steps):
-        scale = largest * float(clip) / top
-        _, loss = error(scale)
-        best = torch.where(loss < best_error, scale, best)
-        best_error = torch.minimum(best_error, loss)
-    for _ in range(polish):
-        q, _ = error(best)
-        power = (q * q).sum(1, keepdim=True)
-        fit = (flat * q).sum(1, keepdim=True) / power.clamp(min=1e-12)
-        scale = torch.where((power > 0) & (fit > 0), fit, best)
-        _, loss = error(scale)
-        best = torch.where(loss < best_error, scale, best)
-        best_error = torch.minimum(best_error, loss)
-    best = torch.maximum(best, best.max() * LEAST_SCALE)
-    return best.reshape(-1).expand(channels).to(weight.dtype).clone()

@@ -88,6 +88,7 @@ class MinMaxActivation(ActivationQuantizer, name="minmax"):
         """Let the scale follow the range of a batch, where it may."""
         if self.enabled and self.training and not self.frozen and not self.fixed:
             high = (1 << (self.bits - self.signed)) - 1
+            largest, least = largest.to(self.scale.dtype), least.to(self.scale.dtype)
             now = torch.maximum(largest / high, least / self.low if self.signed else torch.zeros_like(largest))
             if now > 0:
                 self.scale.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)

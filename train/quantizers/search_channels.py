@@ -74,7 +74,7 @@ class ChannelSearch:
         if zero:
             self.subsets = self.subsets[self.subsets[:, 0] == 0]
         self.energy = sum(row.energy for row in rows)
-        self.grids = [_grid(row, self.levels) for row in rows]
+        self.grids = [scale_grid(row, self.levels) for row in rows]
         self.best, self.winner = np.inf, self.levels[:0]
         self.lower = np.inf
 
@@ -83,7 +83,7 @@ class ChannelSearch:
         self._guess()
         self._screen()
         self._decide()
-        found = [_best_scale(row, grid, self.winner) for row, grid in zip(self.rows, self.grids, strict=True)]
+        found = [best_scale(row, grid, self.winner) for row, grid in zip(self.rows, self.grids, strict=True)]
         points = tuple(int(p) for p in self.winner)
         error = sum(error for error, _ in found)
         return ChannelOptimum(points, np.array([scale for _, scale in found]), error, min(self.lower, error))
@@ -104,7 +104,7 @@ class ChannelSearch:
         found = search_row(pooled, tuple(int(p) for p in self.levels), self.paths.count, 1e-3, zero=self.paths.zero)
         points = np.array(found.points, dtype=np.float64)
         for _ in range(ROUNDS):
-            fits = [_best_scale(row, grid, points) for row, grid in zip(self.rows, self.grids, strict=True)]
+            fits = [best_scale(row, grid, points) for row, grid in zip(self.rows, self.grids, strict=True)]
             before = self.best
             self._offer(points, sum(error for error, _ in fits))
             if self.best == before:
@@ -211,7 +211,8 @@ class _Intervals:
         self._keep(np.tile(subset, PARTS), ends[:-1].ravel(), ends[1:].ravel(), sums[:-1].ravel(), sums[1:].ravel())
 
 
-def _grid(row: SortedRow, levels: Array) -> Array:
+def scale_grid(row: SortedRow, levels: Array) -> Array:
+    """Values of 1 / scale, ascending, that no optimum lies outside of, whichever of `levels` a point set holds."""
     first, end = row.span(levels)
     return np.geomspace(first, end, int(np.ceil(np.log(end / first) / np.log(FIRST_STEP))) + 1)
 
@@ -229,7 +230,7 @@ def _pool(rows: list[SortedRow], scales: Array) -> SortedRow:
     return SortedRow.of(weights, importance)
 
 
-def _best_scale(row: SortedRow, t: Array, points: Array) -> tuple[float, float]:
+def best_scale(row: SortedRow, t: Array, points: Array) -> tuple[float, float]:
     """(error, scale) of one subset for one row: intervals that may hold the optimum are refined to the last digit."""
     g = row.values(t, np.broadcast_to(points, (len(t), len(points))))
     tasks = _Intervals(row, t, g[None], 0.0)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from twofold.train.quantizers.activation import sample
 from twofold.train.quantizers.alpha import AlphaActivation, AlphaWeights
-from twofold.train.quantizers.base import l2_scales, per_channel
+from twofold.train.quantizers.base import per_channel
 from twofold.train.quantizers.digits import weight_bits
+from twofold.train.quantizers.least_squares import l2_scales
 from twofold.train.quantizers.rounding import clip_rounded
 
 #: Gradient scale by bits for ResNet-20; more bits take that of 5 ([Sigma] section 5.1).
@@ -179,7 +180,7 @@ class SigmaActivation(AlphaActivation, name="sigma"):
             return super().forward(x)
         with torch.no_grad():
             # Of some values, where there are many: as good for a running mean, and a pass over memory less.
-            now = activation_deviation(sample(x.detach()), self.signed)
+            now = activation_deviation(sample(x.detach()).to(self.sigma.dtype), self.signed)
             self.sigma.mul_(1 - MOMENTUM).add_(now, alpha=MOMENTUM)
             self.scale.copy_((self.alpha * self.sigma / self.levels_up).clamp(min=1e-12))
         factor = self.gradient_scale * self.sigma
@@ -191,6 +192,6 @@ class SigmaActivation(AlphaActivation, name="sigma"):
         if self.fixed:
             return
         super().calibrate(x)
-        deviation = activation_deviation(x, self.signed)
+        deviation = activation_deviation(x.to(self.sigma.dtype), self.signed)
         self.sigma.copy_(deviation if deviation > 0 else torch.ones(1))
         self.alpha.copy_(self.scale * self.levels_up / self.sigma)

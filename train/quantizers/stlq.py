@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from twofold.golden import catalog
 from twofold.golden.formats import WeightFormat
-from twofold.train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, l2_scales, nearest, per_channel
+from twofold.train.quantizers.base import CodedWeights, WeightQuantizer, encode_values, nearest, per_channel
+from twofold.train.quantizers.least_squares import l2_scales
 from twofold.train.quantizers.units import UnitGrid, auxiliary, select
 
 ROUNDINGS = ("linear", "log")

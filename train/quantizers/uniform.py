@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from twofold.train.quantizers.base import l2_scales
 from twofold.train.quantizers.digits import DigitQuantizer, weight_bits
+from twofold.train.quantizers.least_squares import l2_scales, usable
 
 CALIBRATIONS = ("mse", "max")
 GRANULARITIES = ("channel", "layer")
@@ -49,9 +49,7 @@ class UniformQuantizer(DigitQuantizer, name="uniform"):
         """Choose the scales."""
         by_channel = self.granularity == "channel"
         if self.calibration == "max":
-            span, steps, polish = (1.0, 1.0), 1, 0
+            largest = weight.abs().amax((1, 2, 3) if by_channel else (0, 1, 2, 3))
+            self.scale.copy_(usable(largest.expand(self.shape[0]) / self.top))
         else:
-            span, steps, polish = (0.25, 1.4), 80, 8
-        self.scale.copy_(
-            l2_scales(weight, self.integers, self.top, by_channel=by_channel, span=span, steps=steps, polish=polish)
-        )
+            self.scale.copy_(l2_scales(weight, self.integers, self.top, by_channel=by_channel))

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet
@@ -52,8 +53,8 @@ class NetworkTask:
         """Mean loss of a batch."""
         raise NotImplementedError
 
-    def distilled(self, outputs: Any, wanted: Any) -> Tensor:
-        """Mean loss of a batch against what another network gives for the same images."""
+    def distilled(self, outputs: Any, wanted: Any, temperature: float = 1.0) -> Tensor:
+        """Mean loss of a batch against what another network gives for the same images; scores at a temperature."""
         raise NotImplementedError
 
     def right(self, outputs: Any, targets: Tensor) -> float:
@@ -117,3 +118,11 @@ def library(module: str, task: str) -> Any:
         raise ValueError(
             f"Task {task!r} must have the library {name} for its metrics: pip install 'twofold[tasks]'"
         ) from error
+
+
+def soft_cross_entropy(scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """Mean cross-entropy to the soft labels of other scores, classes along axis 1.
+
+    At a temperature both are divided by it; the square of it keeps the gradient as large.
+    """
+    return F.cross_entropy(scores / temperature, (wanted / temperature).softmax(1)) * temperature**2

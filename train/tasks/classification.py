@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.train.data.base import DataSet
-from twofold.train.tasks.base import Meter, NetworkTask
+from twofold.train.tasks.base import Meter, NetworkTask, soft_cross_entropy
 
 
 class Classification(NetworkTask):
@@ -22,8 +22,8 @@ class Classification(NetworkTask):
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets)
 
-    def distilled(self, outputs: Any, wanted: Any) -> Tensor:
-        return F.cross_entropy(outputs, wanted.softmax(1))
+    def distilled(self, outputs: Any, wanted: Any, temperature: float = 1.0) -> Tensor:
+        return soft_cross_entropy(outputs, wanted, temperature)
 
     def right(self, outputs: Any, targets: Tensor) -> float:
         return int((outputs.argmax(1) == targets).sum())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet
-from twofold.train.tasks.base import Meter, NetworkTask, library
+from twofold.train.tasks.base import Meter, NetworkTask, library, soft_cross_entropy
 from twofold.train.tasks.boxes import anchors, decoded, encoded, matched, shapes, suppressed
 
 #: Boxes of nothing that count, for each that stands for something: those that look most like something.
@@ -46,9 +46,9 @@ class Detection(NetworkTask):
         hard = (rank < NEGATIVES * there.sum(1, keepdim=True).clamp(min=1)) & ~there
         return (place + costs[there].sum() + costs[hard].sum()) / there.sum().clamp(min=1)
 
-    def distilled(self, outputs: Any, wanted: Any) -> Tensor:
+    def distilled(self, outputs: Any, wanted: Any, temperature: float = 1.0) -> Tensor:
         (scores, offsets, _), (theirs, places, _) = read_maps(outputs), read_maps(wanted)
-        classes = F.cross_entropy(scores.flatten(0, 1), theirs.softmax(2).flatten(0, 1))
+        classes = soft_cross_entropy(scores.flatten(0, 1), theirs.flatten(0, 1), temperature)
         return classes + F.smooth_l1_loss(offsets, places)
 
     def augmented(

@@ -20,7 +20,7 @@ class Enhancement(NetworkTask):
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         return F.l1_loss(_image(outputs, targets), targets.float() / 255)
 
-    def distilled(self, outputs: Any, wanted: Any) -> Tensor:
+    def distilled(self, outputs: Any, wanted: Any, temperature: float = 1.0) -> Tensor:
         return F.l1_loss(outputs, wanted)
 
     def answers(self, outputs: Any) -> Sequence[Tensor]:

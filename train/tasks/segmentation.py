@@ -9,7 +9,7 @@ from torch import Tensor
 
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet
-from twofold.train.tasks.base import Meter, NetworkTask, library, only
+from twofold.train.tasks.base import Meter, NetworkTask, library, only, soft_cross_entropy
 
 #: Label of pixels that belong to no class.
 VOID = 255
@@ -28,8 +28,8 @@ class Segmentation(NetworkTask):
         total = F.cross_entropy(scores, targets.long(), ignore_index=VOID, reduction="sum")
         return total / (targets != VOID).sum().clamp(min=1)
 
-    def distilled(self, outputs: Any, wanted: Any) -> Tensor:
-        return F.cross_entropy(outputs, wanted.softmax(1))
+    def distilled(self, outputs: Any, wanted: Any, temperature: float = 1.0) -> Tensor:
+        return soft_cross_entropy(outputs, wanted, temperature)
 
     def right(self, outputs: Any, targets: Tensor) -> float:
         hits = (outputs.argmax(1) == targets).flatten(1).sum(1)
