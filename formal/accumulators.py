@@ -25,7 +25,7 @@ class AccumulatorUpdates(Checker):
     short = ("log_4x4",)
     cut_memories = True
     fault_depth = 12
-    fault_build: ClassVar[dict[str, Any]] = SMALL | {"rows": 2, "cols": 2, "acc_width": 20}
+    fault_build: ClassVar[dict[str, Any]] = SMALL | {"rows": 2, "cols": 2, "load_columns": 1, "acc_width": 20}
     faults = (
         Fault("accumulators", "self.sums[col] << self.tag.shift", "self.sums[col] << tags[1].shift", "shifted"),
         Fault("accumulators", "(self.tag.bank == bank) & ~self.tag.first)", "~self.tag.first)", "old"),
