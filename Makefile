@@ -5,8 +5,10 @@ CONFIG ?=
 NETWORK ?=
 IMAGES ?=
 JOBS ?=
+SCHEDULER ?=
 SIM ?=
 WAVES ?=
+COVERAGE ?=
 RANDOM ?=
 GATES ?=
 SEED ?=
@@ -29,14 +31,18 @@ TWOFOLD := $(VENV)/bin/twofold
 BASE := $(VENV)/.base
 TRAIN := $(VENV)/.train
 ONNX := $(VENV)/.onnx
+CLUSTER := $(VENV)/.cluster
+LITEX := $(VENV)/.litex
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
 DOCS := $(VENV)-docs/.docs
+# What runs independent jobs: this machine's processes, or a Dask cluster's.
+ENGINE = $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(call quote,$(SCHEDULER)))
 # Python compiles what is imported: a fifth of what is installed.
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet --progress-bar on --no-compile
 
-KNOWN := PYTHON CONFIG NETWORK IMAGES JOBS SIM WAVES RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
+KNOWN := PYTHON CONFIG NETWORK IMAGES JOBS SCHEDULER SIM WAVES COVERAGE RANDOM GATES SEED BENCH DATA ROW KIND COUNT EPOCHS FULL TECH LIBERTY WEIGHTS \
   COMPONENT BOARD SHELL
 UNKNOWN := $(strip $(foreach v,$(filter-out $(KNOWN) MAKE% -*,$(.VARIABLES)),$(if $(filter command,$(origin $v)),$v)))
 $(if $(UNKNOWN),$(error Variable must be one of those that `make help` shows, not $(UNKNOWN)))
@@ -51,7 +57,7 @@ configs = $(if $(CONFIG),$(if $(shell test -e $(call quote,$(CONFIG)) && echo on
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder IMAGES=n JOBS=n GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n FULL=1 KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
+	@echo "Variables: CONFIG=configs/x.toml NETWORK=folder IMAGES=n JOBS=n SCHEDULER=address GATES=generic|ecp5 SIM=verilator|icarus WAVES=1 COVERAGE=1 RANDOM=n SEED=n BENCH=name DATA=folder ROW=name EPOCHS=n FULL=1 KIND=rtl|python COUNT=n TECH=ecp5|ice40|asic LIBERTY=file WEIGHTS=file COMPONENT=name BOARD=name PYTHON=python3"
 
 demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo/report.html
 	$(TWOFOLD) demo
@@ -59,25 +65,25 @@ demo: $(TRAIN) ## train, quantize, map, emit and verify on real data; build/demo
 verilog: $(BASE) ## emit one build (CONFIG); build/verilog
 	$(TWOFOLD) emit --config $(call quote,$(or $(CONFIG),configs/log_8x8.toml)) --out build/verilog
 
-sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) ## run the benches (CONFIG SIM WAVES BENCH), random networks (RANDOM SEED) or one (NETWORK), on a data set's images (IMAGES DATA JOBS), also on gates (GATES)
-	$(TWOFOLD) sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(call configs,--config) \
+sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ## run the benches (CONFIG SIM WAVES BENCH; COVERAGE=1: what they reach of the Verilog), random networks (RANDOM SEED) or one (NETWORK), on a data set's images (IMAGES DATA), also on gates (GATES), side by side (JOBS SCHEDULER)
+	$(TWOFOLD) sim $(if $(SIM),--sim $(SIM)) $(if $(filter-out 0,$(WAVES)),--waves) $(if $(filter-out 0,$(COVERAGE)),--coverage) $(call configs,--config) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(GATES),--gates $(GATES)) $(if $(RANDOM),--random $(RANDOM)) $(if $(NETWORK),--network $(call quote,$(NETWORK))) \
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: $(TRAIN) $(ONNX) ## check style and types, and run every test beside it
+test: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
 # What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
-pytest: $(TRAIN) $(ONNX)
+pytest: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX)
 	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
 
-lint: $(TRAIN) $(ONNX) ## check style and types
+lint: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-coverage: $(TRAIN) $(ONNX) ## run every test and see which lines they reach; build/coverage/index.html
+coverage: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## run every test and see which lines they reach; build/coverage/index.html
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
 	$(RUN) -m coverage combine --quiet
@@ -88,9 +94,9 @@ coverage: $(TRAIN) $(ONNX) ## run every test and see which lines they reach; bui
 docs: $(DOCS) ## make the site of the pages and of the public names; build/docs/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
 
-synth: $(PNR) ## cells, area, clock rate and multipliers by component (CONFIG TECH LIBERTY COMPONENT); build/synth/report.json
+synth: $(PNR) $(if $(SCHEDULER),$(CLUSTER)) ## cells, area, clock rate and multipliers by component (CONFIG TECH LIBERTY COMPONENT JOBS SCHEDULER); build/synth/report.json
 	$(TWOFOLD) synth --config $(or $(call configs,),configs/log_8x8.toml configs/subset_8x8.toml) $(if $(TECH),--tech $(TECH)) \
-	  $(if $(LIBERTY),--liberty $(call quote,$(LIBERTY))) $(if $(COMPONENT),--component $(COMPONENT))
+	  $(if $(LIBERTY),--liberty $(call quote,$(LIBERTY))) $(if $(COMPONENT),--component $(COMPONENT)) $(ENGINE)
 
 bitstream: $(PNR) ## make a board's bitstream (BOARD CONFIG); build/bitstream/BOARD/report.json
 	$(TWOFOLD) board build $(BOARD) $(if $(CONFIG),--config $(call quote,$(CONFIG)))
@@ -135,6 +141,16 @@ $(TRAIN): requirements/train.txt $(BASE)
 
 $(ONNX): requirements/onnx.txt $(BASE)
 	@echo "Installing $< (ONNX and onnxruntime; 100 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(CLUSTER): requirements/cluster.txt $(BASE)
+	@echo "Installing $< (Dask; 30 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(LITEX): requirements/litex.txt $(BASE)
+	@echo "Installing $< (LiteX and Migen; 10 MB, once)"
 	@$(PIP) -r $<
 	@touch $@
 

@@ -23,6 +23,7 @@ from twofold.mapper.compiler import compile_network
 from twofold.mapper.tiles import weight_branches
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
+from twofold.support.jobs import Job, add_options, engine
 from twofold.support.output import build_folder
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
@@ -123,13 +124,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="twofold bench utilisation", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, nargs="+", help="builds (default: those made for the network)")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
+    add_options(parser)
     options = parser.parse_args(arguments)
+    cases = [(name, load_config(path)) for name in options.network for path in options.config or NETWORKS[name].builds]
+    jobs = [Job(f"{name} on {config.name}", measure, (name, config), f"{name} {config.name}") for name, config in cases]
     report: dict[str, dict[str, dict[str, Any]]] = {}
     lines, causes = [], []
-    for name in options.network:
-        for path in options.config or NETWORKS[name].builds:
-            config = load_config(path)
-            row = report.setdefault(name, {})[config.name] = measure(name, config)
+    with engine(options) as run:
+        for (name, config), row in zip(cases, run.results(jobs), strict=True):
+            report.setdefault(name, {})[config.name] = row
             counts = (f"{row[key]:,}" for key in ("macs", "cycles", "ideal_cycles"))
             shares = (f"{100 * row[key]:.1f} %" for key in ("busy", "word_busy"))
             lost = (f"{100 * count / row['cycles']:.1f}" for count in row["lost"].values())

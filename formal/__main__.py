@@ -1,10 +1,8 @@
 """``twofold prove [NAME ...]``: prove the hardware's properties, and see that each proof catches a seeded fault."""
 
 import json
-import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 
 from rich.console import Console
@@ -12,10 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from twofold.formal.properties import PROPERTIES
-from twofold.formal.runner import OUTPUT, ProofResult, obligations, run
+from twofold.formal.runner import OUTPUT, Obligation, ProofResult, obligations, run
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+from twofold.support.jobs import Engine, Job, add_options, engine
 
 DESCRIPTION = "Prove the hardware's properties, and see that each proof catches a seeded fault."
 EXAMPLES = (
@@ -41,13 +40,37 @@ def _table(results: list[ProofResult]) -> Table:
     return table
 
 
+def _proofs(todo: list[Obligation], engine: Engine, console: Console) -> list[list[ProofResult]]:
+    """Every proof, a job each, with progress."""
+    columns = (TextColumn("{task.description:50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    jobs = [Job(_label(one), run, (one,), f"{number} {_label(one)}") for number, one in enumerate(todo)]
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("proofs", total=len(todo))
+
+        def done(job: Job[list[ProofResult]], results: list[ProofResult]) -> None:
+            progress.update(bar, advance=1, description=results[0].name)
+            bad = [result for result in results if not result.good]
+            if bad or not console.is_terminal:
+                mark = "FAIL" if bad else "ok  "
+                note = f": {bad[0].status}; {bad[0].message}" if bad else ""
+                progress.console.print(f"{mark} {results[0].seconds:6.1f} s {job.name}{note}", highlight=False)
+
+        return list(engine.results(jobs, done))
+
+
+def _label(obligation: Obligation) -> str:
+    first, *others = obligation.formats
+    where = f"{first} and {len(others)} more" if len(others) > 2 else ", ".join(obligation.formats)
+    return f"{obligation.checker.name}, {where}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prove what is asked for; 1 if anything is not proven or a fault is not caught, 2 if it could not be run."""
     names = [checker.__name__ for checker in PROPERTIES]
     parser = Parser(prog="twofold prove", description=DESCRIPTION, examples=EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all if none is given")
     parser.add_argument("--short", action="store_true", help="the quick ones only, each for one build")
-    parser.add_argument("--jobs", type=int, default=2, help="proofs at a time")
+    add_options(parser, jobs=2)
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in names:
@@ -56,35 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     console = Console()
     try:
-        todo = obligations([checker for checker in chosen if checker.short or not options.short], short=options.short)
-    except (OSError, TypeError, ValueError) as error:
+        with engine(options) as used:
+            todo = obligations([one for one in chosen if one.short or not options.short], short=options.short)
+            results = [result for found in _proofs(todo, used, console) for result in found]
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         return failed(error)
-    found: dict[int, list[ProofResult]] = {}
-    columns = (TextColumn("{task.description:50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    context = multiprocessing.get_context("spawn")
-    with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-        ProcessPoolExecutor(options.jobs, mp_context=context) as pool,
-    ):
-        bar = progress.add_task("proofs", total=len(todo))
-        futures = {pool.submit(run, obligation): number for number, obligation in enumerate(todo)}
-        for future in as_completed(futures):
-            obligation = todo[futures[future]]
-            found[futures[future]] = results = future.result()
-            progress.update(bar, advance=1, description=obligation.checker.name)
-            bad = [result for result in results if not result.good]
-            mark = "FAIL" if bad else "ok  "
-            if bad or not console.is_terminal:
-                note = f": {bad[0].status}; {bad[0].message}" if bad else ""
-                where = (
-                    ", ".join(obligation.formats)
-                    if len(obligation.formats) <= 3
-                    else f"{obligation.formats[0]} and {len(obligation.formats) - 1} more"
-                )
-                progress.console.print(
-                    f"{mark} {results[0].seconds:6.1f} s {obligation.checker.name}, {where}{note}", highlight=False
-                )
-    results = [result for number in sorted(found) for result in found[number]]
     console.print(_table(results))
     good = sum(result.good for result in results)
     report = {"properties": [asdict(result) for result in results], "seconds": round(time.monotonic() - started, 1)}

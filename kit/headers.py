@@ -31,8 +31,11 @@ def network_header(image: Image) -> str:
         "",
         "#define TWOFOLD_NETWORK \\",
         "    { \\",
-        *(f"        {part}, \\" for part in (_tensor(image.input), _tensor(image.output), _layout(image))),
-        f"        {image.cycles}u, {image.passes}u \\",
+        f"        {_tensor(image.input)}, {_layout(image)}, \\",
+        "        (const twofold_tensor[]){ \\",
+        *(f"            {_tensor(output)}, \\" for output in image.outputs),
+        "        }, \\",
+        f"        {len(image.outputs)}u, {image.cycles}u, {image.passes}u \\",
         "    }",
     ]
     title = f"/* Network {_comment(image.network)} on build {image.config.name}. Generated; do not edit. */"

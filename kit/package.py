@@ -13,6 +13,7 @@ from twofold.kit.readme import readme
 from twofold.kit.register_files import litex_csv, system_rdl
 from twofold.kit.templates import fill, text
 from twofold.kit.testbench import Vectors, testbench_files
+from twofold.kit.wrappers import wrapper_files
 from twofold.support.digests import digest
 from twofold.support.folders import recover, replace_folder
 from twofold.support.tables import read_json
@@ -22,7 +23,7 @@ FORMAT, VERSION, MANIFEST = "twofold-package", 1, "package.json"
 MADE = "build"
 
 
-def package_files(given: Vectors, *, clock: float = 100.0) -> dict[str, bytes]:
+def package_files(given: Vectors, *, clock: float = 100.0, wrappers: list[str] | None = None) -> dict[str, bytes]:
     """Every file of a package, by its path in the folder.
 
     Parameters
@@ -31,6 +32,8 @@ def package_files(given: Vectors, *, clock: float = 100.0) -> dict[str, bytes]:
         The network on the build, and what its testbench sends and expects.
     clock
         In MHz, for the constraints.
+    wrappers
+        Names of `kit.wrappers.WRAPPERS`.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def package_files(given: Vectors, *, clock: float = 100.0) -> dict[str, bytes]:
     config, top = image.config, top_name(image.config)
     texts = {
         "Makefile": fill("Makefile", {"TOP": top}),
-        "README.md": readme(given),
+        "README.md": readme(given, wrappers or []),
         f"{top}.core": core(config),
         f"rtl/{top}.v": emit(config),
         "driver/twofold_machine.h": machine_header(config),
@@ -51,6 +54,7 @@ def package_files(given: Vectors, *, clock: float = 100.0) -> dict[str, bytes]:
         "driver/twofold.h": text("twofold.h"),
         "driver/twofold.c": text("twofold.c"),
         **{f"sim/{name}": content for name, content in testbench_files(given).items()},
+        **wrapper_files(wrappers or [], given),
         f"constraints/{top}.sdc": sdc(config, clock),
         f"constraints/{top}.xdc": xdc(config, clock),
         "vivado/package_ip.tcl": vivado(config),

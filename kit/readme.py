@@ -4,9 +4,10 @@ from twofold.golden.config import MACHINE_VERSION
 from twofold.hdl.emit import top_name
 from twofold.kit.templates import fill
 from twofold.kit.testbench import Vectors
+from twofold.kit.wrappers import readme_commands, readme_lines
 
 
-def readme(given: Vectors) -> str:
+def readme(given: Vectors, wrappers: list[str]) -> str:
     """What is in the folder and how it is used."""
     image = given.image
     config = image.config
@@ -23,5 +24,7 @@ def readme(given: Vectors) -> str:
             "NETWORK": image.network,
             "CYCLES": f"{image.cycles:,}",
             "INPUTS": len(given.inputs),
+            "WRAPPERS": readme_lines(wrappers, config),
+            "COMMANDS": readme_commands(wrappers),
         },
     )

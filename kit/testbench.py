@@ -13,7 +13,9 @@ from twofold.golden.image import Image, input_frame, pack_tensor
 from twofold.golden.isa import Section, line_beats
 from twofold.golden.network import Network
 from twofold.golden.registers import STATUS
+from twofold.hdl.control import ADDRESS_BITS
 from twofold.hdl.emit import top_name
+from twofold.hdl.top import PORTS
 from twofold.kit.headers import constants
 from twofold.kit.templates import fill
 
@@ -26,13 +28,15 @@ class Vectors:
     ----------
     image
         The network on a build.
-    inputs, outputs : int64, shape (B, C, H, W)
-        Inputs, and golden's outputs.
+    inputs : int64, shape (B, C, H, W)
+        Inputs.
+    outputs : int64, shape (B, C, H, W), for each of the network's outputs
+        Golden's outputs.
     """
 
     image: Image
     inputs: NDArray[np.int64]
-    outputs: NDArray[np.int64]
+    outputs: tuple[NDArray[np.int64], ...]
 
     @property
     def sent(self) -> list[list[int]]:
@@ -41,44 +45,60 @@ class Vectors:
 
 
 def vectors(network: Network, image: Image, inputs: NDArray[np.int64]) -> Vectors:
-    """What the machine must make of inputs, shape (B, C, H, W).
-
-    Raises
-    ------
-    ValueError
-        If the network has more than one output, which the package's driver cannot take.
-    """
-    if len(network.outputs) > 1:
-        raise ValueError(f"Network {network.name!r} must have one output for a package, not {len(network.outputs)}")
-    return Vectors(image, inputs, layers.run(network, inputs)[network.output.name])
+    """What the machine must make of inputs, shape (B, C, H, W)."""
+    tensors = layers.run(network, inputs)
+    return Vectors(image, inputs, tuple(tensors[layer.name] for layer in network.outputs))
 
 
 def testbench_files(given: Vectors) -> dict[str, str]:
-    """The testbench and its memory files."""
+    """The machine's testbench and its memory files, which are those of every wrapper's as well."""
+    stimulus, expected = _memories(given)
+    names = [name for name in PORTS if name.startswith("s_axil_")]
+    text = bus_testbench(given, top_name(given.image.config), "axi_lite", names)
+    return {"testbench.v": text, "stimulus.mem": _lines(stimulus), "expected.mem": _lines(expected)}
+
+
+def bus_testbench(given: Vectors, top: str, bus: str, names: list[str]) -> str:
+    """The testbench of a module whose registers are on a bus.
+
+    Parameters
+    ----------
+    given
+        What is sent and expected.
+    top
+        The module: its streams are the machine's.
+    bus, names
+        A file ``bus_*.v`` of `kit/files`, and the ports that it drives.
+    """
     image = given.image
-    sent = [f"{last:x}{beat:08x}" for frame in given.sent for beat, last in _lasting(frame)]
-    expected = [line for y in given.outputs for line in _expected(image.config, y)]
+    stimulus, expected = _memories(given)
     values = constants(image.config)
-    numbers = {name: values[name] for name in values if name.startswith("REG_")}
-    texts = {f"{name}_VALUE": f"{values[f'{name}_VALUE']:08x}" for name in ("ID", "VERSION", "BUILD")}
     done = STATUS.pack({"busy": 0, "done": 1, "loaded": 1, "reserved": 0, "error": 0})
-    text = fill(
+    return fill(
         "testbench.v",
         {
-            **numbers,
-            **texts,
-            "TOP": top_name(image.config),
-            "SENT": len(sent),
+            **{name: values[name] for name in values if name.startswith("REG_")},
+            **{f"{name}_VALUE": f"{values[f'{name}_VALUE']:08x}" for name in ("ID", "VERSION", "BUILD")},
+            "TOP": top,
+            "BUS": fill(f"bus_{bus}.v", {"ADDRESS_HIGH": ADDRESS_BITS - 3}),
+            "BUS_PORTS": ",\n    ".join(f".{name}({name})" for name in names),
+            "SENT": len(stimulus),
             "EXPECTED": len(expected),
             "INPUTS": len(given.inputs),
             "CYCLES": image.cycles,
             "PASSES": image.passes,
             "DONE": done,
             # Every other cycle at least, each stream moves if the other side lets it.
-            "LIMIT": 10_000 + 8 * (len(sent) + len(expected)) + 2 * image.cycles * len(given.inputs),
+            "LIMIT": 10_000 + 8 * (len(stimulus) + len(expected)) + 2 * image.cycles * len(given.inputs),
         },
     )
-    return {"testbench.v": text, "stimulus.mem": _lines(sent), "expected.mem": _lines(expected)}
+
+
+def _memories(given: Vectors) -> tuple[list[str], list[str]]:
+    """Lines of the files of what is sent and expected."""
+    sent = [f"{last:x}{beat:08x}" for frame in given.sent for beat, last in _lasting(frame)]
+    config, inferences = given.image.config, zip(*given.outputs, strict=True)
+    return sent, [line for tensors in inferences for y in tensors for line in _expected(config, y)]
 
 
 def _expected(config: ArrayConfig, y: NDArray[np.int64]) -> Iterator[str]:

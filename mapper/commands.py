@@ -13,6 +13,7 @@ from twofold.mapper.fit import DEPTHS, Fit, best, toml, try_build
 from twofold.support import resources
 from twofold.support.commands import Parser, failed
 from twofold.support.files import write_text
+from twofold.support.jobs import Job, add_options, engine
 
 #: Columns of a table that goes to a file or a pipe.
 WIDTH = 200
@@ -34,10 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--config", type=Path, action="append", help="build, a TOML file or a name (default: all of configs/)"
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="build file to write (default: it is printed)")
+    add_options(parser)
     options = parser.parse_args(arguments)
     try:
         text = fit(options)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
         return failed(error)
     print(text.rstrip("\n"))
     return 0
@@ -53,7 +55,9 @@ def fit(options: argparse.Namespace) -> str:
     """
     network = container.load(options.network)
     paths = options.config or resources.shipped("configs")
-    fits = [try_build(network, load_config(path)) for path in paths]
+    configs = [load_config(path) for path in paths]
+    with engine(options) as run:
+        fits = list(run.results([Job(c.name, try_build, (network, c), str(n)) for n, c in enumerate(configs)]))
     chosen = best(fits)
     if chosen is None:
         reasons = "; ".join(f"{one.config.name}: {one.reason}" for one in fits)

@@ -13,7 +13,7 @@ from twofold.golden.timing import Clock, cycles
 from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.checks import FitError, check_memory, check_network
 from twofold.mapper.chunks import choices, smallest
-from twofold.mapper.contents import Store, channel_block, point_lines, signed_tensors, table_lines
+from twofold.mapper.contents import BlockStore, channel_block, point_lines, signed_tensors, table_lines
 from twofold.mapper.folding import Stored, stored_ways
 from twofold.mapper.macs import useful_macs
 from twofold.mapper.memory import allocate, feature_lines
@@ -104,7 +104,7 @@ class _Memories:
     def __init__(self, config: ArrayConfig, network: Network) -> None:
         sets, self.points = point_lines(config, network)
         tables, self.tables = table_lines(config, network)
-        weight, channel = Store(), Store()
+        weight, channel = BlockStore(), BlockStore()
         self.mapped = []
         pieces = [(layer.output.shape[1:], *both) for layer in network.layers for both in layer.pieces]
         for size, part, piece in pieces:

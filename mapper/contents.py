@@ -8,7 +8,7 @@ from twofold.mapper.checks import used_points
 from twofold.mapper.tiles import OutputTile
 
 
-class Store:
+class BlockStore:
     """A memory whose equal blocks of lines are kept once."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ def point_lines(config: ArrayConfig, network: Network) -> tuple[dict[str, int], 
 
 def table_lines(config: ArrayConfig, network: Network) -> tuple[dict[str, int], tuple[int, ...]]:
     """Number of the table of every layer that has one, and the lines of their memory. Equal tables are kept once."""
-    store, numbers = Store(), {}
+    store, numbers = BlockStore(), {}
     for layer in network.layers:
         if layer.table is not None:
             words = layer.table.words(config.table_bits, config.act_bits)

@@ -15,7 +15,7 @@ from twofold.golden.network import Layer, Network, Pair
 from twofold.golden.parts import Part
 from twofold.golden.timing import Clock
 from twofold.golden.transfers import Transfer, bus_beats
-from twofold.mapper.bands import Rows, Slab, band_chunks, planes, slab_lines, slabs
+from twofold.mapper.bands import RowRange, Slab, band_chunks, planes, slab_lines, slabs
 from twofold.mapper.chunks import Chunk
 from twofold.mapper.contents import channel_block, point_lines, signed_tensors, table_lines
 from twofold.mapper.hazards import NONE, Key
@@ -106,13 +106,13 @@ class _Stored:
     def __init__(self, network: Network, compiled: Compiled) -> None:
         self.network = network
         self.tape = compiled.tape
-        self.rows: dict[str, list[tuple[Rows, int]]] = {}
+        self.rows: dict[str, list[tuple[RowRange, int]]] = {}
 
-    def add(self, name: str, rows: Rows, after: int) -> None:
-        """Rows are stored when so many DRAINs are done."""
+    def add(self, name: str, rows: RowRange, after: int) -> None:
+        """RowRange are stored when so many DRAINs are done."""
         self.rows.setdefault(name, []).append((rows, after))
 
-    def before(self, name: str, rows: Rows) -> int:
+    def before(self, name: str, rows: RowRange) -> int:
         """DRAINs that a transfer must wait for that reads rows: it then stands behind those that store them."""
         known = self.rows.get(name, [])
         return max((after for one, after in known if one.begin < rows.end and rows.begin < one.end), default=0)
@@ -147,10 +147,10 @@ class _LayerWriter:
             self._band(band, area, number)
         return Span(first, len(self.tape.program) - 1, self.occupied)
 
-    def _bands(self, area: Area | None) -> Sequence[Rows]:
-        return (Rows(0, self.layer.output.shape[1]),) if area is None else area.bands
+    def _bands(self, area: Area | None) -> Sequence[RowRange]:
+        return (RowRange(0, self.layer.output.shape[1]),) if area is None else area.bands
 
-    def _band(self, band: Rows, area: Area | None, number: int) -> None:
+    def _band(self, band: RowRange, area: Area | None, number: int) -> None:
         outside = self.compiled.residence.outside
         places: dict[Slab, int] = {}
         line = 0 if area is None else area.begin + number % 2 * area.half

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.network import Layer, Network
-from twofold.mapper.bands import Rows, band_chunks, cut, slab_lines, slabs
+from twofold.mapper.bands import RowRange, band_chunks, cut, slab_lines, slabs
 from twofold.mapper.checks import FitError
 from twofold.mapper.chunks import smallest
 from twofold.mapper.memory import allocate, lifetimes, tensor_lines
@@ -22,7 +22,7 @@ class Area:
 
     begin: int
     half: int
-    bands: tuple[Rows, ...]
+    bands: tuple[RowRange, ...]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _gap(config: ArrayConfig, network: Network, places: dict[str, int], number: 
 
 def _bands(
     config: ArrayConfig, network: Network, layer: Layer, outside: frozenset[str], lines: int
-) -> tuple[Rows, ...] | None:
+) -> tuple[RowRange, ...] | None:
     """The fewest bands, but at least `_BANDS`, of which two fit in so many lines."""
     height = layer.output.shape[1]
     for count in range(min(_BANDS, height), height + 1):
@@ -117,13 +117,13 @@ def _bands(
     return None
 
 
-def _chunks_do(config: ArrayConfig, layer: Layer, bands: list[Rows]) -> bool:
+def _chunks_do(config: ArrayConfig, layer: Layer, bands: list[RowRange]) -> bool:
     """Whether chunks of bands have positions enough for chain passes."""
     cuts = [band_chunks(part, piece, band, config.acc_depth) for part, piece in layer.pieces for band in bands]
     return all(smallest(chunks) >= config.min_pass for chunks in cuts if chunks)
 
 
-def _lines(config: ArrayConfig, network: Network, layer: Layer, outside: frozenset[str], band: Rows) -> int:
+def _lines(config: ArrayConfig, network: Network, layer: Layer, outside: frozenset[str], band: RowRange) -> int:
     return sum(slab_lines(config, network, slab) for slab in slabs(network, layer, outside, band))
 
 

@@ -1,13 +1,13 @@
 """``twofold sim``: cocotb benches of the components and of the whole machine; ``--random N`` for random networks."""
 
 import argparse
-import importlib
-import os
+import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,74 +18,33 @@ from twofold.golden import container
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.image import Image
 from twofold.golden.network import Network
-from twofold.hdl.emit import emit, emit_component, top_name
 from twofold.mapper.builds import describe
 from twofold.mapper.layer_table import layer_table
-from twofold.sim import gates, network, runner, settings, tools
+from twofold.sim import coverage, gates, jobs, network, runner, tools
 from twofold.sim.images import ImagesRun, run_all
-from twofold.sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
+from twofold.support.files import write_text
+from twofold.support.jobs import Engine, Job, add_options, engine
 
 DESCRIPTION = "Benches of the components and of the machine; random networks; a network of yours."
 EXAMPLES = (
     "twofold sim                                          all benches",
     "twofold sim requantiser --sim icarus --waves         one, with waveforms",
+    "twofold sim --coverage                               which lines and bits of the hardware all benches reach",
     "twofold sim --random 200 --seed 7                    random networks and programs",
+    "twofold sim --random 9000 --scheduler tcp://host:8786    on a Dask cluster's machines",
     "twofold sim --network NETWORK --config subset_8x8    your network on random inputs",
     "twofold sim --network NETWORK --images 100 --data PATH --jobs 8    on a data set's held-out images",
 )
+COVERAGE = runner.OUTPUT / "coverage.json"
 DEFAULT_CONFIGS = (Path("log_4x4"), Path("subset_4x4"))
-#: Benches of the whole machine; every other `bench_<component>` is of that component alone.
-MACHINE_BENCHES = ("machine", "host", "outside")
-#: What gives a build a memory outside, and memories that are smaller than the network of `bench_outside`.
-OUTSIDE: dict[str, Any] = {
-    "memory": "axi4",
-    "feature_depth": 96,
-    "weight_depth": 128,
-    "channel_depth": 32,
-    "program_depth": 128,
-}
 
 
 def bench_names() -> list[str]:
     """Every bench, those of components first."""
     found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
-    return sorted(found, key=lambda name: name in MACHINE_BENCHES)
-
-
-def run_bench(name: str, config: ArrayConfig, options: argparse.Namespace) -> list[runner.BenchResult]:
-    """Builds what a bench needs and runs it."""
-    if name == "outside":
-        config = replace(config, **OUTSIDE)
-    if name in MACHINE_BENCHES:
-        text, top = emit(config), top_name(config)
-    else:
-        text, top = emit_component(name, config), f"twofold_{name}"
-    design = runner.build(text, top, simulator=options.sim, waves=options.waves)
-    values = settings.write(config, seed=options.seed, networks=options.networks, programs=5, damaged=200)
-    results = runner.run(
-        design, f"twofold.sim.bench_{name}", settings=values, seed=options.seed, unknown=name in MACHINE_BENCHES
-    )
-    command = _command(config, options, options.seed, name, "--networks", str(options.networks))
-    return [_repeatable(_named(result, config), options.seed, command) for result in results]
-
-
-def run_network(image: Image, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
-    """Runs a network of the user's in any simulator, with waveforms if asked for."""
-    config = image.config
-    design = runner.build(emit(config), top_name(config), simulator=options.sim, waves=options.waves)
-    values = settings.write(
-        config, seed=options.seed, network=str(options.network.resolve()), image=str(network.kept(image))
-    )
-    results = runner.run(design, "twofold.sim.network_bench", settings=values, seed=options.seed, unknown=True)
-    if options.reference:
-        results.append(check_reference(mine, options.seed, _function(options.reference)))
-    return [_named(result, config) for result in results]
-
-
-def _named(result: runner.BenchResult, config: ArrayConfig) -> runner.BenchResult:
-    return replace(result, test=f"{config.name} {result.test}")
+    return sorted(found, key=lambda name: name in jobs.MACHINE_BENCHES)
 
 
 def _repeatable(result: runner.BenchResult, seed: int, command: str) -> runner.BenchResult:
@@ -104,70 +63,95 @@ def _command(config: ArrayConfig, options: argparse.Namespace, seed: int, *more:
     return shlex.join(["twofold", "sim", *more, *build, *choice, *gate, *reference, "--seed", str(seed)])
 
 
-def _results(options: argparse.Namespace, configs: list[ArrayConfig]) -> Iterator[runner.BenchResult]:
+#: A job that gives one result or several, and the seed and the command that repeat it.
+Task = tuple[Job[Any], int, str]
+
+
+def _tasks(options: argparse.Namespace, configs: list[ArrayConfig]) -> list[Task]:
     if options.random or options.gates:
+        tasks: list[Task] = []
         for number, config in enumerate(configs):
             count = options.random or len(configs)
             share = count // len(configs) + (number < count % len(configs))
-            yield from _random_results(config, share, options)
-    else:
-        for config in configs:
-            for name in options.benches or bench_names():
-                yield from run_bench(name, config, options)
+            tasks += _random_tasks(config, share, options)
+        return tasks
+    return [_bench_task(name, config, options) for config in configs for name in options.benches or bench_names()]
 
 
-def _network_results(images: list[Image], mine: Network, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
-    for image in images:
-        given = {"--images": options.images, "--data": options.data, "--data-set": options.data_set}
-        more = [text for key, value in given.items() if value for text in (key, str(value))]
-        command = _command(image.config, options, options.seed, "--network", str(options.network), *more)
-        for result in _one_network(image, mine, options):
-            yield _repeatable(result, options.seed, command)
-        if not _under_cocotb(options):
-            yield _repeatable(_run_all(image, mine, options).result(), options.seed, command)
+def _bench_task(name: str, config: ArrayConfig, options: argparse.Namespace) -> Task:
+    arguments = (name, config, options.sim, options.waves, options.coverage, options.seed, options.networks)
+    command = _command(config, options, options.seed, name, "--networks", str(options.networks))
+    label = f"{name} of {config.name}"
+    return Job(label, jobs.bench, arguments, _key(label, config)), options.seed, command
+
+
+def _random_tasks(config: ArrayConfig, count: int, options: argparse.Namespace) -> list[Task]:
+    kinds: dict[str, tuple[Callable[..., runner.BenchResult], tuple[str | None, ...]]] = {
+        "network": (jobs.random_network, (options.gates, options.reference)),
+        "program": (jobs.random_program, (options.gates,)),
+    }
+    tasks: list[Task] = []
+    for kind, (function, more) in kinds.items():
+        for seed in range(options.seed, options.seed + count):
+            label = f"{kind} {seed} on {config.name}"
+            job: Job[Any] = Job(label, function, (config, seed, *more), _key(label, config))
+            tasks.append((job, seed, _command(config, options, seed, "--random", "1")))
+    return tasks
+
+
+def _network_task(image: Image, mine: Network, options: argparse.Namespace) -> Task:
+    given = {"--images": options.images, "--data": options.data, "--data-set": options.data_set}
+    more = [text for key, value in given.items() if value for text in (key, str(value))]
+    command = _command(image.config, options, options.seed, "--network", str(options.network), *more)
+    label = f"{mine.name} on {image.config.name}"
+    key = _key(label, image.config)
+    if _under_cocotb(options):
+        chosen = (options.network.resolve(), options.seed, options.sim, options.waves, options.reference)
+        return Job(label, jobs.users_network_under_cocotb, (image, mine, *chosen), key), options.seed, command
+    arguments = (image, mine, options.seed, options.gates, options.reference)
+    return Job(label, jobs.users_network, arguments, key), options.seed, command
+
+
+def _key(label: str, config: ArrayConfig) -> str:
+    """Builds may share a name."""
+    return f"{label}, {config.build_hash:08x}"
+
+
+def _run(tasks: list[Task], engine: Engine) -> Iterator[runner.BenchResult]:
+    found = engine.results([job for job, _, _ in tasks])
+    for result, (_, seed, command) in zip(found, tasks, strict=True):
+        for one in result if isinstance(result, list) else [result]:
+            yield _repeatable(one, seed, command)
+
+
+def _run_images(
+    images: list[Image], mine: Network, tasks: list[Task], options: argparse.Namespace, engine: Engine
+) -> Iterator[runner.BenchResult]:
+    for image, (_, seed, command) in zip(images, tasks, strict=True):
+        run = _run_inputs(image, mine, options, engine)
+        options.facts.append(run.facts(options.labels))
+        yield _repeatable(run.result(), seed, command)
+
+
+def _run_inputs(image: Image, mine: Network, options: argparse.Namespace, engine: Engine) -> ImagesRun:
+    """The network's inputs through the machine, with progress on a terminal."""
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(f"{image.config.name}: images", total=len(options.inputs))
+        return run_all(
+            image, mine, options.inputs, engine, style=options.gates, done=lambda n: progress.advance(bar, n)
+        )
 
 
 def _under_cocotb(options: argparse.Namespace) -> bool:
     return bool(options.waves) or options.sim != "verilator"
 
 
-def _one_network(image: Image, mine: Network, options: argparse.Namespace) -> list[runner.BenchResult]:
-    if _under_cocotb(options):
-        return run_network(image, mine, options)
-    reference = _function(options.reference) if options.reference else None
-    program = _gates(image.config, options)
-    return [check_network(image.config, mine, options.seed, image=image, reference=reference, program=program)]
-
-
-def _run_all(image: Image, mine: Network, options: argparse.Namespace) -> ImagesRun:
-    """The network's inputs through the machine, with progress on a terminal."""
-    program = _gates(image.config, options)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"{image.config.name}: images", total=len(options.inputs))
-        run = run_all(
-            image, mine, options.inputs, jobs=options.jobs, program=program, done=lambda n: progress.advance(task, n)
-        )
-    options.facts.append(run.facts(options.labels))
-    return run
-
-
-def _random_results(config: ArrayConfig, count: int, options: argparse.Namespace) -> Iterator[runner.BenchResult]:
-    reference = _function(options.reference) if options.reference else None
-    program = _gates(config, options)
-    for checks in (
-        check_networks(config, count, options.seed, reference=reference, program=program),
-        check_programs(config, count, options.seed, program=program),
-    ):
-        for seed, result in enumerate(checks, options.seed):
-            yield _repeatable(result, seed, _command(config, options, seed, "--random", "1"))
-
-
-def _prepare(options: argparse.Namespace) -> tuple[list[ArrayConfig], Iterator[runner.BenchResult]]:
+def _prepare(options: argparse.Namespace, engine: Engine) -> tuple[list[ArrayConfig], Iterator[runner.BenchResult]]:
     """The builds to simulate, and the results to come; a network of the user's is mapped before anything is built."""
-    configs = [load_config(path) for path in options.config or ()]
+    configs = list(dict.fromkeys(load_config(path) for path in options.config or ()))
     if not options.network:
         configs = configs or [load_config(path) for path in DEFAULT_CONFIGS]
-        return configs, _results(options, configs)
+        return configs, _run(_tasks(options, configs), engine)
     mine = container.load(options.network)
     images = network.mapped(mine, configs)
     options.inputs, options.labels = network.inputs(
@@ -180,19 +164,11 @@ def _prepare(options: argparse.Namespace) -> tuple[list[ArrayConfig], Iterator[r
     print(describe(mine), flush=True)
     for image in images:
         print(f"{mine.name} on {image.config.name}\n{layer_table(image)}", flush=True)
-    return [image.config for image in images], _network_results(images, mine, options)
-
-
-def _gates(config: ArrayConfig, options: argparse.Namespace) -> Path | None:
-    return gates.build(config, options.gates) if options.gates else None
-
-
-def _function(path: str) -> Reference:
-    module, _, name = path.partition(":")
-    # As `python -m` does: a module of the user's stands where the command is run.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    return getattr(importlib.import_module(module), name)
+    tasks = [_network_task(image, mine, options) for image in images]
+    run = _run(tasks, engine)
+    if not _under_cocotb(options):
+        run = chain(run, _run_images(images, mine, tasks, options, engine))
+    return [image.config for image in images], run
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -203,6 +179,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--config", type=Path, action="append", help="builds, TOML files or names; may be given several times"
     )
     parser.add_argument("--waves", action="store_true", help="record waveforms")
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="count which lines of the Verilog the benches reach, and which bits toggle",
+    )
     parser.add_argument("--networks", type=int, default=3, help="random networks in the machine's bench")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="N random networks and N random programs")
     parser.add_argument("--network", type=Path, help="a quantized network's folder, to be run on random inputs")
@@ -212,9 +193,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--data", metavar="PATH", help="their source, a data set's path, or its name if it has none (default: random)"
     )
     parser.add_argument("--data-set", metavar="NAME", help="name of the data set (default: the network's own)")
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", default=os.cpu_count() or 1, help="simulators at a time (%(default)s)"
-    )
+    add_options(parser)
     parser.add_argument(
         "--gates", choices=tuple(gates.STYLES), help="run networks and programs on the synthesised machine"
     )
@@ -228,14 +207,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in options.benches:
         if name not in bench_names():
             parser.error(f"Bench must be one of {tuple(bench_names())}, not {name!r}")
+    if options.coverage and (options.random or options.gates or options.network or _under_cocotb(options)):
+        parser.error("--coverage must be given with benches only, without --waves and --sim icarus")
     if options.picture and not options.network:
         parser.error("--picture must be given with --network")
     if (options.images is not None or options.data) and (not options.network or _under_cocotb(options)):
         parser.error("--images and --data must be given with --network and without --waves and --sim icarus")
-    for name in ("images", "jobs"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} must be at least 1, not {value}")
+    if options.images is not None and options.images < 1:
+        parser.error(f"--images must be at least 1, not {options.images}")
     options.facts = []
     if options.network and (options.benches or options.random):
         parser.error("--network must be given without benches and --random")
@@ -258,26 +237,40 @@ def _network_facts(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"networks": runs} if len(runs) > 1 else {key: value for run in runs for key, value in run.items()}
 
 
+def _show_coverage(results: list[runner.BenchResult]) -> None:
+    builds = {result.coverage: result.test.partition(" ")[0] for result in results if result.coverage}
+    rows = coverage.summary(
+        coverage.merge(coverage.read(Path(path), build) for path, build in builds.items()), coverage.exclusions()
+    )
+    write_text(COVERAGE, json.dumps({"coverage": rows}, indent=1) + "\n")
+    print(coverage.table(rows))
+
+
+def _shown(result: runner.BenchResult) -> runner.BenchResult:
+    mark = "ok  " if result.passed else "FAIL"
+    name = f"{result.bench}.{result.test}"
+    print(f"{mark} {name:70} {result.cycles:9} cycles {result.seconds:7.2f} s", flush=True)
+    if not result.passed:
+        print(result.message, flush=True)
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs what is asked for; returns 0, 1 if anything failed, 2 if it could not be run."""
     options = _parse(arguments)
     started = time.monotonic()
-    results: list[runner.BenchResult] = []
     try:
-        configs, expected = _prepare(options)
-        tool = tools.find(options.sim)
-        print(f"{tool.version}, builds {', '.join(config.name for config in configs)}", flush=True)
-        for result in expected:
-            results.append(result)
-            mark = "ok  " if result.passed else "FAIL"
-            name = f"{result.bench}.{result.test}"
-            print(f"{mark} {name:70} {result.cycles:9} cycles {result.seconds:7.2f} s", flush=True)
-            if not result.passed:
-                print(result.message, flush=True)
+        with engine(options) as chosen:
+            configs, expected = _prepare(options, chosen)
+            tool = tools.find(options.sim)
+            print(f"{tool.version}, builds {', '.join(config.name for config in configs)}", flush=True)
+            results = [_shown(result) for result in expected]
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         return failed(error)
     facts = {"simulator": tool.version, "configs": [config.name for config in configs], "seed": options.seed}
     runner.report(results, **facts, **_network_facts(options.facts))
+    if options.coverage:
+        _show_coverage(results)
     for path in sorted({result.waves for result in results if result.waves}):
         print(f"waves: {path}")
     wrong = sum(not result.passed for result in results)

@@ -117,6 +117,11 @@ class Host:
         frames = []
         while not self.sink.empty():
             frames.append(await self.receive())
+        # Where the sink pauses after a frame's last beat, it is active until it goes on.
+        for _ in range(POLL_CYCLES):
+            if not self.sink.active:
+                break
+            await self.wait(1)
         assert not self.sink.active, "Output frame has no last beat"
         return Inference(tuple(frames), status, await self.read("CYCLES"), await self.read("PASSES"))
 

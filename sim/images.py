@@ -1,10 +1,8 @@
-"""Many inputs through the whole machine: simulators side by side, every output compared with golden."""
+"""Many inputs through the whole machine: jobs side by side, every output compared with golden."""
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,12 @@ from numpy.typing import NDArray
 from twofold.golden import layers
 from twofold.golden.image import Image
 from twofold.golden.network import Network
+from twofold.sim import gates
 from twofold.sim.fast import SimulationError, build_machine, run_images
 from twofold.sim.runner import BenchResult
+from twofold.support.jobs import Engine, Job
 
-#: Most images that a simulator takes at once, between two reports of progress.
+#: Most images of a job.
 MOST = 50
 
 
@@ -35,7 +35,7 @@ class ImagesRun:
     cycles : int64, shape (B,)
         Its CYCLES register.
     seconds
-        Wall-clock time of simulation and comparison; building the simulator is left out.
+        Wall-clock time of simulation and comparison.
     """
 
     image: Image
@@ -87,16 +87,20 @@ class ImagesRun:
         }
 
 
+#: Outputs, the CYCLES register after each input, and how many integers are not golden's.
+Part = tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64], int]
+
+
 def run_all(
     image: Image,
     network: Network,
     inputs: NDArray[np.int64],
+    engine: Engine,
     *,
-    jobs: int = 1,
-    program: Path | None = None,
+    style: str | None = None,
     done: Callable[[int], object] = lambda count: None,
 ) -> ImagesRun:
-    """Run inputs through simulators of the machine, each a process.
+    """Run inputs through simulators of the machine, a job (`support.jobs`) for every `MOST` of them at most.
 
     Parameters
     ----------
@@ -104,10 +108,10 @@ def run_all(
         The network on the build, and itself.
     inputs : int64, shape (B, C, H, W)
         Input activations.
-    jobs
-        Simulators side by side.
-    program
-        The machine behind its host (`sim.host.build`), if not the emitted one.
+    engine
+        What runs the simulators.
+    style
+        Of gates (`sim.gates`), if not the emitted machine is simulated.
     done
         Called with a number of images that have just been run and compared.
 
@@ -120,26 +124,29 @@ def run_all(
     """
     if not len(inputs):
         raise ValueError("Images must be at least one, not 0")
-    program = program or build_machine(image.config)
-
-    names = tuple(layer.name for layer in network.outputs)
-
-    def work(part: NDArray[np.int64]) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64], int]:
-        batch = run_images(image, part, workers=1, program=program)
-        golden = layers.run(network, part)
-        expected = [golden[name] for name in names]
-        given, wanted = ([one.shape for one in tensors] for tensors in (batch.outputs, expected))
-        if given != wanted:
-            raise SimulationError(f"Outputs must be of shapes {wanted}, not {given}")
-        done(len(part))
-        wrong = sum(int((one != right).sum()) for one, right in zip(batch.outputs, expected, strict=True))
-        return batch.outputs, batch.cycles, wrong
-
     started = time.monotonic()
-    parts = np.array_split(inputs, min(len(inputs), jobs * -(-len(inputs) // (jobs * MOST))))
-    with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(work, parts))
+    width = engine.width
+    parts = np.array_split(inputs, min(len(inputs), width * -(-len(inputs) // (width * MOST))))
+    name = f"{image.config.name} {image.network}"
+    jobs = [
+        Job(f"images of {name}", run_part, (image, network, part, style), f"images-{name}-{number}")
+        for number, part in enumerate(parts)
+    ]
+    found = list(engine.results(jobs, lambda job, result: done(len(result[1]))))
     seconds = time.monotonic() - started
     outputs, cycles, wrong = zip(*found, strict=True)
     together = tuple(np.concatenate(one) for one in zip(*outputs, strict=True))
     return ImagesRun(image, together, sum(wrong), np.concatenate(cycles), seconds)
+
+
+def run_part(image: Image, network: Network, part: NDArray[np.int64], style: str | None) -> Part:
+    """Run some inputs through one simulator and compare its outputs with golden; it raises as `run_all`."""
+    program = gates.build(image.config, style) if style else build_machine(image.config)
+    batch = run_images(image, part, workers=1, program=program)
+    golden = layers.run(network, part)
+    expected = [golden[layer.name] for layer in network.outputs]
+    given, wanted = ([one.shape for one in tensors] for tensors in (batch.outputs, expected))
+    if given != wanted:
+        raise SimulationError(f"Outputs must be of shapes {wanted}, not {given}")
+    wrong = sum(int((one != right).sum()) for one, right in zip(batch.outputs, expected, strict=True))
+    return batch.outputs, batch.cycles, wrong

@@ -24,6 +24,8 @@ VERILATOR_ARGS = (
     *("-Wno-lint", "-Wno-style", "--no-timing", "--no-public-flat-rw", "--output-split", "0"),
     *("--x-assign", "fast", "--x-initial", "fast"),
 )
+#: A bench of this kind runs once: compiling takes longer than it saves.
+COVERAGE_ARGS = ("--coverage-line", "--coverage-toggle", "-CFLAGS", "-O0")
 #: cocotb asks for every signal inside, benches use the top's: a machine is built in an eighth of the time.
 _PUBLIC = '`verilator_config\npublic_flat_rw -module "{top}" -var "*"\n'
 
@@ -44,8 +46,8 @@ class BenchResult:
         Wall-clock time (s).
     message
         Why it failed, or nothing.
-    waves
-        Path of the waveforms of the whole bench, or nothing.
+    waves, coverage
+        Paths of the waveforms of the whole bench and of what Verilator counted in it, beside `design.v`, or nothing.
     """
 
     bench: str
@@ -55,6 +57,7 @@ class BenchResult:
     seconds: float
     message: str = ""
     waves: str = ""
+    coverage: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,25 @@ class BuiltDesign:
         One of `tools.SIMULATORS`.
     folder
         Where it was built.
-    waves
-        Whether it records waveforms.
+    waves, coverage
+        Whether it records waveforms, and which lines and signals are reached.
     """
 
     top: str
     simulator: str
     folder: Path
     waves: bool
+    coverage: bool = False
 
 
 def build(
-    verilog: str, top: str, *, simulator: str = "verilator", waves: bool = False, optimise: str = "-O1"
+    verilog: str,
+    top: str,
+    *,
+    simulator: str = "verilator",
+    waves: bool = False,
+    coverage: bool = False,
+    optimise: str = "-O1",
 ) -> BuiltDesign:
     """Builds Verilog text for cocotb, unless the same text has been built before.
 
@@ -94,6 +104,8 @@ def build(
         One of `tools.SIMULATORS`.
     waves
         Whether waveforms are recorded (a build of its own).
+    coverage
+        Whether Verilator counts what is reached (`sim.coverage`; a build of its own).
     optimise
         How hard the C++ compiler should try, if there is one.
 
@@ -105,19 +117,21 @@ def build(
     tool = tools.find(simulator)
     tools.libpython()
     compiler = tools.compiler_version() if simulator == "verilator" else None
-    arguments = [verilog, top, simulator, tool.version, compiler, waves, optimise if compiler else None]
+    extra = COVERAGE_ARGS if coverage else ()
+    arguments = [verilog, top, simulator, tool.version, compiler, waves, extra, optimise if compiler else None]
     key = key_of(modules=[__name__], inputs=arguments, tools=["cocotb"])
-    place = OUTPUT / f"{top}-{simulator}"
-    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves, optimise))
-    return BuiltDesign(top, simulator, folder, waves)
+    place, options = OUTPUT / f"{top}-{simulator}", (*VERILATOR_ARGS, "-CFLAGS", optimise, *extra)
+    folder = build_once(place, key, lambda folder: _build(folder, tool, verilog, top, simulator, waves, options))
+    return BuiltDesign(top, simulator, folder, waves, coverage)
 
 
-def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool, optimise: str) -> None:
+def _build(
+    folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: str, waves: bool, options: Sequence[str]
+) -> None:
     source = folder.resolve() / f"{top}.v"
     write_text(source, verilog)
     public = folder.resolve() / "public.vlt"
     write_text(public, _PUBLIC.format(top=top))
-    arguments = (*VERILATOR_ARGS, "-CFLAGS", optimise, str(public))
     log = folder / "build.log"
     try:
         with _runner(simulator) as runner:
@@ -125,7 +139,7 @@ def _build(folder: Path, tool: tools.Tool, verilog: str, top: str, simulator: st
                 sources=[source],
                 hdl_toplevel=top,
                 build_dir=folder,
-                build_args=arguments if simulator == "verilator" else (),
+                build_args=(*options, str(public)) if simulator == "verilator" else (),
                 timescale=("1ns", "1ns"),
                 waves=waves,
                 always=True,
@@ -198,7 +212,11 @@ def run(
     if not found:
         return [BenchResult(name, tests or "all", False, 0, 0.0, f"no test ran, see {log}:\n{tools.tail(log)}")]
     recorded = next((str(path) for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)), "")
-    return [replace(result, waves=recorded) for result in found]
+    reached = ""
+    if design.coverage:
+        reached = str(folder / "coverage.dat")
+        (folder / "design.v").symlink_to(design.folder.resolve() / f"{design.top}.v")
+    return [replace(result, waves=recorded, coverage=reached) for result in found]
 
 
 def _run_folder(name: str) -> Path:

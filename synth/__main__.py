@@ -1,7 +1,6 @@
 """``twofold synth --config configs/log_8x8.toml``: what builds cost and how fast they are, component by component."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from twofold.golden.config import load_config
 from twofold.support.commands import Parser, failed
 from twofold.support.console import run_command
 from twofold.support.files import write_text
+from twofold.support.jobs import add_options, engine
 from twofold.support.once import Store
 from twofold.support.output import build_folder
 from twofold.synth.fpga import TECHNOLOGIES
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--liberty", type=Path, help="library of standard cells, a Liberty file (also packed with gzip)"
     )
     parser.add_argument("--no-route", action="store_true", help="count cells only, without place and route")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many to run at a time")
+    add_options(parser)
     parser.add_argument("--out", type=Path, default=build_folder("synth"), help="folder to write to")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -52,14 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Measurement(c, component, t) for c in configs for t in technologies for component in options.component
         ]
         store = Store(options.out / "cache")
-        rows = measure_all(
-            measurements,
-            store,
-            liberty=options.liberty,
-            route=not options.no_route,
-            workers=options.jobs,
-            say=lambda row: console.print(f"{row['configuration']} {row['technology']} {row['component']}"),
-        )
+        with engine(options) as chosen:
+            rows = measure_all(
+                measurements,
+                store,
+                chosen,
+                liberty=options.liberty,
+                route=not options.no_route,
+                say=lambda row: console.print(f"{row['configuration']} {row['technology']} {row['component']}"),
+            )
         for (configuration, technology), part in groups(rows).items():
             console.print(table(configuration, technology, part))
         report = options.out / "report.json"

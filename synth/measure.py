@@ -1,13 +1,13 @@
 """What each component of a build costs, and how fast it is, in each technology."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import emit, emit_component, top_name
+from twofold.support.jobs import Engine, Job
 from twofold.support.once import Store
 from twofold.synth.asic import AsicArea, asic_area
 from twofold.synth.fpga import ECP5, ECP5_MACHINE, ECP5_TREES, TECHNOLOGIES, FpgaResult, place_and_route, synthesise
@@ -149,18 +149,29 @@ def _standard_cells(measurement: Measurement, liberty: Path, store: Store) -> di
 def measure_all(
     measurements: list[Measurement],
     store: Store,
+    engine: Engine,
     *,
     liberty: Path | None = None,
     route: bool = True,
-    workers: int = 1,
     say: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> list[dict[str, Any]]:
-    """Rows of all measurements, in their order; `say` is called with each as soon as it is there."""
+    """Rows of all measurements, in their order, a job each; `say` is called with each as soon as it is there."""
+    jobs = []
+    for number, one in enumerate(measurements):
+        name = f"{one.config.name} {one.technology} {one.component}"
+        arguments = (one, store.folder.resolve(), liberty and liberty.resolve(), route)
+        jobs.append(Job(name, _measured, arguments, f"{number} {name}"))
+    rows = []
+    for row, made, found in engine.results(jobs, lambda job, result: say(result[0])):
+        rows.append(row)
+        store.made += made
+        store.found += found
+    return rows
 
-    def one(measurement: Measurement) -> dict[str, Any]:
-        row = measure(measurement, store, liberty=liberty, route=route)
-        say(row)
-        return row
 
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, measurements))
+def _measured(
+    measurement: Measurement, folder: Path, liberty: Path | None, route: bool
+) -> tuple[dict[str, Any], int, int]:
+    """A row, and how many results were made for it and found."""
+    store = Store(folder)
+    return measure(measurement, store, liberty=liberty, route=route), store.made, store.found

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from twofold.train.pointwise import Pointwise
+from twofold.train.pointwise import Function
 from twofold.train.quantizers import ActivationQuantizer
 
 
@@ -27,7 +27,7 @@ class Activated(nn.Module):
         Of what the function is asked with; ``None`` where there is no function.
     """
 
-    def __init__(self, *, relu: bool, limit: float | None, function: Pointwise | None):
+    def __init__(self, *, relu: bool, limit: float | None, function: Function | None):
         super().__init__()
         self.relu, self.limit, self.function = relu, limit, function
         self.quantizer: ActivationQuantizer | None = None

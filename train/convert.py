@@ -11,9 +11,9 @@ from torch.nn.utils import parametrize
 from twofold.golden.network import INPUT
 from twofold.train.compare import check_finite, check_same
 from twofold.train.data import InputFormat, check_images
+from twofold.train.doors import lowered
 from twofold.train.join import put_together
 from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
-from twofold.train.lower import Lowering
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer, build_activation, build_quantizer
 from twofold.train.quantizers.activation import sample
 from twofold.train.recipe import Recipe
@@ -51,8 +51,7 @@ def convert(
         differs.
     """
     norms = training and recipe.method == "qat" and recipe.train.batch_norm == "keep"
-    lowering = Lowering(model, input, norms=norms)
-    layers = lowering.run()
+    lowering, layers = lowered(model, input, norms=norms)
     _check_rules(recipe, [layer.name for layer in layers])
     weighted = [layer.name for layer in layers if isinstance(layer, ConvLayer)]
     check_finite(layers)

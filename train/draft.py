@@ -8,12 +8,15 @@ from torch import Tensor, fx, nn
 from twofold.golden.network import INPUT, Pair
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
-from twofold.train.pointwise import Pointwise
+from twofold.train.pointwise import Function
 from twofold.train.pool_layers import AverageLayer, MaxLayer
-from twofold.train.resize import ResizeLayer
+from twofold.train.resize import BilinearLayer, ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Read, Skip
 from twofold.train.windows import around
+
+#: Kinds of layers that look at positions of one source, channel by channel; nothing is fused into them.
+MOVING = {"maxpool": MaxLayer, "avgpool": AverageLayer, "resize": ResizeLayer, "bilinear": BilinearLayer}
 
 
 @dataclass(eq=False)
@@ -31,7 +34,7 @@ class Draft:
     relu: bool = False
     nonnegative: bool = False
     limit: float | None = None
-    function: Pointwise | None = None
+    function: Function | None = None
     copies: bool = False
     geometry: dict[str, Any] = field(default_factory=dict)
     norm: nn.BatchNorm2d | None = None
@@ -79,10 +82,7 @@ class Draft:
                 function=self.function,
                 copies=self.copies,
             )
-        if self.kind == "resize":
-            return ResizeLayer(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
-        kind = MaxLayer if self.kind == "maxpool" else AverageLayer
-        return kind(self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
+        return MOVING[self.kind](self.name, self.shape, self.reads[0], nonnegative=self.nonnegative, **self.geometry)
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from twofold.train.facts import ratios
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
 from twofold.train.phases import split
 from twofold.train.pool_layers import AverageLayer, MaxLayer
-from twofold.train.pooling import average_branches, mosaic_branches, window_branch
+from twofold.train.pooling import average_branches, between_branches, mosaic_branches, window_branch
 from twofold.train.quantizers import ActivationQuantizer, CodedWeights
 from twofold.train.quantizers.units import UnitGrid
 from twofold.train.reads import conv_branches, largest, octaves, scale_units, unit_scale
 from twofold.train.residual import addend_branch, fraction_bits
-from twofold.train.resize import ResizeLayer
+from twofold.train.resize import BilinearLayer, ResizeLayer
 from twofold.train.scale_layer import ScaleLayer
 from twofold.train.skip import Skip
 from twofold.train.streams import plain_skip, tie_costs
@@ -136,6 +136,8 @@ class _Exporter:
                 return [self._scaled(layer)]
             if isinstance(layer, ResizeLayer):
                 return [self._resized(layer)]
+            if isinstance(layer, BilinearLayer):
+                return [self._between(layer)]
             if isinstance(layer, MaxLayer):
                 return [self._max(layer)]
             if isinstance(layer, AverageLayer):
@@ -325,6 +327,13 @@ class _Exporter:
             branches.append(replace(same, channel=number * channels, channels=chosen))
         unit = np.full(channels, source.scale / (1 << self.config.fmt.digit_shift))
         return self._requantised(layer, tuple(branches), unit, np.zeros(channels, dtype=np.int64), tuple(parts))
+
+    def _between(self, layer: BilinearLayer) -> Layer:
+        channels, source = layer.shape[0], self.formats[layer.source]
+        pairs = between_branches(self.config, layer, source.shape[1:], self._digits())
+        parts, branches = zip(*pairs, strict=True)
+        unit = np.full(channels, source.scale / layer.divisor / (1 << self.config.fmt.digit_shift))
+        return self._requantised(layer, branches, unit, np.zeros(channels, dtype=np.int64), parts)
 
     def _average(self, layer: AverageLayer) -> list[Layer]:
         """One layer, or one for each region whose windows are alike and one that puts them together."""

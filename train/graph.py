@@ -41,6 +41,8 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.AvgPool2d,
         nn.AdaptiveAvgPool1d,
         nn.AdaptiveAvgPool2d,
+        nn.AdaptiveMaxPool1d,
+        nn.AdaptiveMaxPool2d,
         nn.ZeroPad1d,
         nn.ZeroPad2d,
         nn.ConstantPad1d,
@@ -49,7 +51,10 @@ TYPES: dict[str, type[nn.Module]] = {
         nn.Unflatten,
         nn.ChannelShuffle,
         nn.PixelShuffle,
+        nn.PixelUnshuffle,
         nn.Upsample,
+        nn.UpsamplingNearest2d,
+        nn.UpsamplingBilinear2d,
         nn.Dropout,
         nn.Dropout1d,
         nn.Dropout2d,
@@ -71,7 +76,9 @@ SAME = ("contiguous", "clone", "detach", "alias", "lift_fresh_copy", "float", "t
 BATCH = 2
 OPERATIONS = (
     "add",
-    "sub, mul, div or neg with a constant",
+    "sub",
+    "mul, div or neg with a constant",
+    "mul, div, maximum or minimum, pow, abs, exp or erf of functions of one tensor",
     "conv1d, conv2d, conv_transpose1d, conv_transpose2d, linear, batch_norm or prelu with weights of the model's own",
     "relu",
     "relu6",
@@ -95,26 +102,40 @@ OPERATIONS = (
     "avg_pool2d",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
-    "mean over height and width",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "mean, sum or amax over height and width",
     "flatten",
     "squeeze of height and width",
     "view or reshape to (batch, -1)",
     "dropout of any kind",
     "contiguous, clone, detach, float, to or type_as",
-    "slice of channels, or with steps",
-    "cat over channels",
+    "slice of channels or positions",
+    "cat or stack over channels",
     "chunk, split, tensor_split or unbind of channels",
     "channel_shuffle",
     "pixel_shuffle",
-    "interpolate to the nearest",
-    "view, unflatten, transpose or permute of channels",
+    "pixel_unshuffle",
+    "interpolate to the nearest or bilinearly",
+    "view, unflatten, transpose, permute, movedim, unsqueeze, expand, flip, roll, index_select, narrow, repeat or "
+    "repeat_interleave of channels",
+    "expand of one position",
     "pad with zeros",
 )
 
 
+class UnknownOperationError(ValueError):
+    """There is no layer for an operation of that name."""
+
+    def __init__(self, message: str, name: str):
+        super().__init__(message)
+        self.name = name
+
+
 def result_shape(node: Any) -> tuple[int, ...]:
-    """Shape of a node's result, the batch of one included; () for a number."""
+    """Shape of a node's result, the first of several, the batch included; () for a number."""
     meta = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None
+    meta = meta[0] if isinstance(meta, (tuple, list)) and not isinstance(meta, TensorMetadata) else meta
     return tuple(meta.shape) if isinstance(meta, TensorMetadata) else ()
 
 

@@ -13,7 +13,7 @@ from twofold.train.activated import Activated
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
 from twofold.train.outputs import Structure, gathered
-from twofold.train.pointwise import Pointwise
+from twofold.train.pointwise import Function
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
 from twofold.train.skip import Read, Skip, concatenated
@@ -55,7 +55,7 @@ class QuantLayer(Activated):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
-        function: Pointwise | None = None,
+        function: Function | None = None,
     ):
         super().__init__(relu=relu, limit=limit, function=function)
         self.name, self.kind, self.shape, self.nonnegative = name, kind, shape, nonnegative
@@ -95,7 +95,7 @@ class ConvLayer(QuantLayer):
         skips: tuple[Skip, ...] = (),
         relu: bool = False,
         limit: float | None = None,
-        function: Pointwise | None = None,
+        function: Function | None = None,
         norm: nn.BatchNorm2d | None = None,
         transposed: bool = False,
     ):
@@ -204,7 +204,7 @@ class AddLayer(QuantLayer):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
-        function: Pointwise | None = None,
+        function: Function | None = None,
         copies: bool = False,
     ):
         super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)

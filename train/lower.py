@@ -1,9 +1,8 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
 from collections.abc import Callable, Container
-from dataclasses import replace
 from math import inf
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import fx, nn
@@ -13,6 +12,7 @@ from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
 from twofold.train.fold import fold_ahead
+from twofold.train.formula import Formula, write_formulas
 from twofold.train.graph import (
     BATCH,
     DROPOUTS,
@@ -20,20 +20,21 @@ from twofold.train.graph import (
     OPERATIONS,
     SAME,
     TYPES,
+    UnknownOperationError,
     arguments,
     called,
     is_shared,
     result_shape,
 )
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_resize import Resizes
+from twofold.train.lower_sums import Sums
 from twofold.train.outputs import flattened
-from twofold.train.picks import arranged, chosen
-from twofold.train.pointwise import FUNCTIONS, Pointwise
+from twofold.train.picks import arranged
+from twofold.train.pointwise import FUNCTIONS, Function, Pointwise
 from twofold.train.trace import enter, resolve
 
 
-class Lowering(Resizes):
+class Lowering(Sums):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -44,15 +45,20 @@ class Lowering(Resizes):
         Shape and format of the input.
     norms
         Convolutions keep their batch norms; otherwise these are folded.
+    second
+        The model is traced by `torch.export` only.
     """
 
-    def __init__(self, model: nn.Module | ExportedProgram, input: InputFormat, *, norms: bool = False):
+    def __init__(
+        self, model: nn.Module | ExportedProgram, input: InputFormat, *, norms: bool = False, second: bool = False
+    ):
         self.norms = norms
         inputs = random_inputs(input)
-        graph, wanted, door = enter(model, inputs)
+        graph, wanted, door = enter(model, inputs, second=second)
         super().__init__(graph, signed=input.signed)
         self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
+        write_formulas(self.graph, self.reference.values)
         self.input_shape = input.map_shape
         self.heads: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self.structure = flattened(())[1]
@@ -70,7 +76,12 @@ class Lowering(Resizes):
             elif all(source in self.constants for source in node.all_input_nodes):
                 self._keep_constant(node)
             elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
-                self._keep(node, self._lower(node))
+                try:
+                    self._keep(node, self._lower(node))
+                except ValueError as error:
+                    if not self._only_moved(node):
+                        raise
+                    raise ValueError(f"{error}; leave the end's order to the host: return what it takes") from error
         raise ValueError("Model must have an output, not none")
 
     def _end(self, node: fx.Node) -> list[QuantLayer]:
@@ -99,8 +110,9 @@ class Lowering(Resizes):
         value = self.values[output]
         if value.split:
             raise ValueError(f"Model must not return channels along several axes, {result_shape(output)[1:]!r}")
-        if not value.still or all(pick.draft is None for pick in value.picks):
+        if all(pick.draft is None for pick in value.picks):
             raise ValueError("Model must end with a layer, not with its input or a slice")
+        value = value if value.still else self._made(output, output)
         last = value.draft if value.plain and value.draft is not None and value.draft.name not in taken else None
         return last or self._sum(output, value, copies=len(value.picks) == 1)
 
@@ -110,6 +122,13 @@ class Lowering(Resizes):
         if value is not None:
             self.constants[node] = value
 
+    def _only_moved(self, node: fx.Node) -> bool:
+        """Whether nothing but the order and the shape of results comes of a node."""
+        if node.op == "output":
+            return True
+        moves = node.op in ("call_function", "call_method") and called(node) in MOVES
+        return moves and result_shape(node)[0] == BATCH and all(self._only_moved(user) for user in node.users)
+
     # One node
 
     def _lower(self, node: fx.Node) -> Value | list[Value]:
@@ -117,15 +136,22 @@ class Lowering(Resizes):
             module = self.graph.get_submodule(str(node.target))
             kind = type(module).__name__
             if TYPES.get(kind) is not type(module):
-                raise ValueError(f"{self._where(node)} must be one of {MODULES}, not {kind!r}")
+                self._refuse(node, kind, MODULES)
             return self._module(node, module)
+        if isinstance(node.target, Formula):
+            return self._function(node, node.target)
         name = called(node).strip("_")
         handler = HANDLERS.get(name)
         if handler is None and name in FUNCTIONS:
             return self._function(node, Pointwise.of_call(name, node))
         if handler is None:
-            raise ValueError(f"{self._where(node)} must be one of {OPERATIONS}, not {name!r}")
+            self._refuse(node, name, OPERATIONS)
         return handler(self, node)
+
+    def _refuse(self, node: fx.Node, name: str, known: tuple[str, ...]) -> NoReturn:
+        if name.lower().replace("_", "") in HOSTS and all(user.op == "output" for user in node.users):
+            raise ValueError(f"{self._where(node)} must be left to the host, which gets what it takes, not be {name!r}")
+        raise UnknownOperationError(f"{self._where(node)} must be one of {known}, not {name!r}", name)
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value:
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
@@ -159,12 +185,16 @@ class Lowering(Resizes):
             )
         if isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)):
             return self._adaptive(node)
+        if isinstance(module, (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)):
+            return self._adaptive_max(node)
         if isinstance(module, (nn.ConstantPad1d, nn.ConstantPad2d)):  # ZeroPad too
             return self._pad(node, tuple(module.padding), "constant", module.value)
         if isinstance(module, nn.Upsample):
-            return self._upsampled(node, module.mode)
+            return self._upsample(node, module)
         if isinstance(module, nn.PixelShuffle):
-            return self._pixels(node, module.upscale_factor)
+            return self._pixels(node, (module.upscale_factor, module.upscale_factor))
+        if isinstance(module, nn.PixelUnshuffle):
+            return self._unshuffled(node, module.downscale_factor)
         if isinstance(module, nn.ChannelShuffle):
             return self._shuffled(node, module.groups)
         if isinstance(module, nn.Unflatten):
@@ -190,7 +220,7 @@ class Lowering(Resizes):
         self.drafts.append(draft)
         return self._result(node, draft, flat=True)
 
-    def _function(self, node: fx.Node, function: Pointwise) -> Value:
+    def _function(self, node: fx.Node, function: Function) -> Value:
         """A function by table, behind the rounding of the layers before, or of a copy."""
         source = self._filled(node, 0)
         parts, order = self._ordered(source)
@@ -217,55 +247,12 @@ class Lowering(Resizes):
                 pick.draft.relu, pick.draft.nonnegative, pick.draft.limit = True, True, limit
         return self._alias(node)
 
-    def _add(self, node: fx.Node) -> Value:
-        moved = self._moved_by(node, 1)
-        if moved is not None:
-            return moved
-        left, right = self._filled(node, 0), self._filled(node, 1)
-        if node.kwargs.get("alpha", 1) != 1:
-            raise ValueError(f"{self._where(node)}: alpha must be 1, not {node.kwargs['alpha']!r}")
-        if result_shape(node.args[0]) != result_shape(node.args[1]):
-            raise ValueError(
-                f"{self._where(node)}: operands must have the same shape, "
-                f"not {result_shape(node.args[0])} and {result_shape(node.args[1])}"
-            )
-        order = sorted(
-            ((a, b) for a, b in ((left, right), (right, left)) if self._adds(a, b)),
-            key=lambda pair: self.drafts.index(pair[0].draft),  # type: ignore[arg-type]
-        )
-        if not order:
-            first, second, numbers = self._aligned(left, right)
-            draft = self._sum(node, first, second)
-            return self._result(node, draft, flat=left.flat, order=numbers)
-        fused, other = order[-1]
-        assert fused.draft is not None
-        fused.draft.skips += other.skips
-        fused.draft.nonnegative = fused.draft.nonnegative and self._nonnegative(other)
-        # Its result is first needed here, so it may wait for the other operand.
-        self.drafts.remove(fused.draft)
-        self.drafts.append(fused.draft)
-        return self._result(node, fused.draft, flat=fused.flat)
-
-    def _adds(self, one: Value, other: Value) -> bool:
-        """Whether the layer that gives the one value may add the other, of which it gives no channel."""
-        draft = one.draft
-        if draft is None or draft.gain is not None or not self._open(one):
-            return False
-        return all(pick.draft is not draft for pick in other.picks)
-
-    def _aligned(self, one: Value, other: Value) -> tuple[Value, Value, tuple[int, ...] | None]:
-        """Two values to be added, channels of a tensor together in the one, and the numbers that they had."""
-        if one.plain or one.shape[0] != one.channels or other.shape[0] != other.channels:
-            return one, other, None
-        parts, order = self._ordered(one)
-        return parts, replace(other, picks=chosen(other.picks, order)), order
-
     def _flatten(self, node: fx.Node, start: int, end: int) -> Value:
         dims = self._dims(node)
         if self._operand(node, 0, split=True).split:
             return self._reshaped(node)
         self._input(node)
-        if start != 1 or end % dims != dims - 1:
+        if start % dims != 1 or end % dims != dims - 1:
             raise ValueError(f"{self._where(node)}: flatten must be from dimension 1 to the last, not {(start, end)!r}")
         return self._alias(node, flat=True)
 
@@ -310,6 +297,13 @@ class Lowering(Resizes):
         return self._function(node, Pointwise("hardtanh", (("min_val", float(low)), ("max_val", float(high)))))
 
 
+#: What gives the same values in another order or shape.
+MOVES = (
+    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "view", "reshape", "flatten", "unflatten"),
+    *("cat", "concat", "concatenate", "stack", "squeeze", "unsqueeze", *SAME),
+)
+#: What hosts do with a network's results.
+HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
 #: What lowers a function, method or operator, by its name.
 HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,
@@ -334,6 +328,9 @@ HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "adaptive_avg_pool1d": Lowering._adaptive,
     "adaptive_avg_pool2d": Lowering._adaptive,
     "mean": Lowering._mean,
+    "sum": Lowering._sum_over,
+    "amax": Lowering._amax,
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), Lowering._adaptive_max),
     **dict.fromkeys((*DROPOUTS, *SAME), Lowering._alias),
     "getitem": Lowering._call_getitem,
     "cat": Lowering._call_cat,
@@ -347,7 +344,14 @@ HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "channel_shuffle": Lowering._call_shuffle,
     "interpolate": Lowering._call_interpolate,
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d"), Lowering._call_nearest),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d"), Lowering._call_linear),
     "pixel_shuffle": Lowering._call_pixel_shuffle,
+    "pixel_unshuffle": Lowering._call_pixel_unshuffle,
+    "stack": Lowering._call_stack,
+    "expand": Lowering._call_expand,
+    **dict.fromkeys(("flip", "roll", "index_select", "narrow", "movedim", "moveaxis"), Lowering._moved_like),
+    **dict.fromkeys(("repeat", "tile", "unsqueeze"), Lowering._moved_like),
+    "repeat_interleave": Lowering._call_repeat_interleave,
     "unflatten": Lowering._reshaped,
     "transpose": Lowering._call_transpose,
     "swapaxes": Lowering._call_transpose,

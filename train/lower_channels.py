@@ -1,5 +1,6 @@
 """Lowering of what only moves channels: concatenations, parts, slices and shuffles. No layer comes of it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,20 +55,37 @@ class Channels(Windows):
     # Concatenations
 
     def _call_cat(self, node: fx.Node) -> Value:
-        given, (dim,) = node.args[0] if node.args else node.kwargs["tensors"], arguments(node, dim=0)
-        values = self.parts.get(given) if isinstance(given, fx.Node) else None
-        if values is None:
-            if not isinstance(given, Sequence) or not given:
-                raise ValueError(f"{self._where(node)} must take a list of tensors, not {given!r}")
-            values = [self._still(node, one) for one in given]
+        values, (dim,) = self._list(node), arguments(node, dim=0)
         if dim % len(result_shape(node)) != 1:
             raise ValueError(f"{self._where(node)} must be along channels, dimension 1, not {dim!r}")
+        return self._joined(node, values)
+
+    def _list(self, node: fx.Node) -> list[Value]:
+        """The tensors of a list, which is the node's first argument."""
+        given = node.args[0] if node.args else node.kwargs["tensors"]
+        values = self.parts.get(given) if isinstance(given, fx.Node) else None
+        if values is not None:
+            return values
+        if not isinstance(given, Sequence) or not given:
+            raise ValueError(f"{self._where(node)} must take a list of tensors, not {given!r}")
+        return [self._still(node, one) for one in given]
+
+    def _joined(self, node: fx.Node, values: Sequence[Value]) -> Value:
+        """The channels of several values, one after the other."""
         sizes = list(dict.fromkeys(value.shape[1:] for value in values))
         if len(sizes) > 1 or any(value.split for value in values):
             raise ValueError(f"{self._where(node)} must take tensors of one size, not {sizes!r}")
         picks = joined(replace(pick, shared=pick.shared or value.shared) for value in values for pick in value.picks)
         shape = (sum(value.channels for value in values), *sizes[0])
         return Value(picks, sizes[0], shape, shared=is_shared(node), flat=values[0].flat, node=node)
+
+    def _call_stack(self, node: fx.Node) -> Value:
+        values, (dim,) = self._list(node), arguments(node, dim=0)
+        if dim % len(result_shape(node)) not in (1, 2):
+            raise ValueError(f"{self._where(node)} must be along channels, dimension 1 or 2, not {dim!r}")
+        whole = self._joined(node, values)
+        rows = torch.arange(whole.channels).reshape(len(values), -1)
+        return self._moved(node, whole, rows if dim % len(result_shape(node)) == 1 else rows.T)
 
     # Parts
 
@@ -84,24 +102,26 @@ class Channels(Windows):
             raise ValueError(f"{self._where(node)} must leave an axis of channels, not none")
         return [self._moved(node, shared, part) for part in parts]
 
-    def _call_getitem(self, node: fx.Node) -> Value:
-        source, index = node.args
-        if isinstance(source, fx.Node) and source in self.parts:
-            if not isinstance(index, int):
-                raise ValueError(f"{self._where(node)} must take one of the parts, not {index!r}")
-            part = self.parts[source][index]
-            return replace(part, shared=part.shared or is_shared(node), node=node)
+    def _call_getitem(self, node: fx.Node) -> Value | list[Value]:
+        source: Any = node.args[0]
+        index: Any = node.args[1]
+        if source in self.parts:
+            parts = self.parts[source][index]
+            if isinstance(parts, list):
+                return parts
+            return replace(parts, shared=parts.shared or is_shared(node), node=node)
         value = self._operand(node, 0, split=True)
-        items = self._items(node, index if isinstance(index, tuple) else (index,))
+        index = index if isinstance(index, tuple) else (index,)
+        if any(item is None for item in index):
+            return self._moved_like(node)
+        items = self._items(node, index)
         axes = max(1, len(value.split))
         if items[0] != _ALL:
-            raise ValueError(
-                f"{self._where(node)}: slice must be of channels, or of every so many positions, not {index!r}"
-            )
+            raise ValueError(f"{self._where(node)}: slice must be of channels or of positions, not {index!r}")
         if any(item != _ALL for item in items[1 + axes :]):
             value = self._positions(node, tuple(items[1 + axes :]))
         if all(item == _ALL for item in items[1 : 1 + axes]):
-            return self._alias(node, stride=value.stride, shape=value.shape)
+            return self._alias(node, stride=value.stride, begin=value.begin, shape=value.shape)
         if value.shape[0] != value.channels or (value.flat and value.shape[1:] != (1, 1)):
             value = self._listed(node)
         numbers = self._numbers(value)[tuple(items[1 : 1 + axes])]
@@ -112,14 +132,13 @@ class Channels(Windows):
     def _items(self, node: fx.Node, index: tuple[Any, ...]) -> list[Any]:
         """An index with an item for each dimension; slices of all are alike."""
         dims = self._dims(node)
+        index = tuple(self.constants[item].tolist() if self._known(item) else item for item in index)
         if Ellipsis in [item for item in index if not isinstance(item, (list, Tensor))]:
             place = index.index(Ellipsis)
             index = (*index[:place], *[_ALL] * (dims - len(index) + 1), *index[place + 1 :])
         good = all(isinstance(item, (int, slice, list)) and not isinstance(item, bool) for item in index)
         if not good or len(index) > dims:
-            raise ValueError(
-                f"{self._where(node)}: slice must be of channels, or of every so many positions, not {index!r}"
-            )
+            raise ValueError(f"{self._where(node)}: slice must be of channels or of positions, not {index!r}")
         items = [*index, *[_ALL] * (dims - len(index))]
         sizes = result_shape(node.args[0])
         whole = [
@@ -130,6 +149,9 @@ class Channels(Windows):
             _ALL if item == _ALL or (n and all_of_it) else item
             for n, (item, all_of_it) in enumerate(zip(items, whole, strict=True))
         ]
+
+    def _known(self, item: Any) -> bool:
+        return isinstance(item, fx.Node) and item in self.constants
 
     # Shuffles
 
@@ -144,6 +166,8 @@ class Channels(Windows):
     def _reshaped(self, node: fx.Node) -> Value:
         """Another number of axes of channels; positions as they are."""
         value, before, after = self._operand(node, 0, split=True), result_shape(node.args[0]), result_shape(node)
+        if value.flat and value.shape[1:] == (1, 1):
+            return self._unfolded(node, after) if len(after) == 4 and after[2:] != (1, 1) else self._moved_like(node)
         axes = max(1, len(value.split))
         positions = before[1 + axes :]
         split = after[1 : len(after) - len(positions)]
@@ -154,6 +178,10 @@ class Channels(Windows):
             )
         value = self._listed(node)
         return self._moved(node, value, torch.arange(value.channels).reshape(split))
+
+    def _unfolded(self, node: fx.Node, shape: tuple[int, ...]) -> Value:
+        """Maps of a vector; the part of `train.lower_resize.Resizes`."""
+        raise NotImplementedError
 
     def _call_transpose(self, node: fx.Node) -> Value:
         first, second = arguments(node, dim0=0, dim1=0)
@@ -171,3 +199,24 @@ class Channels(Windows):
         if places[0] != 0 or places[1 + axes :] != list(range(1 + axes, dims)):
             raise ValueError(f"{self._where(node)} must move axes of channels only, not {tuple(order)!r}")
         return self._moved(node, value, self._numbers(value).permute([place - 1 for place in places[1 : 1 + axes]]))
+
+    # Anything else
+
+    def _moved_like(self, node: fx.Node) -> Value:
+        """What only moves, repeats or leaves out channels, as it moves numbers; or has no positions, and other axes."""
+        value, before, after = self._listed(node), result_shape(node.args[0]), result_shape(node)
+        positions = before[1 + max(1, len(value.split)) :]
+        size, whole = math.prod(positions), math.prod(before[1:])
+        numbers = torch.arange(BATCH * whole).reshape(before)
+        args, kwargs = fx.map_arg((node.args[1:], node.kwargs), self.constants.__getitem__)
+        call: Any = getattr(Tensor, node.target) if isinstance(node.target, str) else node.target
+        result = call(numbers, *args, **kwargs)
+        split = after[1:] if size == 1 else after[1 : len(after) - len(positions)]
+        same = size == 1 or (len(split) > 0 and after[len(after) - len(positions) :] == positions)
+        firsts = result[0].reshape(-1, size)[:, :1] if same else result[:0]
+        images = torch.arange(BATCH).reshape(-1, 1, 1) * whole
+        if not same or not torch.equal(result.reshape(BATCH, -1, size), images + firsts + torch.arange(size)):
+            raise ValueError(f"{self._where(node)} must move channels only, not give {after!r} of {before!r}")
+        if size == 1 and all(length == 1 for length in after[2:]) and len(after) <= 4:
+            split, value = after[1:2], replace(value, flat=len(after) == 2)
+        return self._moved(node, value, firsts.reshape(split) // size)

@@ -31,11 +31,13 @@ class Constants(Channels):
             return self._affine(node, 0, bias=sign * alpha * right)
         return None if left is None else self._affine(node, 1, gain=torch.tensor(float(sign * alpha)), bias=left)
 
-    def _call_sub(self, node: fx.Node) -> Value:
-        moved = self._moved_by(node, -1)
-        if moved is None:
-            raise ValueError(f"{self._where(node)} must subtract a constant, not {node.args[1]!r}")
-        return moved
+    def _times(self, node: fx.Node, position: int, factor: float) -> Value:
+        """An operand times a number, in the layer that gives it or as one."""
+        value = self._affine(node, position, gain=torch.tensor(factor))
+        for pick in value.picks:
+            if pick.draft is not None:  # the model has it nowhere
+                pick.draft.node = None
+        return value
 
     def _call_rsub(self, node: fx.Node) -> Value:
         other, alpha = arguments(node, other=None, alpha=1)

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from twofold.golden.network import INPUT
 from twofold.support.names import free_name
 from twofold.train.compare import Place
-from twofold.train.draft import Draft, Value
+from twofold.train.draft import MOVING, Draft, Value
 from twofold.train.graph import is_layer, is_shared, place, result_shape
 from twofold.train.picks import Pick, chosen, gathered, inverse
 
@@ -193,7 +193,7 @@ class Values:
             and not draft.relu
             and draft.function is None
             and not draft.copies
-            and draft.kind not in ("maxpool", "avgpool", "resize")
+            and draft.kind not in MOVING
         )
 
     def _dims(self, node: fx.Node) -> int:

@@ -93,20 +93,23 @@ class Windows(Values):
         return self._pad(node, tuple(pads), mode, value)
 
     def _positions(self, node: fx.Node, index: tuple[Any, ...]) -> Value:
-        """Every so many positions: `index` has a slice for height and width, or for a series' length."""
-        source, steps = self._operand(node, 0), []
-        good = len(index) <= self._dims(node) - 2
-        for item in index:
-            good = good and isinstance(item, slice) and item.start in (None, 0) and item.stop is None
-            steps.append((item.step or 1) if good else 0)
-        if not good or source.flat or source.channel:
-            raise ValueError(
-                f"{self._where(node)}: slice must be of channels, or of every so many positions, not {node.args[1]!r}"
-            )
-        steps += [1] * (self._dims(node) - 2 - len(steps))
-        down, across = (1, *steps)[-2:]
-        stride = (source.stride[0] * down, source.stride[1] * across)
-        return self._alias(node, stride=stride, shape=(source.shape[0], *chw(node)[1:]))
+        """Some positions, at steps: `index` has a slice for height and width, or for a series' length."""
+        source, sizes = self._operand(node, 0), result_shape(node.args[0])[2:]
+        if (
+            len(index) > len(sizes)
+            or not all(isinstance(item, slice) for item in index)
+            or source.flat
+            or source.channel
+        ):
+            raise ValueError(f"{self._where(node)}: slice must be of channels or of positions, not {node.args[1]!r}")
+        items = [item.indices(size) for item, size in zip(index, sizes, strict=False)]
+        items += [(0, 1, 1)] * (len(sizes) - len(items))
+        down, across = ((0, 1, 1), *items)[-2:]
+        begin = (source.begin[0] - down[0] * source.stride[0], source.begin[1] - across[0] * source.stride[1])
+        stride = (source.stride[0] * down[2], source.stride[1] * across[2])
+        if 0 in result_shape(node):
+            raise ValueError(f"{self._where(node)}: slice must leave positions, not {node.args[1]!r}")
+        return self._alias(node, stride=stride, begin=begin, shape=(source.shape[0], *chw(node)[1:]))
 
     # Convolutions
 
@@ -220,14 +223,44 @@ class Windows(Values):
         )
         return self._averaged(node, source, rows, columns)
 
+    def _adaptive_max(self, node: fx.Node) -> Value:
+        sizes = self._input(node).shape[1:]
+        size = (*([1] * (4 - self._dims(node))), *result_shape(node)[2:])
+        if any(length % outputs for length, outputs in zip(sizes, size, strict=True)):
+            raise ValueError(f"{self._where(node)}: output size must divide {sizes!r}, not be {size!r}")
+        kernel = (sizes[0] // size[0], sizes[1] // size[1])
+        return self._largest(node, kernel)
+
+    def _largest(self, node: fx.Node, kernel: Pair) -> Value:
+        """The maximum of windows side by side."""
+        pooled = self._pooled(node, "maxpool", self._input(node), {"kernel": kernel, "stride": kernel})
+        return replace(pooled, flat=len(result_shape(node)) == 2)
+
+    def _amax(self, node: fx.Node) -> Value:
+        self._check_over_positions(node, "maximum")
+        return self._largest(node, self._input(node).shape[1:])
+
+    def _sum_over(self, node: fx.Node) -> Value:
+        self._check_over_positions(node, "sum")
+        source = self._zeroed(node)
+        rows, columns = (
+            pooling_runs(length, length, length, 0, 1, before=begin, divisor=1)
+            for length, begin in zip(source.shape[1:], source.begin, strict=True)
+        )
+        return self._averaged(node, source, rows, columns)
+
     def _mean(self, node: fx.Node) -> Value:
+        self._check_over_positions(node, "mean")
+        return self._adaptive(node)
+
+    def _check_over_positions(self, node: fx.Node, what: str) -> None:
+        """Refuse to reduce anything but height and width."""
         dims: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
         axes = self._dims(node)
         numbers = dims if isinstance(dims, (tuple, list)) else [dims]
         good = all(isinstance(number, int) for number in numbers)
         if axes == 2 or not good or sorted(number % axes for number in numbers) != list(range(2, axes)):
-            raise ValueError(f"{self._where(node)}: mean must be over height and width, not over {dims!r}")
-        return self._adaptive(node)
+            raise ValueError(f"{self._where(node)}: {what} must be over height and width, not over {dims!r}")
 
     def _zeroed(self, node: fx.Node) -> Value:
         """The node's source, which may be padded with zeros around its map."""
@@ -238,14 +271,16 @@ class Windows(Values):
         pooled = self._pooled(node, "avgpool", source, {"rows": rows, "columns": columns})
         return replace(pooled, flat=len(result_shape(node)) == 2)
 
-    def _pooled(self, node: fx.Node, kind: str, source: Value, geometry: dict[str, Any]) -> Value:
-        """A pooling of each of the source's tensors."""
+    def _pooled(
+        self, node: fx.Node, kind: str, source: Value, geometry: dict[str, Any], size: Pair | None = None
+    ) -> Value:
+        """A pooling of each of the source's tensors, to the node's size or another one."""
 
         def make(part: Value) -> Draft:
             draft = Draft(
                 self._name(node),
                 kind,
-                (part.shape[0], *chw(node)[1:]),
+                (part.shape[0], *(size or chw(node)[1:])),
                 reads=(part.picks[0].read,),
                 nonnegative=self._nonnegative(part),
                 geometry=geometry,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -28,6 +28,17 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 }
 #: Those that are never negative.
 _NONNEGATIVE = ("sigmoid", "hardsigmoid", "softplus")
+
+
+class Function(Protocol):
+    """What a table can hold."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The function of each number."""
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether no result is negative."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,16 @@ class MaxLayer(PoolLayer):
         return F.max_pool2d(x, self.kernel, self.stride, 0, self.dilation)
 
 
-class AverageLayer(PoolLayer):
+class MeanLayer(PoolLayer):
+    """Base of what gives means: sums of integer multiples of the source's values, divided by `divisor`."""
+
+    @property
+    def divisor(self) -> int:
+        """What sums of integers are divided by."""
+        raise NotImplementedError
+
+
+class AverageLayer(MeanLayer):
     """Sums over windows, each divided by its own number.
 
     Parameters

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from twofold.train.layers import QuantLayer, Tensors
-from twofold.train.pointwise import Pointwise
+from twofold.train.pointwise import Function
 from twofold.train.skip import Read, concatenated
 
 
@@ -32,7 +32,7 @@ class ScaleLayer(QuantLayer):
         relu: bool = False,
         nonnegative: bool = False,
         limit: float | None = None,
-        function: Pointwise | None = None,
+        function: Function | None = None,
     ):
         nonnegative = nonnegative or relu if function is None else function.nonnegative
         super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)

@@ -17,7 +17,7 @@ import torch
 from twofold.golden.config import ArrayConfig
 from twofold.train.export import multiplier, tensor_formats
 from twofold.train.layers import AddLayer, ConvLayer, QuantModel
-from twofold.train.pool_layers import AverageLayer
+from twofold.train.pool_layers import MeanLayer
 from twofold.train.reads import scale_units, unit_scale
 from twofold.train.scale_layer import ScaleLayer
 
@@ -52,7 +52,7 @@ def snap(model: QuantModel, config: ArrayConfig) -> None:
                 base = min(formats[skip.source].scale for skip in layer.skips)
                 m, r = multiplier(config, base / output)
                 layer.rounding.scale.fill_(base / (m * 2.0**-r))
-            elif isinstance(layer, AverageLayer) and layer.quantizer is not None and layer.quantizer.stream is None:
+            elif isinstance(layer, MeanLayer) and layer.quantizer is not None and layer.quantizer.stream is None:
                 unit = formats[layer.source].scale / layer.divisor
                 m, r = multiplier(config, unit / output)
                 layer.quantizer.scale.fill_(unit / (m * 2.0**-r))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from twofold.golden.network import INPUT
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
-from twofold.train.pool_layers import AverageLayer
+from twofold.train.pool_layers import MeanLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.quantizers.activation import Stream
 from twofold.train.quantizers.tying import Member, tie
@@ -44,7 +44,7 @@ def _residual(
         return []
     pair = [owned[skip.source], owned[layer.name]]
     # The scale of an average is what requantisation can do with its divisor (`train.snap`).
-    averages = [other.quantizer for other in model.quant_layers if isinstance(other, AverageLayer)]
+    averages = [other.quantizer for other in model.quant_layers if isinstance(other, MeanLayer)]
     return pair if all(one.can_tie and one not in averages for one in pair) else []
 
 

@@ -165,8 +165,15 @@ class _Tracer(fx.Tracer):
         return result
 
 
-def enter(model: nn.Module | ExportedProgram, inputs: Tensor) -> tuple[fx.GraphModule, Any, str]:
+def enter(
+    model: nn.Module | ExportedProgram, inputs: Tensor, *, second: bool = False
+) -> tuple[fx.GraphModule, Any, str]:
     """Graph of a user's model, what the model gives for these inputs, and what has traced it.
+
+    Parameters
+    ----------
+    second
+        Only by `torch.export`.
 
     Raises
     ------
@@ -180,28 +187,33 @@ def enter(model: nn.Module | ExportedProgram, inputs: Tensor) -> tuple[fx.GraphM
     else:
         model = own_copy(model)
         wanted = reference(model, inputs)
-        graph, door = trace(model, inputs)
+        graph, door = trace(model, inputs, second=second)
     return graph, wanted, door
 
 
-def trace(model: nn.Module, inputs: Tensor) -> tuple[fx.GraphModule, str]:
-    """Graph of a model that `reference` has seen, and what has traced it: `torch.fx`, or where that cannot
-    `torch.export`.
+def trace(model: nn.Module, inputs: Tensor, *, second: bool = False) -> tuple[fx.GraphModule, str]:
+    """Graph of a model that `reference` has seen, and what has traced it: `torch.fx`, or where that cannot, or is not
+    asked, `torch.export`.
 
     Raises
     ------
     ValueError
         If neither can.
     """
-    try:
-        traced, door = _by_fx(model), "torch.fx"
-    except Exception as first:
+    reasons = []
+    if not second:
+        try:
+            traced, door = _by_fx(model), "torch.fx"
+        except Exception as error:
+            reasons.append(_line(error))
+    if second or reasons:
         try:
             traced, door = exported(model, inputs), "torch.export"
-        except Exception as second:
+        except Exception as error:
+            reasons.append(_line(error))
             raise ValueError(
-                f"Model must be traceable by torch.fx or torch.export, not fail with {_line(first)} and {_line(second)}"
-            ) from second
+                f"Model must be traceable by torch.fx or torch.export, not fail with {' and '.join(reasons)}"
+            ) from error
     make_layers(traced)
     return traced, door
 

@@ -31,26 +31,14 @@ module testbench;
   wire m_axis_tvalid;
   wire m_axis_tlast;
   reg m_axis_tready = 0;
-  reg [7:0] address = 0;
-  reg [31:0] data = 0;
-  reg awvalid = 0;
-  reg wvalid = 0;
-  reg arvalid = 0;
-  wire awready, wready, arready, bvalid, rvalid;
-  wire [1:0] bresp, rresp;
-  wire [31:0] rdata;
-
+@BUS@
   @TOP@ machine (
     .clk(clk), .rst(rst),
     .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
     .s_axis_tlast(s_axis_tlast),
     .m_axis_tdata(m_axis_tdata), .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
     .m_axis_tlast(m_axis_tlast),
-    .s_axil_awaddr(address), .s_axil_awprot(3'b0), .s_axil_awvalid(awvalid), .s_axil_awready(awready),
-    .s_axil_wdata(data), .s_axil_wstrb(4'hf), .s_axil_wvalid(wvalid), .s_axil_wready(wready),
-    .s_axil_bresp(bresp), .s_axil_bvalid(bvalid), .s_axil_bready(1'b1),
-    .s_axil_araddr(address), .s_axil_arprot(3'b0), .s_axil_arvalid(arvalid), .s_axil_arready(arready),
-    .s_axil_rdata(rdata), .s_axil_rresp(rresp), .s_axil_rvalid(rvalid), .s_axil_rready(1'b1)
+    @BUS_PORTS@
   );
 
   // Both streams pause by these bits.
@@ -81,40 +69,6 @@ module testbench;
       end
     end
   end
-
-  // These change between the clock's rising edges.
-  task write_register(input [7:0] where, input [31:0] what);
-    begin
-      @(negedge clk);
-      address = where;
-      data = what;
-      awvalid = 1;
-      wvalid = 1;
-      @(posedge clk);
-      while (!(awready && wready)) @(posedge clk);
-      @(negedge clk);
-      awvalid = 0;
-      wvalid = 0;
-      while (!bvalid) @(negedge clk);
-      check("response", {30'b0, bresp}, 0);
-    end
-  endtask
-
-  reg [31:0] value;
-  task read_register(input [7:0] where);
-    begin
-      @(negedge clk);
-      address = where;
-      arvalid = 1;
-      @(posedge clk);
-      while (!arready) @(posedge clk);
-      @(negedge clk);
-      arvalid = 0;
-      while (!rvalid) @(negedge clk);
-      value = rdata;
-      check("response", {30'b0, rresp}, 0);
-    end
-  endtask
 
   integer wrong = 0;
   task check(input [8*12-1:0] what, input [31:0] found, input [31:0] wanted);

@@ -85,29 +85,6 @@ int twofold_load(const twofold_bus *bus, const uint32_t *image, size_t count)
     return TWOFOLD_TIMEOUT;
 }
 
-int twofold_run(const twofold_bus *bus, const uint32_t *input, size_t input_count, uint32_t *output,
-                size_t output_count)
-{
-    uint32_t status, polls = 0;
-    int sent = 0, received = 0, result = clear_error(bus);
-    if (result)
-        return result;
-    if (bus->receive(bus->context, output, output_count) || bus->send(bus->context, input, input_count))
-        return TWOFOLD_BUS;
-    do {
-        if (!sent && (sent = bus->sent(bus->context)) < 0)
-            return TWOFOLD_BUS;
-        if (!received && (received = bus->received(bus->context)) < 0)
-            return TWOFOLD_BUS;
-        result = status_error(bus, &status);
-        if (result < 0 || (sent && result))
-            return result;
-        if (sent && received && !FIELD(status, TWOFOLD_STATUS_BUSY))
-            return TWOFOLD_OK;
-    } while (more_time(bus, &polls));
-    return TWOFOLD_TIMEOUT;
-}
-
 int twofold_counters(const twofold_bus *bus, uint32_t *cycles, uint32_t *passes)
 {
     int result = read_register(bus, TWOFOLD_REG_CYCLES, cycles);
@@ -134,10 +111,56 @@ size_t twofold_input_beats(const twofold_network *network)
     return HEAD + input_lines(network) * TWOFOLD_FEATURE_BEATS + TAIL;
 }
 
+static size_t frame_beats(const twofold_tensor *output)
+{
+    return lines(output->channels, output->height, output->width) * TWOFOLD_FEATURE_BEATS;
+}
+
 size_t twofold_output_beats(const twofold_network *network)
 {
-    const twofold_tensor *output = &network->output;
-    return lines(output->channels, output->height, output->width) * TWOFOLD_FEATURE_BEATS;
+    size_t count = 0;
+    uint32_t n;
+    for (n = 0; n < network->output_count; ++n)
+        count += frame_beats(&network->outputs[n]);
+    return count;
+}
+
+/* Looks whether the output frame that is waited for has come, and begins to receive the next one: below 0 for a
+   failure. */
+static int next_frame(const twofold_bus *bus, const twofold_network *network, uint32_t *number, uint32_t **output)
+{
+    int received = bus->received(bus->context);
+    if (received < 0)
+        return TWOFOLD_BUS;
+    if (!received)
+        return TWOFOLD_OK;
+    *output += frame_beats(&network->outputs[*number]);
+    if (++*number == network->output_count)
+        return TWOFOLD_OK;
+    return bus->receive(bus->context, *output, frame_beats(&network->outputs[*number])) ? TWOFOLD_BUS : TWOFOLD_OK;
+}
+
+int twofold_run(const twofold_bus *bus, const twofold_network *network, const uint32_t *input, uint32_t *output)
+{
+    uint32_t status, polls = 0, number = 0;
+    int sent = 0, result = clear_error(bus);
+    if (result)
+        return result;
+    if (bus->receive(bus->context, output, frame_beats(&network->outputs[0])) ||
+        bus->send(bus->context, input, twofold_input_beats(network)))
+        return TWOFOLD_BUS;
+    do {
+        if (!sent && (sent = bus->sent(bus->context)) < 0)
+            return TWOFOLD_BUS;
+        if (number < network->output_count && next_frame(bus, network, &number, &output))
+            return TWOFOLD_BUS;
+        result = status_error(bus, &status);
+        if (result < 0 || (sent && result))
+            return result;
+        if (sent && number == network->output_count && !FIELD(status, TWOFOLD_STATUS_BUSY))
+            return TWOFOLD_OK;
+    } while (more_time(bus, &polls));
+    return TWOFOLD_TIMEOUT;
 }
 
 static uint32_t checksum(const uint32_t *beats, size_t count)
@@ -222,11 +245,13 @@ int twofold_input(const twofold_network *network, const int16_t *x, uint32_t *be
     return TWOFOLD_OK;
 }
 
-void twofold_output(const twofold_network *network, const uint32_t *beats, int16_t *y)
+void twofold_output(const twofold_network *network, uint32_t number, const uint32_t *beats, int16_t *y)
 {
-    const twofold_tensor *output = &network->output;
+    const twofold_tensor *output = &network->outputs[number];
     size_t positions = (size_t)output->height * output->width, n;
-    uint32_t channel, value;
+    uint32_t channel, value, before;
+    for (before = 0; before < number; ++before)
+        beats += frame_beats(&network->outputs[before]);
     for (channel = 0; channel < output->channels; ++channel)
         for (n = 0; n < positions; ++n) {
             size_t line = channel / TWOFOLD_ROWS * positions + n;

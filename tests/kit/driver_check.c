@@ -151,45 +151,52 @@ int main(int argc, char **argv)
     static const uint32_t reset = RESET;
     streams now = {NULL, 0, 0, 0};
     twofold_bus bus = {&now, read_register, write_register, send, sent, receive, received, count_wait, 100000};
-    size_t image_count, damaged_count, input_count, expected_count, count, n, in, out;
-    uint32_t *image, *damaged, *input, *output, cycles, passes, value;
-    int16_t *inputs, *expected, *y;
+    size_t image_count, damaged_count, input_count, expected_count, count, n, in, out, one = 0;
+    twofold_tensor taller[] = {network.outputs[0]};
+    twofold_network longer = network;
+    uint32_t *image, *damaged, *input, *output, cycles, passes, value, head;
+    int16_t *inputs, *expected, *y, *at;
     if (argc != 2)
         fail("one folder", argc);
     image = load(argv[1], "image.bin", 4, &image_count);
     damaged = load(argv[1], "damaged.bin", 4, &damaged_count);
     inputs = load(argv[1], "inputs", 2, &input_count);
     expected = load(argv[1], "expected", 2, &expected_count);
+    for (head = 0; head < network.output_count; ++head)
+        one += integers(&network.outputs[head]);
+    ++taller[0].height;
+    longer.outputs = taller;
     in = twofold_input_beats(&network);
     out = twofold_output_beats(&network);
     count = input_count / integers(&network.input);
     input = malloc(in * 4);
     output = malloc(out * 4);
-    y = malloc(integers(&network.output) * 2);
+    y = malloc(one * 2);
     if (!input || !output || !y)
         fail("memory", 0);
 
     expect("open", twofold_open(&bus), TWOFOLD_OK);
     expect("input", twofold_input(&network, inputs, input), TWOFOLD_OK);
-    expect("run before load", twofold_run(&bus, input, in, output, out), TWOFOLD_ERROR_NOT_LOADED);
+    expect("run before load", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_NOT_LOADED);
     expect("damaged image", twofold_load(&bus, damaged, damaged_count), TWOFOLD_ERROR_CHECKSUM);
     expect("load", twofold_load(&bus, image, image_count), TWOFOLD_OK);
     for (n = 0; n < count; ++n) {
         expect("input", twofold_input(&network, inputs + n * integers(&network.input), input), TWOFOLD_OK);
         if (n == count / 2) {
             input[in - 2] ^= 1u;
-            expect("damaged input", twofold_run(&bus, input, in, output, out), TWOFOLD_ERROR_SECTION);
+            expect("damaged input", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_SECTION);
             input[in - 2] ^= 1u;
             input[in - 1] ^= 1u;
-            expect("damaged input", twofold_run(&bus, input, in, output, out), TWOFOLD_ERROR_CHECKSUM);
+            expect("damaged input", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_CHECKSUM);
             input[in - 1] ^= 1u;
             input[1] ^= 1u;
-            expect("input of another build", twofold_run(&bus, input, in, output, out), TWOFOLD_ERROR_BUILD);
+            expect("input of another build", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_BUILD);
             input[1] ^= 1u;
         }
-        expect("run", twofold_run(&bus, input, in, output, out), TWOFOLD_OK);
-        twofold_output(&network, output, y);
-        if (memcmp(y, expected + n * integers(&network.output), integers(&network.output) * sizeof *y))
+        expect("run", twofold_run(&bus, &network, input, output), TWOFOLD_OK);
+        for (head = 0, at = y; head < network.output_count; at += integers(&network.outputs[head++]))
+            twofold_output(&network, head, output, at);
+        if (memcmp(y, expected + n * one, one * sizeof *y))
             fail("output must be golden's", (long)n);
         expect("counters", twofold_counters(&bus, &cycles, &passes), TWOFOLD_OK);
         expect("cycles", (long)cycles, (long)network.cycles);
@@ -200,7 +207,7 @@ int main(int argc, char **argv)
 
     inputs[0] = 300;
     expect("value", twofold_input(&network, inputs, input), TWOFOLD_VALUE);
-    expect("frame of another length", twofold_run(&bus, input, in, output, out + 1), TWOFOLD_BUS);
+    expect("frame of another length", twofold_run(&bus, &longer, input, output), TWOFOLD_BUS);
     bus.polls = 1;
     expect("no time", twofold_load(&bus, image, image_count), TWOFOLD_TIMEOUT);
     tell(&reset, 1);
@@ -208,7 +215,7 @@ int main(int argc, char **argv)
     expect("unknown register", read_register(&now, TWOFOLD_REG_CONTROL, &value), 2);
     expect("open again", twofold_open(&bus), TWOFOLD_OK);
     expect("load again", twofold_load(&bus, image, image_count), TWOFOLD_OK);
-    expect("run again", twofold_run(&bus, input, in, output, out), TWOFOLD_OK);
+    expect("run again", twofold_run(&bus, &network, input, output), TWOFOLD_OK);
     fprintf(stderr, "%lu images, %s, %s\n", (unsigned long)count, twofold_text(TWOFOLD_ERROR_CHECKSUM),
             twofold_text(TWOFOLD_TIMEOUT));
     return 0;

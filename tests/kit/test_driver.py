@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +32,10 @@ def compiled(folder: Path) -> Path:
     return folder / "check"
 
 
-@pytest.mark.parametrize("seed", [5, 21])
+@pytest.mark.parametrize("seed", [3, 7])
 def test_the_driver_drives_the_machine(tmp_path, seed):
     config = load_config("configs/log_4x4.toml")
     network = random_network(seed, config, layers=3, max_side=6)
-    network = replace(network, heads=())
     given = vectors(network, compile_network(network, config), random_inputs(6, network, IMAGES))
     save(package_files(given), tmp_path / "package")
     image = bytearray((tmp_path / "package" / "network" / "image.bin").read_bytes())
@@ -45,7 +43,8 @@ def test_the_driver_drives_the_machine(tmp_path, seed):
     image[40] ^= 1
     (tmp_path / "damaged.bin").write_bytes(image)
     given.inputs.astype(np.int16).tofile(tmp_path / "inputs")
-    given.outputs.astype(np.int16).tofile(tmp_path / "expected")
+    flat = [tensor.reshape(IMAGES, -1) for tensor in given.outputs]
+    np.concatenate(flat, axis=1).astype(np.int16).tofile(tmp_path / "expected")
     check = compiled(tmp_path / "package")
     pipe = subprocess.PIPE
     with (

@@ -3,9 +3,11 @@
 import csv
 import ctypes
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -22,6 +24,7 @@ from twofold.kit.headers import network_header
 from twofold.kit.package import package_files, save
 from twofold.kit.testbench import vectors
 from twofold.mapper.compiler import compile_network
+from twofold.sim import tools
 from twofold.support.digests import file_digest
 from twofold.testing.random_network import random_inputs, random_network
 
@@ -40,17 +43,20 @@ CONFIG = ArrayConfig(
     max_side=8,
 )
 TOP = "twofold_small"
+#: Of a network of two outputs.
+SEED = 11
 
 
 @pytest.fixture(scope="module")
 def given():
-    network = random_network(5, CONFIG, layers=2, max_side=4)
+    network = random_network(SEED, CONFIG, layers=2, max_side=4)
+    assert len(network.outputs) == 2
     return vectors(network, compile_network(network, CONFIG), random_inputs(1, network, 3))
 
 
 @pytest.fixture(scope="module")
 def files(given):
-    return package_files(given, clock=80)
+    return package_files(given, clock=80, wrappers=["litex", "wishbone"])
 
 
 @pytest.fixture
@@ -59,8 +65,13 @@ def folder(files, tmp_path):
     return tmp_path / "package"
 
 
-def make(folder, *arguments):
-    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+def make(folder, *arguments, path=os.environ["PATH"]):
+    # Under `make test` it would be a sub-make.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    done = ["make", *arguments]
+    return subprocess.run(
+        done, cwd=folder, capture_output=True, text=True, check=False, env={**environment, "PATH": path}
+    )
 
 
 def test_the_manifest_names_every_file(folder):
@@ -105,6 +116,24 @@ def test_the_testbench_tells_right_from_wrong(given, folder):
     done = make(folder)
     assert done.returncode == 2
     assert "\nFAIL: 1 beats and 0 registers differ\n" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+@pytest.mark.parametrize("bus", ["wishbone", "litex"])
+def test_the_machine_runs_from_another_bus(given, folder, bus):
+    done = make(folder, f"BUS={bus}", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    beats = len((folder / "sim" / "expected.mem").read_text().splitlines())
+    assert f"\nPASS: 3 inferences, {beats} beats as golden, {given.image.cycles} cycles each\n" in done.stdout
+
+
+def test_the_testbench_runs_in_verilator_with_one_command(folder):
+    """One that compiles quickly instead of running quickly."""
+    quick = [f"{name}=-O0" for name in ("OPT_FAST", "OPT_SLOW", "OPT_GLOBAL")]
+    path = os.pathsep.join([str(tools.find("verilator").path.parent.resolve()), os.environ["PATH"]])
+    done = make(folder, "SIM=verilator", *quick, f"OBJCACHE={tools.object_cache()}", path=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nPASS: 3 inferences, " in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +193,12 @@ def test_output_tensors_are_goldens(given, library, files):
     driver, network = library(given.image)
     beats = np.array([int(line[-8:], 16) for line in files["sim/expected.mem"].decode().splitlines()], np.uint32)
     count = driver.twofold_output_beats(network)
-    assert len(beats) == count * len(given.outputs)
-    for n, y in enumerate(given.outputs):
-        found = np.zeros(y.shape, np.int16)
-        driver.twofold_output(network, _pointer(beats[n * count :]), _pointer(found))
-        np.testing.assert_array_equal(found, y)
+    assert len(beats) == count * len(given.inputs)
+    for n in range(len(given.inputs)):
+        for number, tensors in enumerate(given.outputs):
+            found = np.zeros(tensors[n].shape, np.int16)
+            driver.twofold_output(network, number, _pointer(beats[n * count :]), _pointer(found))
+            np.testing.assert_array_equal(found, tensors[n])
 
 
 def _pointer(array):
@@ -234,13 +264,30 @@ def test_the_packaging_script_is_tcl(folder):
 
 
 def test_the_command_packages_a_network(given, tmp_path, capsys):
-    network = random_network(5, CONFIG, layers=2, max_side=4, name="mine")
+    network = random_network(SEED, CONFIG, layers=2, max_side=4, name="mine")
     save_network(network, tmp_path / "net")
     build = tmp_path / "small.toml"
     build.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(CONFIG).items()))
     out = tmp_path / "out"
-    assert main(["package", str(build), "--network", str(tmp_path / "net"), "--out", str(out), "--inputs", "2"]) == 0
-    assert capsys.readouterr().out.startswith(f"{out}: 18 files, ")
+    assert (
+        main(
+            [
+                "package",
+                str(build),
+                "--network",
+                str(tmp_path / "net"),
+                "--out",
+                str(out),
+                "--inputs",
+                "2",
+                "--wrapper",
+                "wishbone",
+            ]
+        )
+        == 0
+    )
+    assert capsys.readouterr().out.startswith(f"{out}: 20 files, ")
+    assert f"module {TOP}_wishbone(" in (out / "wrappers" / f"{TOP}_wishbone.v").read_text()
     assert "Network 'mine'" in (out / "driver" / "twofold_network.h").read_text()
     assert "PASS: 2 inferences" in (out / "sim" / "testbench.v").read_text()
 

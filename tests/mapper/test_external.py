@@ -12,7 +12,7 @@ from twofold.golden.isa import Section, Sync
 from twofold.golden.machine import Machine, execute, infer
 from twofold.golden.outside import read_list
 from twofold.golden.parts import Part
-from twofold.mapper.bands import Rows, cut, part_rows
+from twofold.mapper.bands import RowRange, cut, part_rows
 from twofold.mapper.checks import FitError
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.hazards import NONE, Hazards
@@ -123,10 +123,10 @@ def test_what_does_not_fit_is_named():
 
 
 def test_bands_and_rows_of_parts():
-    assert cut(7, 3) == [Rows(0, 3), Rows(3, 5), Rows(5, 7)]
+    assert cut(7, 3) == [RowRange(0, 3), RowRange(3, 5), RowRange(5, 7)]
     odd = Part((1, 0), (2, 1), (3, 4))  # rows 1, 3 and 5
-    assert [part_rows(odd, band) for band in cut(7, 3)] == [Rows(0, 1), Rows(1, 2), Rows(2, 3)]
-    assert part_rows(odd, Rows(4, 5)).height == 0
+    assert [part_rows(odd, band) for band in cut(7, 3)] == [RowRange(0, 1), RowRange(1, 2), RowRange(2, 3)]
+    assert part_rows(odd, RowRange(4, 5)).height == 0
 
 
 def test_who_waits_for_whom():

@@ -7,8 +7,9 @@ import pytest
 from twofold.golden.config import load_config
 from twofold.hdl.emit import COMPONENTS, OUTSIDE, emit, emit_component, top_name
 from twofold.sim import runner, settings, tools
-from twofold.sim.__main__ import MACHINE_BENCHES, bench_names
-from twofold.sim.__main__ import OUTSIDE as OUTSIDE_SIZES
+from twofold.sim.__main__ import bench_names
+from twofold.sim.jobs import MACHINE_BENCHES
+from twofold.sim.jobs import OUTSIDE as OUTSIDE_SIZES
 
 
 def simulator():

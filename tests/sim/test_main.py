@@ -15,10 +15,11 @@ from twofold.mapper import builds
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.layer_table import layer_table
 from twofold.sim import __main__ as command
-from twofold.sim import fast, images, random_check, runner, tools
+from twofold.sim import fast, images, jobs, random_check, runner, tools
 from twofold.sim.__main__ import bench_names, main
 from twofold.sim.fast import Batch
 from twofold.sim.probe import probed
+from twofold.support.jobs import Processes
 from twofold.testing.random_network import random_inputs, random_network
 
 
@@ -31,7 +32,7 @@ def report(tmp_path, monkeypatch):
 
 
 def test_random_networks_leave_a_report(report, capsys):
-    arguments = ["--config", "configs/log_4x4.toml", "--random", "2", "--seed", "40"]
+    arguments = ["--config", "configs/log_4x4.toml", "--random", "2", "--seed", "40", "--jobs", "1"]
     assert main([*arguments, "--reference", "twofold.train.reference:run"]) == 0
     table = json.loads(report.read_text())
     assert table["passed"] is True
@@ -48,7 +49,7 @@ def test_random_networks_leave_a_report(report, capsys):
 def test_a_network_of_the_users_runs(report, tmp_path, capsys):
     config = load_config("configs/log_4x4.toml")
     container.save(random_network(3, config, layers=2, name="mine"), tmp_path / "network")
-    assert main(["--config", "configs/log_4x4.toml", "--network", str(tmp_path / "network")]) == 0
+    assert main(["--config", "configs/log_4x4.toml", "--network", str(tmp_path / "network"), "--jobs", "1"]) == 0
     table = json.loads(report.read_text())
     assert [bench["test"] for bench in table["benches"]] == ["log_4x4 mine"] * 2
     image = compile_network(container.load(tmp_path / "network"), config)
@@ -63,7 +64,7 @@ def test_a_network_of_the_users_runs(report, tmp_path, capsys):
 
 
 def test_a_networks_images_come_from_a_data_set(report, tmp_path, monkeypatch, capsys):
-    arguments, asked = [*save(tmp_path, "configs/log_4x4.toml"), "--config", "log_4x4"], []
+    arguments, asked = [*save(tmp_path, "configs/log_4x4.toml"), "--config", "log_4x4", "--jobs", "1"], []
     network = container.load(tmp_path / "net")
     inputs = random_inputs(5, network, 7)
     right = layers.run(network, inputs)[network.output.name].reshape(7, -1).argmax(axis=1)
@@ -73,8 +74,8 @@ def test_a_networks_images_come_from_a_data_set(report, tmp_path, monkeypatch, c
         return inputs, np.where(np.arange(7) < 2, -1, right)
 
     monkeypatch.setattr(twofold.train.reference, "held_out", held_out)
-    monkeypatch.setattr(command, "check_network", lambda *a, **k: runner.BenchResult("networks", "x", True, 1, 0.1))
-    assert main([*arguments, "--images", "7", "--data", "some/where", "--jobs", "2"]) == 0
+    monkeypatch.setattr(jobs, "check_network", lambda *a, **k: runner.BenchResult("networks", "x", True, 1, 0.1))
+    assert main([*arguments, "--images", "7", "--data", "some/where"]) == 0
     assert asked == [("mine", "some/where", 7, None)]
     table = json.loads(report.read_text())
     assert (table["images"], table["mismatches"], table["accuracy"]) == (7, 0, 5 / 7)
@@ -106,17 +107,26 @@ def test_long_inferences_have_the_time_that_they_need(monkeypatch):
     assert limits[0] > image.cycles and limits[1] > probe.cycles and len(limits) == 2
 
 
+class Wide(Processes):
+    """Two jobs side by side, as far as anybody can tell; what tests change is not changed in other processes."""
+
+    def results(self, jobs, done):
+        self.width = 1
+        return super().results(jobs, done)
+
+
 def test_images_are_shared_among_simulators_in_order(monkeypatch):
     image = compile_network(random_network(3, load_config("log_4x4"), layers=2), load_config("log_4x4"))
     network = random_network(3, load_config("log_4x4"), layers=2)
     inputs, counts = np.arange(130).reshape(-1, 1, 1, 1), []
     monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part + 1))
     monkeypatch.setattr(images.layers, "run", lambda network, part: {network.output.name: part + 1})
-    run = images.run_all(image, network, inputs, jobs=2, program=Path("none"), done=counts.append)
+    monkeypatch.setattr(images, "build_machine", lambda config: None)
+    run = images.run_all(image, network, inputs, Wide(2), done=counts.append)
     assert run.outputs[0].tolist() == (inputs + 1).tolist() and run.wrong == ""
-    assert sorted(counts) == [32, 32, 33, 33]
+    assert counts == [33, 33, 32, 32]
     monkeypatch.setattr(images, "run_images", lambda image, part, **rest: fake_batch(image, part, part + 1, late=3))
-    run = images.run_all(image, network, inputs[:4], jobs=1, program=Path("none"))
+    run = images.run_all(image, network, inputs[:4], Processes(1))
     assert run.wrong == f"Cycles must be {image.cycles}, not {[image.cycles, image.cycles + 3]}"
     assert run.facts(None)["cycles_simulated"] == image.cycles + 3 and not run.result().passed
 
@@ -137,7 +147,7 @@ def test_a_failure_is_exit_code_1(report, monkeypatch):
         (["--picture", "x.svg"], "--picture must be given with --network"),
         (["--images", "2"], "--images and --data must be given with --network and without --waves and --sim icarus"),
         (["--network", "x", "--images", "0"], "--images must be at least 1, not 0"),
-        (["--network", "x", "--jobs", "-2"], "--jobs must be at least 1, not -2"),
+        (["--jobs", "-2"], "--jobs must be at least 1, not -2"),
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments, message, capsys):
@@ -168,7 +178,7 @@ def no_simulator(monkeypatch):
 
 @pytest.fixture
 def no_images(monkeypatch):
-    def run(image, network, inputs, **rest):
+    def run(image, network, inputs, engine, **rest):
         outputs = layers.run(network, inputs)[network.output.name]
         return images.ImagesRun(image, outputs, 0, np.full(len(inputs), image.cycles), 0.1)
 
@@ -201,7 +211,7 @@ def test_a_network_that_does_not_fit_is_exit_code_2(no_simulator, tmp_path, caps
 def test_without_a_build_the_networks_own_is_taken(report, no_images, tmp_path, capsys, monkeypatch):
     seen = []
     done = runner.BenchResult("networks", "x", True, 1, 0.1)
-    monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
+    monkeypatch.setattr(jobs, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
     assert main([*save(tmp_path, "configs/subset_4x4.toml"), "--picture", str(tmp_path / "timeline.svg")]) == 0
     assert (tmp_path / "timeline.svg").read_text().startswith("<?xml")
     assert seen == ["subset_4x4"]
@@ -256,7 +266,7 @@ def test_a_bench_takes_the_image_that_was_mapped(report, tmp_path, monkeypatch):
 def test_the_build_that_a_network_names_is_taken_first(report, no_images, tmp_path, capsys, monkeypatch):
     seen = []
     done = runner.BenchResult("networks", "x", True, 1, 0.1)
-    monkeypatch.setattr(command, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
+    monkeypatch.setattr(jobs, "check_network", lambda config, *a, **k: seen.append(config.name) or done)
     mine = random_network(3, load_config("configs/log_4x4.toml"), layers=2, name="mine")
     for named, taken in (("log_8x8", "log_8x8"), ("a_build_of_mine", "log_4x4"), (7, "log_4x4")):
         container.save(replace(mine, meta={"build": named}), tmp_path / "net")
@@ -284,10 +294,12 @@ def test_a_failure_says_what_repeats_it(report, monkeypatch, capsys):
 
 
 def test_a_random_network_that_fails_is_repeated_by_itself(report, monkeypatch, capsys):
-    results = [runner.BenchResult("networks", "x", n == 0, 1, 0.1, "why") for n in range(2)]
-    monkeypatch.setattr(command, "check_networks", lambda *a, **k: iter(results))
-    monkeypatch.setattr(command, "check_programs", lambda *a, **k: iter(()))
-    assert main(["--random", "2", "--config", "configs/log_4x4.toml", "--seed", "7"]) == 1
+    def result(config, count, seed, **rest):
+        return [runner.BenchResult("networks", "x", seed == 7, 1, 0.1, "why")]
+
+    monkeypatch.setattr(jobs, "check_networks", result)
+    monkeypatch.setattr(jobs, "check_programs", lambda *a, **k: [runner.BenchResult("programs", "x", True, 1, 0.1)])
+    assert main(["--random", "2", "--config", "configs/log_4x4.toml", "--seed", "7", "--jobs", "1"]) == 1
     repeat = "twofold sim --random 1 --config configs/log_4x4.toml --seed 8"
     assert f"why\nseed 8; to repeat: {repeat}\n" in capsys.readouterr().out
 
@@ -296,4 +308,4 @@ def test_a_reference_stands_where_the_command_is_run(tmp_path, monkeypatch):
     (tmp_path / "my_reference.py").write_text("def compute(network, inputs):\n    return {}\n")
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(Path.cwd()))])
     monkeypatch.chdir(tmp_path)
-    assert command._function("my_reference:compute")(None, None) == {}
+    assert jobs.function("my_reference:compute")(None, None) == {}

@@ -138,6 +138,7 @@ def test_the_report_says_whether_all_passed(tmp_path):
         "seconds": 0.5,
         "message": "why",
         "waves": "",
+        "coverage": "",
     }
 
 

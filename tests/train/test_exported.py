@@ -137,6 +137,43 @@ def test_what_is_not_supported_is_named_by_its_place(layer, where, name):
         convert(model, RECIPE, FORM)
 
 
+@torch.fx.wrap
+def doubled(x):
+    """Which `torch.fx` does not look into."""
+    return 2 * torch.relu(x)
+
+
+class Plain(nn.Module):
+    """Which `torch.fx` can trace."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.a = function, nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.function(self.a(x))
+
+
+def test_what_only_the_second_door_looks_into():
+    model = randomised(Plain(doubled))
+    assert [one.name for one in convert(model, RECIPE, FORM).quant_layers] == ["a", "mul"]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: torch.sin(doubled(x)), "'sin' (torch.export)"),
+        (
+            lambda x: doubled(x).mean(1),
+            "fail by torch.export with: Operation in",
+        ),
+    ],
+)
+def test_both_doors_say_why(function, reason):
+    with pytest.raises(ValueError, match=re.escape(f", not 'doubled' (torch.fx) nor {reason}")):
+        convert(randomised(Plain(function)), RECIPE, FORM)
+
+
 def test_an_exported_program_is_taken_as_it_is():
     model = randomised(Everything())
     program = torch.export.export(model, (torch.zeros(1, *FORM.shape),))

@@ -15,7 +15,7 @@ from twofold.train.data import DATA, load_data
 from twofold.train.models import MODELS, build_model
 from twofold.train.quantizers import ACTIVATIONS, QUANTIZERS
 from twofold.train.recipe import ROLES, ActivationRule, PostSettings, Rule, TrainSettings, load_recipe
-from twofold.train.supported import table
+from twofold.train.supported import becomes, table
 
 PAGE = Path("docs/training.md").read_text(encoding="utf-8")
 WORDS = set(re.findall(r"`\"?@?([\w*]+)\"?`", PAGE))
@@ -69,8 +69,9 @@ def test_table_of_networks_is_that_of_the_code():
 
 
 def test_names_that_convert_knows_are_those_of_the_code():
-    """If this fails, `python -m twofold.train.supported` prints the table."""
+    """If this fails, `python -m twofold.train.supported` prints the tables."""
     assert f"### All names\n\n{table()}\n\n" in PAGE
+    assert f"\n\n{becomes()}\n\n### Constants" in PAGE
 
 
 def test_every_key_of_an_activation_is_there():

@@ -20,6 +20,9 @@ def lower(model, shape=(3, 8, 8)):
     return convert(model, RECIPE, InputFormat(shape))
 
 
+HOST = "; leave the end's order to the host: return what it takes"
+
+
 class Holder(nn.Module):
     def __init__(self, **modules):
         super().__init__()
@@ -43,8 +46,14 @@ class Calls(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Holder(act=nn.Softmax(1)), f"Layer 'body.act' must be one of {MODULES}, not 'Softmax'"),
-        (Holder(inner=Calls(torch.sin)), f"Operation in 'body.inner' must be one of {OPERATIONS}, not 'sin'"),
+        (
+            Holder(act=nn.GroupNorm(1, 3)),
+            f"Layer 'body.act' must be one of {MODULES}, not 'GroupNorm' (torch.fx) nor 'group_norm' (torch.export)",
+        ),
+        (
+            Holder(inner=Calls(torch.sin)),
+            f"Operation in 'body.inner' must be one of {OPERATIONS}, not 'sin' (torch.fx) nor 'sin' (torch.export)",
+        ),
         (
             Holder(conv=nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
             "Layer 'body.conv': padding_mode must be 'zeros', not 'reflect'",
@@ -78,13 +87,46 @@ class Calls(nn.Module):
         ),
         (Calls(lambda x: x.mean(1)), "Operation in 'the model itself': mean must be over height and width, not over 1"),
         (
-            Calls(lambda x: x[:, :, 1:]),
-            "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
-            "(slice(None, None, None), slice(None, None, None), slice(1, None, None))",
+            Calls(lambda x: x[:, :, 1]),
+            "Operation in 'the model itself': slice must be of channels or of positions, not "
+            "(slice(None, None, None), slice(None, None, None), 1)",
+        ),
+        (
+            Calls(lambda x: x[:, :, 8:]),
+            "Operation in 'the model itself': slice must leave positions, not "
+            "(slice(None, None, None), slice(None, None, None), slice(8, None, None))",
+        ),
+        (
+            Calls(lambda x: x.flip(2)),
+            "Operation in 'the model itself' must move channels only, not give (2, 4, 8, 8) of (2, 4, 8, 8)",
+        ),
+        (
+            Calls(lambda x: torch.stack([x, x, x])),
+            "Operation in 'the model itself' must be along channels, dimension 1 or 2, not 0",
+        ),
+        (
+            Calls(lambda x: F.adaptive_max_pool2d(x, 3)),
+            "Operation in 'the model itself': output size must divide (8, 8), not be (3, 3)",
+        ),
+        (
+            Calls(lambda x: F.relu(x).amax(1)),
+            "Operation in 'the model itself': maximum must be over height and width, not over 1",
+        ),
+        (
+            Calls(lambda x: F.softmax(x, 1)),
+            "Operation in 'the model itself' must be left to the host, which gets what it takes, not be 'softmax'",
+        ),
+        (
+            Holder(act=nn.LogSoftmax(1)),
+            "Layer 'body.act' must be left to the host, which gets what it takes, not be 'LogSoftmax'",
+        ),
+        (
+            Calls(lambda x: (x, x.argmax(1))),
+            "Operation in 'the model itself' must be left to the host, which gets what it takes, not be 'argmax'",
         ),
         (
             Holder(inner=Calls(lambda x: torch.cat([x, x], 2))),
-            "Operation in 'body.inner' must be along channels, dimension 1, not 2",
+            f"Operation in 'body.inner' must be along channels, dimension 1, not 2{HOST}",
         ),
         (
             Calls(lambda x: torch.cat([x, x])),
@@ -96,7 +138,7 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: torch.cat([x.flatten(1), x.mean((2, 3))], 1)),
-            "Operation in 'the model itself' must take tensors of one size, not [(8, 8), (1, 1)]",
+            f"Operation in 'the model itself' must take tensors of one size, not [(8, 8), (1, 1)]{HOST}",
         ),
         (
             Calls(lambda x: x.flatten(1)[:, :4]),
@@ -108,12 +150,20 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: x.permute(0, 2, 3, 1)),
+            "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)" + HOST,
+        ),
+        (
+            Calls(lambda x: torch.cat([x.permute(0, 2, 3, 1).reshape(x.size(0), -1, 2)] * 2, 1)),
+            "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)" + HOST,
+        ),
+        (
+            Calls(lambda x: F.relu(x.permute(0, 2, 3, 1))),
             "Operation in 'the model itself' must move axes of channels only, not (0, 2, 3, 1)",
         ),
         (
             Calls(lambda x: x.view(-1, 4, 4, 16)),
             "Operation in 'the model itself': view must be to (batch, -1) or of the axis of channels, "
-            "not to (2, 4, 4, 16)",
+            f"not to (2, 4, 4, 16){HOST}",
         ),
         (
             Calls(lambda x: x[:, 1]),
@@ -122,8 +172,7 @@ class Calls(nn.Module):
         ),
         (
             Calls(lambda x: x[:1]),
-            "Operation in 'the model itself': slice must be of channels, or of every so many positions, not "
-            "slice(None, 1, None)",
+            "Operation in 'the model itself': slice must be of channels or of positions, not (slice(None, 1, None),)",
         ),
         (Calls(lambda x: (torch.relu(x), 3)), "Model must return tensors, in tuples, lists or tables, not int"),
         (Calls(lambda x: {}), "Model must return tensors, in tuples, lists or tables, not {}"),

@@ -2,12 +2,21 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from tests.sim.builds import DEEP
 from tests.train.agreement import BUILD, agree, randomised
+from twofold.golden import layers
+from twofold.golden.image import input_frame
+from twofold.mapper import compile_network
+from twofold.sim import fast
+from twofold.sim.probe import probed, read_layers
+from twofold.testing.random_network import random_inputs
 from twofold.train.models import build_model
 from twofold.train.models.alexnet import AlexNet
+from twofold.train.models.deeplab import DeepLabV3Plus
 from twofold.train.models.inception import InceptionV3
 from twofold.train.models.mobilenet import MobileNetV1, MobileNetV2
 from twofold.train.models.resnet import ResNet
@@ -115,6 +124,20 @@ def test_sizes_of_detection_and_enhancement():
     assert [tuple(x.shape[1:]) for x in offsets] == [(n * 4, s, s) for n, s in zip(BOXES, SIDES, strict=True)]
 
 
+def test_segmentation_keeps_the_backbones_keys_and_the_images_sides():
+    with torch.device("meta"):
+        model, backbone = DeepLabV3Plus().eval(), MobileNetV2()
+        scores = model(torch.zeros(1, 3, 64, 96))
+        coarse = model.features(torch.zeros(1, 3, 64, 96))
+    shapes, known = model.state_dict(), backbone.state_dict()
+    assert scores.shape == (1, 21, 64, 96)
+    assert coarse.shape == (1, 320, 4, 6)
+    assert sum(p.numel() for p in model.parameters()) == 5_225_717  # as 5.2 million are published
+    ours = {key: value.shape for key, value in shapes.items() if key.startswith("features.")}
+    theirs = {key: value.shape for key, value in known.items() if key.startswith("features.")}
+    assert ours == {key: shape for key, shape in theirs.items() if not key.startswith("features.18.")}
+
+
 def test_resnets_of_other_depths_are_refused():
     with pytest.raises(ValueError, match=r"^Depth must be one of \(18, 34, 50\), not 101$"):
         ResNet(101)
@@ -125,6 +148,7 @@ SIDES = (20, 10, 5, 3, 2, 1)
 #: Reduced: model and side of the images.
 SMALL = {
     "alexnet": (lambda: AlexNet(10, width=0.03), 63),
+    "deeplab": (lambda: DeepLabV3Plus(3, width=0.0625, channels=4, low=3, rates=(1, 2, 3)), 32),
     "inception_v3": (lambda: InceptionV3(10, width=0.02), 75),
     "mobilenet_v1": (lambda: MobileNetV1(10, small=True, width=0.0625), 8),
     "mobilenet_v2": (lambda: MobileNetV2(10, small=True, width=0.0625, last=16), 8),
@@ -140,6 +164,22 @@ SMALL = {
 }
 #: Wide, so that few tiles are mapped.
 WIDE = replace(BUILD, name="subset", pe="subset", rows=32, cols=32, acc_depth=256, point_sets=256, tables=32)
+
+
+#: Those that one simulated machine runs, too. DeepLabV3+ and SSD-Lite have the blocks of MobileNetV2.
+SIMULATED = ("deeplab", "inception_v3", "resnet18", "shufflenet_v2", "ssd_lite", "unet")
+
+
+def assert_same_on_hardware(network):
+    """One image, every layer; cycles as predicted."""
+    probe = probed(compile_network(network, DEEP))
+    x = random_inputs(1, network, 1)
+    script = fast.HostScript().send(probe.beats).send(input_frame(probe, x[0])).run()
+    result = fast.run(fast.build_machine(DEEP), script, limit=fast.patience(probe))[-1]
+    assert (result.error, result.cycles) == (0, probe.cycles)
+    wanted = layers.run(network, x)
+    for name, tensor in read_layers(probe, result.frames).items():
+        np.testing.assert_array_equal(tensor, wanted[name][0], f"hardware, {name}")
 
 
 @pytest.mark.parametrize("bits", [4, 3])
@@ -158,4 +198,6 @@ def test_subset_words_give_the_same_integers_everywhere(name, bits):
         randomised(make()), (3, side, side), config=replace(WIDE, word_bits=bits), recipe=recipe, images=4
     )
     assert image.cycles > 0
-    assert not any(layer.kind == "add" for layer in network.layers) or name in ("resnet_cifar", "unet")
+    if bits == DEEP.word_bits and name in SIMULATED:
+        assert_same_on_hardware(network)
+    assert not any(layer.kind == "add" for layer in network.layers) or name in ("deeplab", "resnet_cifar", "unet")
