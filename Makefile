@@ -33,6 +33,7 @@ TRAIN := $(VENV)/.train
 ONNX := $(VENV)/.onnx
 CLUSTER := $(VENV)/.cluster
 LITEX := $(VENV)/.litex
+TASKS := $(VENV)/.tasks
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
@@ -71,19 +72,19 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ##
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## check style and types, and run every test beside it
+test: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
 # What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
-pytest: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX)
+pytest: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS)
 	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
 
-lint: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## check style and types
+lint: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-coverage: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) ## run every test and see which lines they reach; build/coverage/index.html
+coverage: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS) ## run every test and see which lines they reach; build/coverage/index.html
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
 	$(RUN) -m coverage combine --quiet
@@ -151,6 +152,11 @@ $(CLUSTER): requirements/cluster.txt $(BASE)
 
 $(LITEX): requirements/litex.txt $(BASE)
 	@echo "Installing $< (LiteX and Migen; 10 MB, once)"
+	@$(PIP) -r $<
+	@touch $@
+
+$(TASKS): requirements/tasks.txt $(TRAIN)
+	@echo "Installing $< (torchmetrics and pycocotools; 11 MB, once)"
 	@$(PIP) -r $<
 	@touch $@
 

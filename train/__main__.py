@@ -10,6 +10,7 @@ from twofold.train.data import DATA
 from twofold.train.imports import import_own
 from twofold.train.models import MODELS
 from twofold.train.runs import use_threads
+from twofold.train.tasks import TASKS
 
 EXAMPLES = (
     "twofold train fit --out build/runs/float",
@@ -50,13 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     _build(ptq, "build of the array: scales end where its requantiser can do them")
     ptq.set_defaults(run=commands.ptq)
 
-    evaluate = found.add_parser("eval", help="accuracy on the held-out images")
+    evaluate = found.add_parser("eval", help="the task's metrics on the held-out images")
     _run(evaluate)
+    _task(evaluate)
     _build(evaluate, "also in integer mode, exported for this build")
     evaluate.set_defaults(run=commands.evaluate)
 
     export = found.add_parser("export", help="write the integer network of a quantized run")
     _run(export)
+    _task(export)
     _build(export, "build of the array", required=True)
     export.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="folder to write")
     export.set_defaults(run=commands.export_network)
@@ -71,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="report files (lists of rows with accuracy and bits or cycles) for accuracy against cost",
     )
+    plot.add_argument("--float", metavar="RUN", type=Path, help="float run whose results stand beside this one's")
     plot.add_argument("--out", metavar="FOLDER", type=Path, help="folder to write (default: RUN/plots)")
     plot.set_defaults(run=commands.plot)
 
@@ -94,14 +98,19 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-path", metavar="PATH", type=Path, help="data, if they are no longer where they were")
 
 
+def _task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", choices=tuple(TASKS), help="what the network does (default: classification)")
+
+
 def _build(parser: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
     parser.add_argument("--config", metavar="FILE", type=Path, required=required, help=text)
 
 
 def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder to write")
-    parser.add_argument("--network", choices=sorted(MODELS), help="network (default: demo)")
-    parser.add_argument("--data", choices=sorted(DATA), help="data set (default: digits)")
+    _task(parser)
+    parser.add_argument("--network", choices=sorted(MODELS), help="network (default: demo, or the task's first)")
+    parser.add_argument("--data", choices=sorted(DATA), help="data set (default: the task's; digits)")
     parser.add_argument("--data-path", metavar="PATH", type=Path, help="where the data set lies")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--weights", metavar="FILE", type=Path, help="trained weights, .safetensors or .npz")

@@ -15,22 +15,24 @@ from torch import nn
 from twofold.golden.config import load_config
 from twofold.golden.container import save
 from twofold.support.digests import digest
-from twofold.train import integer
 from twofold.train.builds import export_for
 from twofold.train.checkpoint import read_progress
 from twofold.train.data import DataSet, load_data
 from twofold.train.distributed import ALONE, World, world
+from twofold.train.evaluation import evaluate as scores_of
+from twofold.train.evaluation import evaluate_integers, spoken
 from twofold.train.layers import QuantModel
-from twofold.train.loop import FitOptions, accuracy
-from twofold.train.models import build_model, load_weights
+from twofold.train.loop import FitOptions
+from twofold.train.models import MODELS, build_model, load_weights
 from twofold.train.pipelines import FLOAT_BY_DATA, apply, train_float
 from twofold.train.recipe import Recipe, TrainSettings, load_recipe
 from twofold.train.report import Report, both, json_lines, tensorboard
 from twofold.train.run_files import METRICS, STATE, part, writing
-from twofold.train.runs import load_run, quantized_run, save_run
+from twofold.train.runs import load_run, quantized, quantized_run, save_run
 from twofold.train.snap import snap
 from twofold.train.stored_recipe import store_recipe
 from twofold.train.streams import describe_ties
+from twofold.train.tasks import TASKS, NetworkTask
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -69,8 +71,8 @@ def _fit(options: argparse.Namespace, here: World) -> None:
         if recipe is None:
             reached = train_float(model, data, settings, report=report, progress=progress, options=how)
             if here.first:
-                save_run(options.out, model, facts | {"accuracy": reached})
-                print(f"float accuracy {reached:.4f}, written to {options.out}")
+                save_run(options.out, model, facts | reached)
+                print(f"float {spoken(reached)}, written to {options.out}")
             return
         _quantize(options, model, data, facts, replace(recipe, train=settings), report, progress, how)
 
@@ -99,41 +101,37 @@ def _quantize(
     result = apply(model, data, recipe, config, report=report, progress=progress, options=how)
     if not how.world.first:
         return
-    facts = facts | {"accuracy": result.accuracy, "float_accuracy": result.float_accuracy}
+    facts = facts | result.scores | {f"float_{name}": value for name, value in result.float_scores.items()}
     save_run(options.out, result.model, facts | {"build": config.name if config else None}, recipe)
     for line in describe_ties(result.model):
         print(line)
-    print(
-        f"{recipe.name}: accuracy {result.accuracy:.4f} (float {result.float_accuracy:.4f}), written to {options.out}"
-    )
+    floats = ", ".join(f"{value:.4f}" for value in result.float_scores.values())
+    print(f"{recipe.name}: {spoken(result.scores)} (float {floats}), written to {options.out}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Accuracy on the held-out images."""
+    """The task's metrics on the held-out images."""
     model, data, facts = load_run(options.run_folder, options.data_path)
-    reached = accuracy(model, data.test_x, data.test_y, input=data.input)
-    print(f"accuracy {reached:.4f} on {len(data.test_y)} held-out images")
+    _check_task(options, data)
+    print(f"{spoken(scores_of(model, data))} on {len(data.test_y)} held-out images")
     if options.config is not None:
         config = load_config(options.config)
-        model, data, facts = quantized_run(options.run_folder, options.data_path)
+        model = quantized(options.run_folder, model)
         if facts.get("build") != config.name:
             snap(model, config)
         network = export_for(model, config)
-        right, part = 0, 128
-        for n in range(0, len(data.test_y), part):
-            logits = integer.run(network, data.integers(data.test_x[n : n + part]))[network.output.name].flatten(1)
-            right += int((logits.argmax(1) == data.test_y[n : n + part]).sum())
-        print(f"integer accuracy {right / len(data.test_y):.4f}")
+        print(f"integer {spoken(evaluate_integers(model, network, data))}")
 
 
 def export_network(options: argparse.Namespace) -> None:
     """Write the integer network of a quantized run."""
     config = load_config(options.config)
-    model, _, facts = quantized_run(options.run_folder, options.data_path)
+    model, data, facts = quantized_run(options.run_folder, options.data_path)
+    _check_task(options, data)
     if facts.get("build") != config.name:
         snap(model, config)
-    kept = ("model", "data", "accuracy", "float_accuracy")
-    meta: dict[str, object] = {key: facts[key] for key in kept if key in facts}
+    scores = [key for key, value in facts.items() if type(value) is float]
+    meta: dict[str, object] = {key: facts[key] for key in ("model", "data", *scores) if key in facts}
     network = export_for(model, config, meta=meta)
     save(network, options.out)
     print(f"{len(network.layers)} layers, {network.meta['weight_bits']:.2f} bits a weight, written to {options.out}")
@@ -143,7 +141,9 @@ def plot(options: argparse.Namespace) -> None:
     """Draw a run."""
     from twofold.train.plots import plot_run
 
-    for file in plot_run(options.run_folder, options.out, options.report, data_path=options.data_path):
+    for file in plot_run(
+        options.run_folder, options.out, options.report, data_path=options.data_path, beside=options.float
+    ):
         print(file)
 
 
@@ -167,19 +167,42 @@ def _float_model(options: argparse.Namespace, *, wanted: bool) -> tuple[nn.Modul
             if getattr(options, key) is not None:
                 raise ValueError(f"Argument --{key} must be left out with --start, not {getattr(options, key)!r}")
         model, data, facts = load_run(options.start, options.data_path)
+        _check_task(options, data)
         if isinstance(model, QuantModel):
             raise ValueError(f"Run must be of a float model, not the quantized model in {str(options.start)!r}")
         return model, data, {key: facts.get(key) for key in ("model", "data", "data_path")}
     if wanted and options.weights is None:
         raise ValueError("Argument --start or --weights must be given with a recipe, not left out")
-    name, kind = options.network or "demo", options.data or "digits"
+    task = TASKS[options.task or "classification"]
+    kind = options.data or task.data
     data = load_data(kind, options.data_path)
+    _check_task(options, data)
+    name = _network(options, task)
     torch.manual_seed(getattr(options, "seed", None) or 0)
     model = build_model(name, classes=data.classes, inputs=data.input.shape[0])
     if options.weights is not None:
         load_weights(model, options.weights)
     path = None if options.data_path is None else str(options.data_path.resolve())
     return model, data, {"model": name, "data": kind, "data_path": path}
+
+
+def _check_task(options: argparse.Namespace, data: DataSet) -> None:
+    """Refuse data of another task than the one that is given; of a run, any that is."""
+    given = options.task
+    if given is None and hasattr(options, "network") and options.start is None:
+        given = "classification"
+    if given is not None and data.task != given:
+        raise ValueError(f"Data {data.name!r} must be used with --task {data.task}, not {given!r}")
+
+
+def _network(options: argparse.Namespace, task: NetworkTask) -> str:
+    """Name of a network that is made for the task."""
+    others = {name for other in TASKS.values() for name in other.networks}
+    known = task.networks or tuple(name for name in MODELS if name not in others)
+    name = options.network or (task.networks or ("demo",))[0]
+    if name not in known:
+        raise ValueError(f"Network must be one of {known} for the task {task.name!r}, not {name!r}")
+    return name
 
 
 def _digest(model: nn.Module) -> str:

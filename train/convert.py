@@ -195,8 +195,8 @@ def _calibrate_weights(layers: list[ConvLayer], model: QuantModel) -> None:
 
 def _calibrate_results(model: QuantModel, images: Tensor, *, free: bool = False) -> Tensors:
     """Scales of the layers' results, of tied ones only where each is to have its own; samples of the tied results."""
-    tensors, seen = model.read(images), Tensors()
-    for layer in model.quant_layers:
+    tensors, seen, layers = model.read(images), Tensors(), model.quant_layers
+    for n, layer in enumerate(layers):
         norm = layer.norm if isinstance(layer, ConvLayer) else None
         if norm is not None:
             norm.train()  # statistics of the quantized network
@@ -213,4 +213,6 @@ def _calibrate_results(model: QuantModel, images: Tensor, *, free: bool = False)
                 seen[layer.name] = sample(y)
             y = layer.quantizer(y)
         tensors[layer.name] = y
+        needed = {source for later in layers[n + 1 :] for source in later.sources}
+        tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
     return seen

@@ -5,20 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from rich.progress import Progress
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from twofold.support.digests import digest
 from twofold.train.checkpoint import LoopState, load_state, save_state
 from twofold.train.data import DataSet, Images, InputFormat, check_images
 from twofold.train.distributed import ALONE, World, shared_norms
+from twofold.train.evaluation import evaluate
 from twofold.train.hooks import Trained, require_gradients, settle
 from twofold.train.layers import QuantModel
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.recipe import TrainSettings
 from twofold.train.report import Report, json_lines
 from twofold.train.schedule import rate
+from twofold.train.tasks import TASKS
 
 __all__ = ["FitOptions", "Report", "accuracy", "fit", "json_lines", "predict"]
 
@@ -46,7 +48,7 @@ class FitOptions:
     metrics
         File that the report writes its lines to: a state says which it goes with. ``None``: none.
     evaluate
-        Report the accuracy on the held-out images every so many epochs (0: never).
+        Report the task's metrics on the held-out images every so many epochs (0: never).
     world
         The processes that train together.
     """
@@ -78,7 +80,7 @@ def fit(
 
     A `QuantModel` is trained quantized: its penalty joins the loss, auxiliary values have their own learning rate, and
     in the last part of the training (`TrainSettings.settle`) they are gone and the scales stand still. With a teacher,
-    a part `TrainSettings.distill` of the loss is the cross-entropy to its soft labels.
+    a part `TrainSettings.distill` of the loss is that against what it gives (`train.tasks`).
     """
     options = options or FitOptions()
     model.to(options.device)
@@ -105,11 +107,12 @@ class Training:
         check_images(data.train_x, model.input_format if isinstance(model, QuantModel) else data.input)
         self.model, self.data, self.settings, self.options = model, data, settings, options
         self.quantized = model if isinstance(model, QuantModel) else None
+        self.task = TASKS[data.task]
         self.augment = data.augment if settings.augment else None
         self.teacher = teacher.to(options.device).eval() if teacher is not None and settings.distill else None
-        # Soft labels of images that do not change are computed once.
-        still = self.teacher is not None and not self.augment
-        self.guide = predict(self.teacher, data.train_x).softmax(1) if self.teacher and still else None
+        # What the teacher gives for images that do not change is computed once, where it is small.
+        still = self.teacher is not None and not self.augment and data.task == "classification"
+        self.guide = predict(self.teacher, data.train_x) if self.teacher and still else None
         self.batch = min(settings.batch, len(data.train_x) // options.world.size * options.world.size)
         self.part = options.world.part(self.batch)
         self.steps = len(data.train_x) // self.batch  # a last batch that is not full is left out
@@ -162,25 +165,25 @@ class Training:
             self.generator.set_state(now)
         return order
 
-    def step(self, batch: Tensor) -> tuple[float, int]:
-        """One step; loss, and images labelled rightly, of this process's part of the batch."""
+    def step(self, batch: Tensor) -> tuple[float, float]:
+        """One step; loss, and images that are right, of this process's part of the batch."""
         settings, world, device = self.settings, self.options.world, self.options.device
         number, steps = self.reached.epoch * self.steps + self.reached.step, settings.epochs * self.steps
         for group in self.optimizers[0].param_groups:
             group["lr"] = rate(settings, number, steps, settings.epochs)
         if self.quantized:
             self.quantized.on_step(number, steps, self.reached.epoch)
-        images = self.data.train_x[batch[self.part]]
+        images, targets = self.data.train_x[batch[self.part]], self.data.train_y[batch[self.part]]
         if self.augment:
-            images = self.augment(images, self.generator, count=self.batch, part=self.part)
-        images, labels = images.to(device), self.data.train_y[batch[self.part]].to(device)
+            images, targets = self.task.augmented(self.augment, images, targets, self.generator, self.batch, self.part)
+        images, targets = images.to(device), targets.to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.options.bf16):
-            logits = self.forward(images).float()
-        loss = F.cross_entropy(logits, labels)
+            outputs = tree_map(lambda leaf: leaf.float(), self.forward(images))
+        loss = self.task.loss(outputs, targets)
         if self.teacher is not None:
             with torch.no_grad():
-                soft = self.teacher(images).softmax(1) if self.guide is None else self.guide[batch[self.part]]
-            loss = (1 - settings.distill) * loss + settings.distill * F.cross_entropy(logits, soft.to(device))
+                wanted = self.teacher(images) if self.guide is None else self.guide[batch[self.part]].to(device)
+            loss = (1 - settings.distill) * loss + settings.distill * self.task.distilled(outputs, wanted)
         (loss + settings.penalty * self.quantized.penalty() if self.quantized else loss).backward()
         world.average(p.grad for p in self.model.parameters() if p.grad is not None)
         for optimizer in self.optimizers:
@@ -194,12 +197,14 @@ class Training:
                 f"Training must keep a finite loss, not {loss.item()} in epoch {self.reached.epoch + 1}: "
                 f"take a smaller learning rate than {settings.lr:g}"
             )
-        return loss.item(), int((logits.argmax(1) == labels).sum())
+        return loss.item(), self.task.right(outputs, targets)
 
     def _metrics(self, loss: float, right: float) -> dict[str, float]:
-        metrics = {"epoch": self.reached.epoch, "loss": loss, "train_accuracy": right / self.batch}
+        metrics: dict[str, float] = {"epoch": self.reached.epoch, "loss": loss}
+        if self.task.counts:
+            metrics["train_accuracy"] = right / self.batch
         if self.options.evaluate and self.reached.epoch % self.options.evaluate == 0:
-            metrics["accuracy"] = accuracy(self.model, self.data.test_x, self.data.test_y, input=self.data.input)
+            metrics |= evaluate(self.model, self.data)
         return metrics | (self.quantized.metrics() if self.quantized else {})
 
     def _save(self) -> None:

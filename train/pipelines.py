@@ -1,7 +1,7 @@
 """A method from its recipe to a quantized model: what the command line and the demo call."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,12 +13,14 @@ from twofold.train.builds import check_build
 from twofold.train.checkpoint import read_stage
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import DataSet
+from twofold.train.evaluation import evaluate
 from twofold.train.layers import QuantModel
-from twofold.train.loop import FitOptions, Report, accuracy, fit
+from twofold.train.loop import FitOptions, Report, fit
 from twofold.train.models import build_model
 from twofold.train.ptq import correct_bias, quantize
 from twofold.train.recipe import Recipe, TrainSettings, load_recipe
 from twofold.train.snap import snap
+from twofold.train.tasks import TASKS
 
 #: Float training of the demo's network.
 FLOAT = TrainSettings(epochs=100, batch=64, lr=1e-2, weight_decay=1e-3, settle=0.0)
@@ -31,10 +33,11 @@ FLOAT_BY_DATA = {
         epochs=200, batch=128, lr=0.1, weight_decay=1e-4, optimizer="sgd", schedule="step", warmup=1
     ),
     "cifar100": TrainSettings(epochs=200, batch=128, lr=0.1, weight_decay=5e-4, optimizer="sgd", warmup=1),
+    "bccd": TrainSettings(epochs=60, batch=16, lr=2e-3, weight_decay=1e-5, warmup=2),
+    "camvid": TrainSettings(epochs=40, batch=8, lr=2e-3, weight_decay=1e-5, warmup=1),
+    "camvid_dark": TrainSettings(epochs=60, batch=8, lr=1e-3),
     "imagenet": TrainSettings(epochs=90, batch=256, lr=0.1, weight_decay=1e-4, optimizer="sgd", warmup=5),
 }
-#: Images that calibration looks at in quantization-aware training.
-CALIBRATION = 512
 #: `TrainSettings.settle` of a training in which scales stand still in every epoch.
 FROM_THE_START = 1 - 1e-9
 
@@ -50,13 +53,18 @@ class Quantized:
     recipe
         How it was made.
     float_accuracy, accuracy
-        Of the float and of the quantized model; parts of the held-out images.
+        Of the float and of the quantized model; parts of the held-out images. Of other tasks than classification: the
+        task's own figure.
+    float_scores, scores
+        All metrics of the task, by name.
     """
 
     model: QuantModel
     recipe: Recipe
     float_accuracy: float
     accuracy: float
+    float_scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 def train_float(
@@ -67,20 +75,25 @@ def train_float(
     report: Report | None = None,
     progress: Progress | None = None,
     options: FitOptions | None = None,
-) -> float:
-    """Train in place; the accuracy on the held-out images."""
+) -> dict[str, float]:
+    """Train in place; the metrics on the held-out images."""
     fit(model, data, settings, report=report, progress=progress, title="float", options=options)
-    return accuracy(model, data.test_x, data.test_y, input=data.input)
+    return evaluate(model, data)
 
 
 def float_model(
     data: DataSet, name: str = "demo", settings: TrainSettings = FLOAT, *, progress: Progress | None = None
 ) -> tuple[nn.Module, float]:
-    """New trained network of that name, and its accuracy on the held-out images."""
+    """New trained network of that name, and its accuracy (the task's own figure) on the held-out images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = build_model(name, classes=data.classes, inputs=data.input.shape[0])
-    return model, train_float(model, data, settings, progress=progress)
+    return model, first(train_float(model, data, settings, progress=progress))
+
+
+def first(scores: dict[str, float]) -> float:
+    """The task's own figure."""
+    return next(iter(scores.values()))
 
 
 def trainings(settings: TrainSettings) -> list[tuple[int, TrainSettings]]:
@@ -108,7 +121,7 @@ def train_quantized(
     plan, options = trainings(recipe.train), options or FitOptions()
     if recipe.train.stages:
         quantized.set_bits(plan[0][0])
-    calibrate(quantized, data.train_x[:CALIBRATION])
+    calibrate(quantized, data.train_x[: TASKS[data.task].calibration])
     start = read_stage(options.state) if options.resume and options.state else 0
     for stage, (bits, settings) in enumerate(plan):
         if stage < start:
@@ -166,5 +179,5 @@ def apply(
             snap(quantized, config)
         if recipe.ptq.reconstruct:
             correct_bias(quantized, data.train_x[: recipe.ptq.images], wanted)
-    before = accuracy(copy.deepcopy(model), data.test_x, data.test_y, input=data.input)
-    return Quantized(quantized, recipe, before, accuracy(quantized, data.test_x, data.test_y))
+    before, reached = evaluate(copy.deepcopy(model), data), evaluate(quantized, data)
+    return Quantized(quantized, recipe, first(before), first(reached), before, reached)

@@ -15,17 +15,32 @@ from twofold.support.tables import read_json
 from twofold.train.layers import QuantModel
 from twofold.train.quantizers import WeightQuantizer
 from twofold.train.quantizers.base import per_channel
+from twofold.train.results_plot import draw_results
 from twofold.train.runs import load_run, run_metrics
 
 #: Layers in a picture of quantizers, at most.
 MOST_LAYERS = 24
 #: Columns of such a picture.
 COLUMNS = 4
+#: Metrics that are drawn over the epochs: what they are called, and by what they are multiplied.
+CURVES = {
+    "train_accuracy": ("training", 100),
+    "accuracy": ("held out", 100),
+    "miou": ("held out, mean IoU", 100),
+    "ap50": ("held out, AP at 0.5", 100),
+    "ap": ("held out, AP", 100),
+    "psnr": ("held out", 1),
+}
 Lines = list[dict[str, float]]
 
 
 def plot_run(
-    folder: Path, out: Path | None = None, reports: list[Path] | None = None, *, data_path: Path | None = None
+    folder: Path,
+    out: Path | None = None,
+    reports: list[Path] | None = None,
+    *,
+    data_path: Path | None = None,
+    beside: Path | None = None,
 ) -> list[Path]:
     """Draw what there is to draw of a run.
 
@@ -37,12 +52,14 @@ def plot_run(
         Folder of the pictures; ``None``: ``plots`` in the run's.
     reports
         JSON files with rows (`read_rows`) to draw accuracy against bits and cycles from.
+    beside
+        Another run of the same data, whose results stand beside this one's: the float one.
 
     Returns
     -------
     Files written.
     """
-    model = load_run(folder, data_path)[0]
+    model, data, _ = load_run(folder, data_path)
     out = out or folder / "plots"
     lines = run_metrics(folder)
     rows = [row for file in reports or [] for row in read_rows(file)]
@@ -57,6 +74,9 @@ def plot_run(
     for key, name in (("weight_bits", "bits.png"), ("cycles", "cycles.png")):
         if any(key in row for row in rows):
             pictures[name] = partial(draw_cost, rows, key)
+    if data.task != "classification":
+        models = ({"float": load_run(beside, data_path)[0]} if beside else {}) | {folder.name: model}
+        pictures["results.png"] = lambda: draw_results(models, data)
     written = []
     for name, draw in pictures.items():
         if draw is not None:
@@ -85,17 +105,18 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def draw_metrics(lines: Lines) -> Figure:
-    """Loss, and accuracies, over the epochs."""
+    """Loss, and accuracies or what stands for them, over the epochs."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [line["epoch"] for line in lines]
     left.plot(epochs, [line["loss"] for line in lines])
     left.set(xlabel="epoch", ylabel="training loss")
-    for key, label in (("train_accuracy", "training"), ("accuracy", "held out")):
+    unit = "PSNR (dB)" if any("psnr" in line for line in lines) else "accuracy (%)"
+    for key, (label, factor) in CURVES.items():
         there = [line for line in lines if key in line]
         if there:
-            right.plot([line["epoch"] for line in there], [100 * line[key] for line in there], label=label)
-    right.set(xlabel="epoch", ylabel="accuracy (%)")
+            right.plot([line["epoch"] for line in there], [factor * line[key] for line in there], label=label)
+    right.set(xlabel="epoch", ylabel=unit)
     _legend(figure, right)
     return figure
 

@@ -90,9 +90,20 @@ def quantized_run(folder: Path | str, data_path: Path | None = None) -> tuple[Qu
         If the model is a float model.
     """
     model, data, facts = load_run(folder, data_path)
+    return quantized(folder, model), data, facts
+
+
+def quantized(folder: Path | str, model: nn.Module) -> QuantModel:
+    """The run's model.
+
+    Raises
+    ------
+    ValueError
+        If it is a float model.
+    """
     if not isinstance(model, QuantModel):
         raise ValueError(f"Run must be of a quantized model, not the float model in {str(folder)!r}")
-    return model, data, facts
+    return model
 
 
 def run_recipe(facts: dict[str, Any]) -> Recipe | None:

@@ -38,7 +38,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith(("deeplab", "see_in", "ssd_"))])
 def test_networks_take_classes_and_channels(name):
     sides = {"alexnet": (63, 63), "autoencoder": (), "ds_cnn": (49, 10), "inception_v3": (75, 75)}.get(name, (32, 32))
     # On the meta device: shapes without arithmetic.

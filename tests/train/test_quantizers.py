@@ -131,6 +131,16 @@ def test_activations_round_half_to_even_and_clip():
     assert capped.high == 120 and capped(torch.tensor([7.0])).item() == pytest.approx(6.0)
 
 
+def test_a_scale_that_is_trained_is_read_without_a_warning():
+    capped = ActivationQuantizer(bits=8, signed=False, limit=6.0, scale=0.05)
+    capped.scale.requires_grad_(True)
+    torch.set_warn_always(True)  # others of the process may have had it
+    try:
+        assert capped.high == 120
+    finally:
+        torch.set_warn_always(False)
+
+
 def test_activation_calibration():
     torch.manual_seed(0)
     x = torch.relu(torch.randn(20000))

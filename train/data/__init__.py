@@ -5,16 +5,22 @@ from pathlib import Path
 
 from twofold.train.data.augment import Augment, shift_images
 from twofold.train.data.base import DataSet, Images, InputFormat, PixelImages
+from twofold.train.data.camvid import camvid
 from twofold.train.data.checks import check_images
 from twofold.train.data.cifar import cifar10, cifar100
+from twofold.train.data.coco import bccd
 from twofold.train.data.folders import imagenet
 from twofold.train.data.handwritten import handwritten_digits
 from twofold.train.data.idx import fashion_mnist, mnist
+from twofold.train.data.low_light import camvid_dark
 
 #: Data sets that need no files.
 BUILT_IN: dict[str, Callable[[], DataSet]] = {"digits": handwritten_digits}
 #: Data sets read from a path.
 BY_PATH: dict[str, Callable[[Path], DataSet]] = {
+    "bccd": bccd,
+    "camvid": camvid,
+    "camvid_dark": camvid_dark,
     "cifar10": cifar10,
     "cifar100": cifar100,
     "fashion_mnist": fashion_mnist,

@@ -171,13 +171,17 @@ class DataSet:
     train_x, test_x : float32, shape (images, channels, height, width)
         A tensor, or `Images`, which gives such tensors when indexed.
     train_y, test_y : int64, shape (images,)
-        Labels.
+        Labels; of other tasks, what their losses take (`train.tasks`).
     input
         Shape and format of an image.
     classes
-        Number of labels.
+        Number of labels; the channels of the images that enhancement gives.
     augment
         What is usually done to training images.
+    task
+        Name in `train.tasks.TASKS`.
+    names
+        Of the classes, for pictures.
     """
 
     name: str
@@ -188,6 +192,8 @@ class DataSet:
     input: InputFormat
     classes: int
     augment: Augment = UNCHANGED
+    task: str = "classification"
+    names: tuple[str, ...] = ()
 
     @property
     def test_integers(self) -> Tensor:

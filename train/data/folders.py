@@ -8,15 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from twofold.support.reading import check_file
 from twofold.train.data.augment import Augment
 from twofold.train.data.base import DataSet, Images, pixel_format
+from twofold.train.data.image_files import read_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The shorter side is resized to this, and the middle square of `SIDE` pixels is taken.
 RESIZE, SIDE = 256, 224
-#: Pixels of an image file, at most.
-LARGEST_IMAGE = 1 << 26
 _SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp")
 
 
@@ -44,14 +42,7 @@ class FolderImages(Images):
         return (torch.from_numpy(pixels).float() / 255 - self.mean) / self.std
 
     def _read(self, file: Path) -> Any:
-        try:
-            check_file(file)
-            with Image.open(file) as opened:
-                if opened.width * opened.height > LARGEST_IMAGE:
-                    raise ValueError(f"it has {opened.width}x{opened.height} pixels, more than {LARGEST_IMAGE}")
-                image = opened.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file}: file must be an image, not damaged: {error}") from error
+        image = read_image(file)
         width, height = image.size
         factor = self.resize / min(width, height)
         image = image.resize((round(width * factor), round(height * factor)), Image.Resampling.BILINEAR)

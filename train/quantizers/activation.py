@@ -135,7 +135,7 @@ class ActivationQuantizer(nn.Module):
     def high(self) -> int:
         """Largest integer: of the format, or of `limit`."""
         high = (1 << (self.bits - self.signed)) - 1
-        return high if self.limit is None else max(1, min(high, int(np.rint(self.limit / float(self.scale)))))
+        return high if self.limit is None else max(1, min(high, int(np.rint(self.limit / float(self.scale.detach())))))
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.enabled:
