@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import twofold
-from twofold.train.quantizers.base import nearest
+from twofold.train.quantizers import l2_scales, nearest
 from twofold.train.quantizers.digits import DigitQuantizer
-from twofold.train.quantizers.least_squares import l2_scales
 
 RECIPE = """
 name = "eightfold"
@@ -43,6 +42,8 @@ def main(folder: Path) -> None:
     """A network of random weights: what is shown is where they go."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).eval()
+    for layer in (model[0], model[3]):  # few large weights among many small ones, which these levels are for
+        layer.weight.data = torch.randn_like(layer.weight) ** 3 / 16
     folder.mkdir(parents=True, exist_ok=True)
     recipe = folder / "eightfold.toml"
     recipe.write_text(RECIPE)

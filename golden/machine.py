@@ -195,7 +195,8 @@ class Machine:
         try:
             step()
         except (DeadlockError, ValueError) as error:
-            raise self._stop(Error.RANGE, f"Line {number}: {error}") from error
+            code = Error.INSTRUCTION if isinstance(error, DeadlockError) else Error.RANGE
+            raise self._stop(code, f"Line {number}: {error}") from error
 
     def read(self, placed: PlacedTensor) -> Array:
         """What feature memory holds now where a tensor is placed, a folded input as it is stored: int64, (C, H, W)."""

@@ -33,7 +33,7 @@ class Step:
     fetch: int
     load: int
     requantiser: int
-    memory: int
+    memory: int = 0
 
 
 class Clock:

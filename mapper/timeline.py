@@ -17,7 +17,7 @@ from twofold.support.files import write_bytes
 COLOURS = dict(
     zip(
         LOST,
-        ("#2b6cb0", "#bee3f8", "#63b3ed", "#6b46c1", "#dd6b20", "#975a16", "#2f855a", "#718096", "#1a202c"),
+        ("#2b6cb0", "#bee3f8", "#63b3ed", "#6b46c1", "#dd6b20", "#975a16", "#2f855a", "#718096", "#d53f8c", "#1a202c"),
         strict=True,
     )
 )

@@ -54,6 +54,7 @@ DRAWING = (
     "twofold.demo.pictures",
     "twofold.mapper.timeline",
     "twofold.train.plots",
+    "twofold.train.results_plot",
     "twofold.synth.report",
     "twofold.bench.frozen",
     "twofold.bench.pareto",

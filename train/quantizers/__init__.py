@@ -7,10 +7,11 @@ from twofold.train.quantizers.activation import ACTIVATIONS, ActivationQuantizer
 from twofold.train.quantizers.affine import MinMaxQuantizer, SAWBQuantizer
 from twofold.train.quantizers.apot import APoTQuantizer
 from twofold.train.quantizers.attention import AttentionActivation, AttentionQuantizer
-from twofold.train.quantizers.base import QUANTIZERS, CodedWeights, WeightQuantizer, build_quantizer
+from twofold.train.quantizers.base import QUANTIZERS, CodedWeights, WeightQuantizer, build_quantizer, nearest
 from twofold.train.quantizers.binary import BinaryQuantizer, TernaryQuantizer
 from twofold.train.quantizers.clipping import MinMaxActivation, PactActivation
 from twofold.train.quantizers.deepshift import DeepShiftQuantizer
+from twofold.train.quantizers.least_squares import l2_scales
 from twofold.train.quantizers.lsq import LSQuantizer
 from twofold.train.quantizers.po2_gradient import GradientPowerQuantizer, PowerActivation
 from twofold.train.quantizers.po2_msqe import MSQEPowerQuantizer
@@ -51,4 +52,6 @@ __all__ = [
     "WeightQuantizer",
     "build_activation",
     "build_quantizer",
+    "l2_scales",
+    "nearest",
 ]
