@@ -23,6 +23,7 @@ from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings, tools
 from twofold.sim.inference import Inference
+from twofold.sim.script import SimulationError
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
 from twofold.support.output import build_folder
@@ -52,7 +53,7 @@ def run_host(config: ArrayConfig, count: int, repeats: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - start)
         results = [record for record in records if isinstance(record, Inference)]
     if [record for record in records if not isinstance(record, Inference) and record]:
-        raise fast.SimulationError("Machine must take every frame")
+        raise SimulationError("Machine must take every frame")
     return {
         "seconds": (seconds[1] - seconds[0]) / repeats,
         "cycles": [result.cycles for result in results[:count]],

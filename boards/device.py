@@ -118,12 +118,14 @@ class Device:
         Raises
         ------
         ValueError
-            If it is for another build.
+            If it is for another build, or for one with a memory outside, which a host cannot reach here.
         MachineError
             If the machine refuses it.
         """
         if image.config.build_hash != self.build:
             raise ValueError(f"Build of the machine must be {image.config.build_hash:08x}, not '{self.build:08x}'")
+        if image.config.external:
+            raise ValueError(f"Build must have memory = 'on_chip', not {image.config.memory!r}")
         self._image = None
         self._clear()
         self.link.send(image.beats)

@@ -38,8 +38,10 @@ def package_files(given: Vectors, *, clock: float = 100.0, wrappers: list[str] |
     Raises
     ------
     ValueError
-        If the clock is not 1 to 2000 MHz.
+        If the clock is not 1 to 2000 MHz, or the build has a memory outside, which no driver serves yet.
     """
+    if given.image.config.external:
+        raise ValueError(f"Build of a package must have memory = 'on_chip', not {given.image.config.memory!r}")
     if not 1 <= clock <= 2000:
         raise ValueError(f"Clock must be 1 to 2000 MHz, not {clock!r}")
     image = given.image

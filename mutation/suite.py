@@ -15,8 +15,8 @@ from twofold.golden.isa import Section, Window, line_bits, line_count
 from twofold.golden.machine import Machine, StoppedError, infer
 from twofold.golden.registers import Error
 from twofold.mapper.compiler import compile_network
-from twofold.sim.fast import HostScript, SimulationError, run
 from twofold.sim.inference import Inference
+from twofold.sim.script import HostScript, SimulationError, run
 from twofold.testing.damage import damaged
 from twofold.testing.random_network import random_inputs, random_network
 from twofold.testing.random_program import random_frame

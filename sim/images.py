@@ -12,8 +12,9 @@ from twofold.golden import layers
 from twofold.golden.image import Image
 from twofold.golden.network import Network
 from twofold.sim import gates
-from twofold.sim.fast import SimulationError, build_machine, run_images
+from twofold.sim.fast import build_machine, run_images
 from twofold.sim.runner import BenchResult
+from twofold.sim.script import SimulationError
 from twofold.support.jobs import Engine, Job
 
 #: Most images of a job.

@@ -9,7 +9,8 @@ from typing import Self
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.registers import REGISTERS, Status
-from twofold.sim.fast import LIMIT, SimulationError, build_machine
+from twofold.sim.fast import build_machine
+from twofold.sim.script import LIMIT, SimulationError
 
 _RESET, _READ, _WRITE, _PUSH, _POLL, _TAKE = 3, 4, 5, 6, 7, 8
 

@@ -10,7 +10,7 @@ from twofold.golden.image import Image, PlacedTensor, input_frame, input_lines, 
 from twofold.golden.isa import Section
 from twofold.golden.outside import line_bytes, read_lines, write_lines
 from twofold.golden.transfers import REFERENCE_LATENCY
-from twofold.sim.fast import LIMIT, HostScript, SimulationError, inferences, run_and_fetch
+from twofold.sim.script import LIMIT, HostScript, SimulationError, inferences, run_and_fetch
 
 #: Cycles that an inference may take more than predicted, for each beat of what lies outside.
 _SLOW = 64

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image, input_frame, read_outputs
-from twofold.golden.machine import Machine, Run, infer
+from twofold.golden.machine import Machine, Run, execute, infer
 from twofold.golden.network import Network
 from twofold.mapper.compiler import compile_network
 from twofold.sim.compare import equal, same_tensor
-from twofold.sim.fast import HostScript, SimulationError, build_machine, patience, run
+from twofold.sim.fast import build_machine, patience
 from twofold.sim.inference import Inference
+from twofold.sim.outside import run_outside
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.runner import BenchResult
+from twofold.sim.script import HostScript, SimulationError, run
 from twofold.testing.random_network import random_inputs, random_network
 from twofold.testing.random_program import random_frame
 
@@ -84,12 +86,14 @@ def check_reference(network: Network, seed: int, reference: Reference) -> BenchR
 
 
 def _check(image: Image, program: Path, network: Network, seed: int, reference: Reference | None) -> int:
-    probe = probed(image)
-    machine = Machine(image.config)
     inputs = random_inputs(seed, network, INPUTS)
     expected = layers.run(network, inputs)
     if reference is not None:
         _compare("reference", reference(network, inputs), expected)
+    if image.outside is not None:
+        return _check_outside(image, program, network, seed, inputs, expected)
+    probe = probed(image)
+    machine = Machine(image.config)
     script = HostScript()
     for variant in (image, probe):
         script.send(variant.beats)
@@ -114,6 +118,24 @@ def _check(image: Image, program: Path, network: Network, seed: int, reference: 
             )
         assert (model.run.cycles, model.run.passes) == (image.cycles, image.passes), "model: cycles or passes differ"
     return sum(result.cycles for result in results)
+
+
+def _check_outside(
+    image: Image, program: Path, network: Network, seed: int, inputs: NDArray[np.int64], expected: Tensors
+) -> int:
+    """With a memory outside: outputs, and layers that lie there; the model moves lines early and late."""
+    runs = run_outside(image, inputs, program)
+    names = [layer.name for layer in network.outputs]
+    for n, (x, got) in enumerate(zip(inputs, runs, strict=True)):
+        wanted = {name: tensor[n] for name, tensor in expected.items()}
+        made = f"random input {n} of seed {seed}"
+        _compare("model", execute(image, x, Machine(image.config, eager=bool(n % 2))).tensors, wanted, made)
+        _compare("hardware", got.layers, {name: wanted[name] for name in got.layers}, made)
+        sent = dict(zip(names, got.outputs, strict=True))
+        _compare("outputs", sent, {name: wanted[name] for name in names}, made)
+        counts, right = (got.cycles, got.passes), (image.cycles, image.passes)
+        assert counts == right, f"Cycles and passes must be {right}, not {counts}"
+    return sum(run.cycles for run in runs)
 
 
 def _compare(what: str, got: Tensors, expected: Tensors, made: str | None = None) -> None:
