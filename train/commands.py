@@ -45,6 +45,7 @@ def fit(options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace, here: World) -> None:
     recipe = _recipe(options, "qat") if options.recipe else None
     model, data, facts = _float_model(options, wanted=recipe is not None)
+    TASKS[data.task].meter(data)  # here it ends if a library is missing, not after the training
     settings = _settings(options, recipe.train if recipe else FLOAT_BY_DATA[data.name])
     state = options.out / STATE
     how = FitOptions(
@@ -82,6 +83,7 @@ def ptq(options: argparse.Namespace) -> None:
     with writing(options.out):
         recipe = _recipe(options, "ptq")
         model, data, facts = _float_model(options, wanted=True)
+        TASKS[data.task].meter(data)
         with _progress(ALONE) as progress:
             _quantize(options, model, data, facts, recipe, None, progress, FitOptions())
         (options.out / STATE).unlink(missing_ok=True)  # of an older run

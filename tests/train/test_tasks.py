@@ -1,6 +1,7 @@
 """Tasks: data by path, losses, metrics, and the command from end to end on a few made-up images."""
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -269,6 +270,14 @@ def test_command_line(tmp_path, capsys, small, task, metrics):
     name = TASKS[task].data
     wanted = f"error: Data {name!r} must be used with --task {task}, not 'classification'\n"
     assert capsys.readouterr().err == wanted
+
+
+def test_a_missing_library_is_named_before_the_training(tmp_path, capsys, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.classification", None)
+    assert main(["fit", "--task", "segmentation", "--data-path", str(small), "--out", str(tmp_path / "run")]) == 2
+    wanted = "Task 'segmentation' must have the library torchmetrics for its metrics: pip install 'twofold[tasks]'"
+    assert capsys.readouterr().err.splitlines() == [f"error: {wanted}"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_networks_of_another_task_are_refused(tmp_path, capsys, small):
