@@ -392,7 +392,8 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
             tensors[layer.name] = machine.read(layer.output)
 
     run = machine.run(after)
-    tensors |= {layer.name: machine.read(layer.output) for layer in image.layers if layer.output.outside}
+    places = {layer.name: layer.output for layer in image.layers}
+    tensors = {name: machine.read(one) if one.outside else tensors[name] for name, one in places.items()}
     frames = iter(read_outputs(image, run.frames))
     outputs = tuple(machine.read(placed) if placed.outside else next(frames) for placed in image.outputs)
     return Execution(tensors, outputs, run)
