@@ -103,7 +103,7 @@ class Checker(Elaboratable):
     @classmethod
     def applies(cls, config: ArrayConfig) -> bool:
         """Whether the build has what the property is about."""
-        return True
+        return config.external or cls.builds != "outside"
 
     @classmethod
     def make(cls, config: ArrayConfig) -> wiring.Component:

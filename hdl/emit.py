@@ -67,6 +67,11 @@ COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
 OUTSIDE = ("axi_read", "axi_write", "transfers")
 
 
+def components(config: ArrayConfig) -> tuple[str, ...]:
+    """Names of `COMPONENTS` that a build has."""
+    return tuple(name for name in COMPONENTS if config.external or name not in OUTSIDE)
+
+
 def top_name(config: ArrayConfig) -> str:
     """Name of the Verilog module of a build."""
     return f"twofold_{config.name}"

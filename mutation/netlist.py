@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.golden.config import ArrayConfig
-from twofold.hdl.emit import COMPONENTS, emit, emit_component, top_name
+from twofold.hdl.emit import components, emit, emit_component, top_name
 from twofold.mutation.isomorphism import match_cells
 from twofold.support.files import write_text
 from twofold.synth.yosys import run_yosys
@@ -201,7 +201,7 @@ def read(config: ArrayConfig, folder: Path) -> None:
     write_text(folder / "machine.v", emit(config))
     reads = f"read_verilog machine.v; {_READ.format(top=top_name(config))}"
     script = [f"{reads}; write_rtlil machine.il; write_json machine.json"]
-    for name in COMPONENTS:
+    for name in components(config):
         write_text(folder / f"{name}.v", emit_component(name, config))
         reads = f"read_verilog {name}.v; {_READ.format(top=f'twofold_{name}')}; write_json {name}.json"
         flat_files = f"write_rtlil {name}_flat.il; write_json {name}_flat.json"
@@ -257,7 +257,7 @@ def draw(config: ArrayConfig, folder: Path, *, count: int, seed: int) -> Netlist
 def _components(config: ArrayConfig, design: Mapping[str, Any]) -> dict[str, str]:
     """Component to the module that it is in the machine."""
     found = {}
-    for name in COMPONENTS:
+    for name in components(config):
         short = {"requant_unit": "unit"}.get(name, name)
         module = f"{top_name(config)}_{short}"
         if module not in design:

@@ -80,7 +80,7 @@ def netlist(config: ArrayConfig, style: str, *, change: Callable[[str], str] = s
 
 
 def build(config: ArrayConfig, style: str) -> Path:
-    """A synthesised build with its C++ host: what `fast.run` takes."""
+    """A synthesised build with its C++ host: what `script.run` takes."""
     return host.build(netlist(config, style), top_name(config), optimise="-O0")
 
 

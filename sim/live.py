@@ -21,7 +21,7 @@ def command(program: Path, *, pause: int = 0, seed: int = 1) -> list[str]:
     Parameters
     ----------
     pause, seed
-        As in `sim.fast.run`.
+        As in `sim.script.run`.
     """
     return [str(program), "-", "-", str(pause), str(seed), str(LIMIT)]
 
@@ -34,7 +34,7 @@ class LiveMachine:
     machine
         A build, or what `sim.host.build` returned.
     pause, seed
-        As in `sim.fast.run`.
+        As in `sim.script.run`.
 
     Raises
     ------

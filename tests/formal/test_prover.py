@@ -179,7 +179,8 @@ def test_every_shipped_build_is_covered(monkeypatch):
 
     monkeypatch.setattr("twofold.formal.runner.prepare", light)
     for checker in PROPERTIES:
-        configs = builds.shipped() | (builds.tabled() if checker.builds == "shipped" else {})
+        configs = builds.outside() if checker.builds == "outside" else builds.shipped()
+        configs |= builds.tabled() if checker.builds == "shipped" else {}
         expected = {name for name, config in configs.items() if checker.applies(config)}
         found = {name for obligation in obligations([checker]) for name in obligation.formats}
         assert expected and expected <= found, checker

@@ -19,6 +19,7 @@ from twofold.mapper.compiler import compile_network
 from twofold.sim import fast, runner, settings
 from twofold.sim.probe import probed, read_layers
 from twofold.sim.random_check import check_network, check_networks, check_programs
+from twofold.sim.script import SimulationError
 from twofold.testing.random_network import random_inputs, random_network
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
@@ -171,7 +172,7 @@ def test_a_machine_that_takes_too_long_is_an_error(log_config):
     job = fast.HostScript().send(frame(log_config, [(Section.PROGRAM, 0, lines)])).run()
     program = fast.build_machine(log_config)
     message = r"^Machine must follow the script, not this: inference was not done within the cycle limit$"
-    with pytest.raises(fast.SimulationError, match=message):
+    with pytest.raises(SimulationError, match=message):
         fast.run(program, job, limit=3000)
     assert fast.run(program, job, limit=5000)[1].passes == 60
 

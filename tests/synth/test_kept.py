@@ -94,4 +94,5 @@ def test_what_makes_results_is_in_their_keys_and_hardware_is_not(maker, needs):
     """Of the hardware, keys hold the text: a change that leaves it as it is makes nothing anew."""
     found = {name.removeprefix("twofold.") for name in sources(f"twofold.{maker}")}
     assert needs <= found
-    assert not {name for name in found if name.startswith(("hdl", "train", "mapper"))}
+    # `hdl.wasm` runs Yosys, and is no hardware.
+    assert not {name for name in found - {"hdl", "hdl.wasm"} if name.startswith(("hdl", "train", "mapper"))}

@@ -133,7 +133,8 @@ def test_networks_give_the_same_integers_everywhere(name):
 @pytest.mark.parametrize(("activation", "copied"), [("lsq", 0), ("po2", 0), ("pact", 1)])
 def test_scales_that_cannot_be_tied_make_a_concatenation_a_layer(activation, copied):
     model, network, _, gap = agree(randomised(NETWORKS["U-Net"]), (3, 6, 6), recipe=recipe("uniform", activation, 8))
-    assert gap < 0.15
+    # Scales are those of the least squared error, which is not the least largest one.
+    assert gap < 0.2
     assert [layer.name for layer in network.layers if layer.kind == "add"] == ["c.concatenation"][:copied]
     if not copied:
         a, b = (network.tensors[name].scale for name in ("a", "b"))

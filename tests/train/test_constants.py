@@ -98,7 +98,8 @@ def test_integers_are_the_same_everywhere():
 
     model, _, _, gap = agree(randomised(Body(mixed, 3)), (3, 6, 6))
     assert [layer.nonnegative for layer in model.quant_layers] == [False, True, True, False]
-    assert gap < 0.15
+    # Scales are those of the least squared error, which is not the least largest one.
+    assert gap < 0.2
 
 
 @pytest.mark.parametrize(("factor", "folded"), [(1.5, True), (-1.5, False)])
