@@ -34,6 +34,7 @@ ONNX := $(VENV)/.onnx
 CLUSTER := $(VENV)/.cluster
 LITEX := $(VENV)/.litex
 TASKS := $(VENV)/.tasks
+COMPILED := $(VENV)/.compiled
 PEERS := $(VENV)-bench/.peers
 MUTMUT := $(VENV)-mutation/.mutmut
 PNR := $(VENV)/.pnr
@@ -72,19 +73,19 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ##
 	  $(if $(IMAGES),--images $(IMAGES)) $(if $(DATA),--data $(call quote,$(DATA))) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(RANDOM)$(NETWORK),--reference twofold.train.reference:run,$(BENCH))
 
-test: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS) ## check style and types, and run every test beside it
+test: $(COMPILED) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
 # What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
-pytest: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS)
+pytest: $(COMPILED)
 	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
 
-lint: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS) ## check style and types
+lint: $(COMPILED) ## check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-coverage: $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS) ## run every test and see which lines they reach; build/coverage/index.html
+coverage: $(COMPILED) ## run every test and see which lines they reach; build/coverage/index.html
 	$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest -n 2 --dist worksteal
 	$(RUN) -m coverage combine --quiet
@@ -158,6 +159,13 @@ $(LITEX): requirements/litex.txt $(BASE)
 $(TASKS): requirements/tasks.txt $(TRAIN)
 	@echo "Installing $< (torchmetrics and pycocotools; 11 MB, once)"
 	@$(PIP) -r $<
+	@touch $@
+
+# The tests start hundreds of processes, and where Python keeps nothing that it compiles each would compile PyTorch again.
+# Some packages hold files of Python 2, which are left out.
+$(COMPILED): $(TRAIN) $(ONNX) $(CLUSTER) $(LITEX) $(TASKS)
+	@echo "Compiling what is installed (once)"
+	@$(RUN) -m compileall -q -j 0 $(VENV)/lib > $(VENV)/compiled.log 2>&1 || true
 	@touch $@
 
 $(PNR): requirements/pnr.txt $(BASE)
