@@ -9,7 +9,6 @@ predicted; simulation agrees (`tests/sim/test_outside.py`).
 import json
 import sys
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ import torch
 from twofold.bench.tools.console import run_benchmark, show_table
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image
-from twofold.golden.isa import Section
 from twofold.golden.network import Network
-from twofold.golden.outside import read_list
+from twofold.golden.outside import transfer_list
 from twofold.golden.timing import cycles, timing
 from twofold.golden.transfers import bus_beats
 from twofold.mapper.compiler import compile_network
@@ -81,10 +79,9 @@ def traffic(image: Image) -> dict[str, dict[str, int]]:
     config = image.config
     assert image.outside is not None
     memory = np.frombuffer(image.outside.content, dtype=np.uint8)
-    entries = list(takewhile(lambda entry: entry.kind is not Section.END, read_list(config, memory)))
     moved: dict[str, int] = {}
     once: dict[str, set[int]] = {}
-    for entry in entries:
+    for entry in transfer_list(config, memory):
         name = "store" if entry.store else entry.kind.name.lower()
         moved[name] = moved.get(name, 0) + entry.beats(config) * config.bus_bits // 8
         beats = once.setdefault(name, set())

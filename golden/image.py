@@ -15,8 +15,9 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame, join, parse
 from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Instruction, Section, decode, line_beats, line_count
+from twofold.golden.memories import lanes_of, lines_of
 from twofold.golden.network import Tensor
-from twofold.golden.outside import transfer_clock
+from twofold.golden.outside import read_lines, transfer_clock, write_lines
 from twofold.golden.timing import Step, timing
 from twofold.golden.transfers import REFERENCE_LATENCY
 
@@ -128,6 +129,12 @@ class OutsideContent:
     content: bytes
     size: int
 
+    def memory(self) -> NDArray[np.uint8]:
+        """A memory that holds it, shape (size,)."""
+        memory = np.zeros(self.size, dtype=np.uint8)
+        memory[: len(self.content)] = np.frombuffer(self.content, dtype=np.uint8)
+        return memory
+
 
 @dataclass(frozen=True)
 class Image:
@@ -238,6 +245,19 @@ class Image:
         return macs / (cycles * self.config.rows * self.config.cols)
 
 
+def write_input(image: Image, memory: NDArray[np.uint8], x: NDArray[np.integer]) -> None:
+    """Write an input that lies outside into that memory, folded if the image says so; raises like `input_frame`."""
+    place = image.input.address * image.config.bus_bits // 8
+    write_lines(image.config, memory, place, Section.FEATURE, input_lines(image, x))
+
+
+def read_outside(config: ArrayConfig, memory: NDArray[np.uint8], placed: PlacedTensor) -> NDArray[np.int64]:
+    """A tensor that lies outside, a folded input as it is stored: int64, shape (C, H, W)."""
+    place = placed.address * config.bus_bits // 8
+    lines = read_lines(config, memory, place, Section.FEATURE, placed.lines(config))
+    return unpack_tensor(config, lines, placed.stored)
+
+
 def pack_tensor(config: ArrayConfig, x: NDArray[np.integer]) -> list[int]:
     """Feature lines of a tensor.
 
@@ -255,9 +275,7 @@ def pack_tensor(config: ArrayConfig, x: NDArray[np.integer]) -> list[int]:
     lanes = np.zeros((planes * config.rows, height * width), dtype=np.int64)
     lanes[:channels] = x.reshape(channels, -1)
     lines = lanes.reshape(planes, config.rows, -1).transpose(0, 2, 1).reshape(-1, config.rows)
-    bits = (lines[:, :, None] >> np.arange(config.act_bits)) & 1
-    packed = np.packbits(bits.astype(np.uint8).reshape(len(lines), -1), axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+    return lines_of(lines, config.act_bits)
 
 
 def unpack_tensor(config: ArrayConfig, lines: Sequence[int], tensor: Tensor) -> NDArray[np.int64]:
@@ -267,11 +285,7 @@ def unpack_tensor(config: ArrayConfig, lines: Sequence[int], tensor: Tensor) -> 
     -------
     int64, shape (C, H, W)
     """
-    size = -(-config.feature_bits // 8)
-    raw = np.frombuffer(b"".join(line.to_bytes(size, "little") for line in lines), dtype=np.uint8)
-    bits = np.unpackbits(raw.reshape(-1, size), axis=1, bitorder="little", count=config.feature_bits)
-    values = (bits.reshape(-1, config.rows, config.act_bits).astype(np.int64) << np.arange(config.act_bits)).sum(axis=2)
-    return raw_tensor(config, values, tensor)
+    return raw_tensor(config, lanes_of(lines, config.act_bits, config.rows), tensor)
 
 
 def raw_tensor(config: ArrayConfig, values: NDArray[np.int64], tensor: Tensor) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, parse, split
-from twofold.golden.image import Image, PlacedTensor, input_frame, input_lines, raw_tensor, read_outputs, unpack_tensor
+from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_outputs, read_outside, write_input
 from twofold.golden.isa import (
     Drain,
     End,
@@ -27,8 +27,8 @@ from twofold.golden.isa import (
     decode,
     line_beats,
 )
-from twofold.golden.memories import Memories
-from twofold.golden.outside import DeadlockError, Outside, read_lines, transfer_clock, write_lines
+from twofold.golden.memories import Memories, lines_of
+from twofold.golden.outside import DeadlockError, Outside, transfer_clock
 from twofold.golden.products import product_bases
 from twofold.golden.registers import Error
 from twofold.golden.requantise import requantised, wrap
@@ -201,9 +201,7 @@ class Machine:
     def read(self, placed: PlacedTensor) -> Array:
         """What feature memory holds now where a tensor is placed, a folded input as it is stored: int64, (C, H, W)."""
         if placed.outside:
-            place, count = placed.address * self.config.bus_bits // 8, placed.lines(self.config)
-            lines = read_lines(self.config, self.outside.memory, place, Section.FEATURE, count)
-            return unpack_tensor(self.config, lines, placed.stored)
+            return read_outside(self.config, self.outside.memory, placed)
         lanes = self.memories.feature[placed.address : placed.address + placed.lines(self.config)].copy()
         return raw_tensor(self.config, lanes, placed.stored)
 
@@ -323,11 +321,9 @@ class Machine:
     def _output(self, number: int, output: Output) -> tuple[int, ...]:
         config = self.config
         self._check(number, "feature", output.address + output.count, config.feature_depth)
-        beats: list[int] = []
-        for lanes in self.memories.feature[output.address : output.address + output.count + 1].tolist():
-            line = sum(value << (lane * config.act_bits) for lane, value in enumerate(lanes))
-            beats += split(line, line_beats(config, Section.FEATURE))
-        return tuple(beats)
+        lanes = self.memories.feature[output.address : output.address + output.count + 1]
+        width = line_beats(config, Section.FEATURE)
+        return tuple(beat for line in lines_of(lanes, config.act_bits) for beat in split(line, width))
 
 
 @dataclass(frozen=True)
@@ -370,17 +366,14 @@ def execute(image: Image, x: NDArray[np.integer], machine: Machine | None = None
     machine = machine or Machine(image.config)
     machine.write(image.beats)
     if image.outside is not None:
-        machine.outside.memory = np.zeros(image.outside.size, dtype=np.uint8)
-        content = np.frombuffer(image.outside.content, dtype=np.uint8)
-        machine.outside.memory[: len(content)] = content
+        machine.outside.memory = image.outside.memory()
     return infer(machine, image, x)
 
 
 def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
     """Run one input on a machine that holds the image already."""
     if image.input.outside:
-        place = image.input.address * image.config.bus_bits // 8
-        write_lines(image.config, machine.outside.memory, place, Section.FEATURE, input_lines(image, x))
+        write_input(image, machine.outside.memory, x)
     else:
         machine.write(input_frame(image, x))
     complete = {layer.last: layer for layer in image.layers if not layer.output.outside}

@@ -117,8 +117,12 @@ def read_lines(config: ArrayConfig, memory: Bytes, place: int, kind: Section, co
 
 def transfer_clock(config: ArrayConfig, memory: Bytes, latency: int = REFERENCE_LATENCY) -> TransferClock:
     """When the transfers of a memory's list are done in an inference, with a memory of some latency (cycles)."""
-    entries = tuple(takewhile(lambda entry: entry.kind is not Section.END, read_list(config, memory)))
-    return TransferClock(config, entries, latency)
+    return TransferClock(config, transfer_list(config, memory), latency)
+
+
+def transfer_list(config: ArrayConfig, memory: Bytes) -> tuple[Transfer, ...]:
+    """The transfer list at the beginning of a memory, without the entry that ends it."""
+    return tuple(takewhile(lambda entry: entry.kind is not Section.END, read_list(config, memory)))
 
 
 def read_list(config: ArrayConfig, memory: Bytes) -> Iterator[Transfer]:

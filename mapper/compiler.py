@@ -3,22 +3,20 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
-from twofold.golden.image import Image, ImageLayer, PlacedTensor
-from twofold.golden.isa import End, Instruction, Output, Pass, Section
+from twofold.golden.image import Image, PlacedTensor
+from twofold.golden.isa import End, Instruction, Output, Section
 from twofold.golden.network import INPUT, Layer, Network, Pair
 from twofold.golden.parts import Part
 from twofold.golden.timing import Clock, cycles
-from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.checks import FitError, check_memory, check_network
 from twofold.mapper.chunks import choices, smallest
 from twofold.mapper.contents import BlockStore, channel_block, point_lines, signed_tensors, table_lines
 from twofold.mapper.folding import Stored, stored_ways
-from twofold.mapper.macs import useful_macs
+from twofold.mapper.image_layers import Span, image_layers
 from twofold.mapper.memory import allocate, feature_lines
 from twofold.mapper.outside_image import outside_image
-from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
+from twofold.mapper.schedule import Layout, Scheduler, State
 from twofold.mapper.tiles import OutputTile, output_tiles
 
 
@@ -110,10 +108,7 @@ class _Memories:
         for size, part, piece in pieces:
             tiles = tuple(output_tiles(config, network, piece))
             for tile in tiles:
-                for one in tile.passes:
-                    weight.add(one.block)
-                if needs_clear(tile):
-                    weight.add(negative_block(config))
+                weight.add_weights(config, tile)
             channels = tuple(channel.add(channel_block(config, piece, tile)) for tile in tiles)
             self.mapped.append(_Mapped(piece, part, size, tiles, channels))
         self.layout = Layout(config, allocate(config, network), weight.blocks, sets, signed_tensors(network), tables)
@@ -157,31 +152,15 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
     config = layout.config
     tensors = {name: PlacedTensor(tensor, layout.places[name]) for name, tensor in network.tensors.items()}
     program = [instruction for part in plan for instruction in part.program]
-    table = causes(config, program, [step for part in plan for step in part.steps])
-    layers = []
-    first = 0
+    steps = [step for part in plan for step in part.steps]
+    spans, first = [], 0
     left = iter(plan)
     for layer in network.layers:
         parts = [next(left) for _ in layer.pieces]
         last = first + sum(len(part.program) for part in parts) - 1
-        spent, macs = totals(table[first : last + 1]), useful_macs(layer)
-        occupied = sum((part.occupied for part in parts), start=Counter[str]())
-        layers.append(
-            ImageLayer(
-                name=layer.name,
-                kind=layer.kind,
-                first=first,
-                last=last,
-                passes=sum(isinstance(one, Pass) for part in parts for one in part.program),
-                cycles=cycles([step for part in parts for step in part.steps]),
-                spent=spent,
-                work=share_out(spent["array"], occupied, -(-macs // (config.rows * config.cols))),
-                macs=macs,
-                acc_bits=accumulator_bits(config, network, layer),
-                output=tensors[layer.name],
-            )
-        )
+        spans.append(Span(first, last, sum((part.occupied for part in parts), start=Counter[str]())))
         first = last + 1
+    layers = image_layers(config, network, tensors, spans, program, steps)
     outputs = tuple(tensors[layer.name] for layer in network.outputs)
     clock = plan[-1].state.clock
     tail: list[Instruction] = [Output(address=one.address, count=one.lines(config) - 1) for one in outputs]
@@ -194,7 +173,7 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
         channel=memories.channel,
         points=memories.points,
         tables=memories.tables,
-        layers=tuple(layers),
+        layers=layers,
         input=replace(tensors[INPUT], layout=way.layout),
         outputs=outputs,
         cycles=sum(layer.cycles for layer in layers) + cycles([clock.step(one) for one in tail]),

@@ -5,6 +5,7 @@ from twofold.golden.isa import Channel, Digit, encode_channels, point_record
 from twofold.golden.network import Layer, Network
 from twofold.golden.rounding import csd
 from twofold.mapper.checks import used_points
+from twofold.mapper.schedule import needs_clear, negative_block
 from twofold.mapper.tiles import OutputTile
 
 
@@ -21,6 +22,13 @@ class BlockStore:
             self.blocks[block] = len(self.lines)
             self.lines += block
         return self.blocks[block]
+
+    def add_weights(self, config: ArrayConfig, tile: OutputTile) -> None:
+        """All weight blocks that an output tile needs."""
+        for one in tile.passes:
+            self.add(one.block)
+        if needs_clear(tile):
+            self.add(negative_block(config))
 
 
 def signed_tensors(network: Network) -> frozenset[str]:

@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import End, Instruction, Output, Section
-from twofold.golden.network import Layer, Network, Pair
+from twofold.golden.network import Layer, Network
 from twofold.golden.parts import Part
 from twofold.golden.timing import Clock
 from twofold.golden.transfers import Transfer, bus_beats
 from twofold.mapper.bands import RowRange, Slab, band_chunks, planes, slab_lines, slabs
 from twofold.mapper.chunks import Chunk
-from twofold.mapper.contents import channel_block, point_lines, signed_tensors, table_lines
+from twofold.mapper.contents import BlockStore, channel_block, point_lines, signed_tensors, table_lines
 from twofold.mapper.hazards import NONE, Key
+from twofold.mapper.image_layers import Span
 from twofold.mapper.memory import tensor_lines
 from twofold.mapper.residence import Area, Residence, reside
 from twofold.mapper.ring import Ring
-from twofold.mapper.schedule import Layout, Scheduler, State, needs_clear, negative_block
+from twofold.mapper.schedule import Layout, Scheduler, State
 from twofold.mapper.tape import Tape
 from twofold.mapper.tiles import OutputTile, output_tiles
 
@@ -38,15 +39,6 @@ class _BandScheduler(Scheduler):
 
     def _emit(self, instruction: Instruction) -> None:
         self.tape.emit(instruction)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A layer's place in the program: its first and last line, and cycles of passes by purpose."""
-
-    first: int
-    last: int
-    occupied: Counter[str]
 
 
 @dataclass
@@ -87,7 +79,7 @@ def compile_outside(config: ArrayConfig, network: Network) -> Compiled:
     compiled = Compiled(tape, Ring(tape, Section.WEIGHT), Ring(tape, Section.CHANNEL), residence, points, tables)
     layout = Layout(config, residence.places, {}, sets, signed_tensors(network), numbers)
     state = State(Clock(config))
-    stored = _Stored(network, compiled)
+    stored = _Stored()
     for layer in network.layers:
         compiled.spans.append(_LayerWriter(network, compiled, layout, state, stored, layer).run())
     # While lines are sent no cycle is counted, so nothing else may be under way.
@@ -103,13 +95,11 @@ def compile_outside(config: ArrayConfig, network: Network) -> Compiled:
 class _Stored:
     """Which rows of tensors outside were stored, and when."""
 
-    def __init__(self, network: Network, compiled: Compiled) -> None:
-        self.network = network
-        self.tape = compiled.tape
+    def __init__(self) -> None:
         self.rows: dict[str, list[tuple[RowRange, int]]] = {}
 
     def add(self, name: str, rows: RowRange, after: int) -> None:
-        """RowRange are stored when so many DRAINs are done."""
+        """Rows are stored when so many DRAINs are done."""
         self.rows.setdefault(name, []).append((rows, after))
 
     def before(self, name: str, rows: RowRange) -> int:
@@ -135,10 +125,11 @@ class _LayerWriter:
         self.tape = compiled.tape
         self.config = layout.config
         self.occupied: Counter[str] = Counter()
-        self.pieces = [
-            (number, part, piece, tuple(output_tiles(self.config, network, piece)))
-            for number, (part, piece) in enumerate(layer.pieces)
-        ]
+        self.pieces = [(part, piece, self._tiles(piece, number)) for number, (part, piece) in enumerate(layer.pieces)]
+
+    def _tiles(self, piece: Layer, number: int) -> "list[_Tile]":
+        owner = (self.layer.name, number)
+        return [_Tile(self.config, piece, owner, tile) for tile in output_tiles(self.config, self.network, piece)]
 
     def run(self) -> Span:
         """All bands of the layer."""
@@ -160,10 +151,10 @@ class _LayerWriter:
             if slab.role != "output":
                 self._move(slab, places[slab], store=False)
         layout = self._layout(places)
-        for number, part, piece, tiles in self.pieces:
+        for part, piece, tiles in self.pieces:
             chunks = band_chunks(part, piece, band, self.config.acc_depth)
             for tile in tiles if chunks else ():
-                self._tile(layout, places, (number, part, piece), tile, chunks)
+                self._tile(layout, places, (part, piece), tile, chunks)
         for slab, place in places.items():
             if slab.role == "output":
                 self.stored.add(slab.name, slab.rows, self._move(slab, place, store=True)[0])
@@ -203,24 +194,22 @@ class _LayerWriter:
         self,
         layout: Layout,
         places: Mapping[Slab, int],
-        one: tuple[int, Part, Layer],
-        tile: OutputTile,
+        one: tuple[Part, Layer],
+        tile: "_Tile",
         chunks: Sequence[Chunk],
     ) -> None:
         """All chunks of an output tile in a band."""
-        number, part, piece = one
-        blocks, lines = _blocks(self.config, tile)
-        where, name = f"Layer {self.layer.name!r}", (self.layer.name, number, tile.start)
-        channels = channel_block(self.config, piece, tile)
-        scheduler = _BandScheduler(layout, piece, part, _size(self.layer), (), (), self.state, occupied=self.occupied)
+        part, piece = one
+        where, size = f"Layer {self.layer.name!r}", self.layer.output.shape[1:]
+        scheduler = _BandScheduler(layout, piece, part, size, (), (), self.state, occupied=self.occupied)
         scheduler.tape = self.tape
         for chunk in chunks:
             # Each chunk ends with a DRAIN: what it needs must stay until then.
-            weight, fetched = self.compiled.weights.hold(name, lines, where)
-            channel, known = self.compiled.channels.hold(name, channels, where)
+            weight, fetched = self.compiled.weights.hold(tile.name, tile.weights, where)
+            channel, known = self.compiled.channels.hold(tile.name, tile.channels, where)
             self.tape.sync(max(fetched, known, *self._used(places)))
-            scheduler.layout = replace(layout, blocks={block: weight + first for block, first in blocks.items()})
-            scheduler.tile(chunk, tile, channel)
+            scheduler.layout = replace(layout, blocks={block: weight + first for block, first in tile.blocks.items()})
+            scheduler.tile(chunk, tile.tile, channel)
 
     def _used(self, places: Mapping[Slab, int]) -> Iterator[Key]:
         """The transfers of the feature lines that the next chunk touches."""
@@ -235,19 +224,15 @@ class _LayerWriter:
                 yield hazards.use(place, place + lines, self.tape.released)
 
 
-def _size(layer: Layer) -> Pair:
-    return layer.output.shape[1:]
+class _Tile:
+    """An output tile with its lines in the weight and channel memories, the same in every band.
 
+    `blocks`: the first line of each block among `weights`.
+    """
 
-def _blocks(config: ArrayConfig, tile: OutputTile) -> tuple[dict[tuple[int, ...], int], tuple[int, ...]]:
-    """Weight lines of an output tile, equal blocks once, and the first line of each block among them."""
-    blocks: dict[tuple[int, ...], int] = {}
-    lines: list[int] = []
-    needed = [one.block for one in tile.passes]
-    if needs_clear(tile):
-        needed.append(negative_block(config))
-    for block in needed:
-        if block not in blocks:
-            blocks[block] = len(lines)
-            lines += block
-    return blocks, tuple(lines)
+    def __init__(self, config: ArrayConfig, piece: Layer, owner: tuple[str, int], tile: OutputTile) -> None:
+        store = BlockStore()
+        store.add_weights(config, tile)
+        self.name, self.tile = (*owner, tile.start), tile
+        self.blocks, self.weights = store.blocks, tuple(store.lines)
+        self.channels = channel_block(config, piece, tile)

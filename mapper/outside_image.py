@@ -5,18 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
-from twofold.golden.image import Image, ImageLayer, OutsideContent, PlacedTensor
-from twofold.golden.isa import Instruction, Pass, Section
+from twofold.golden.image import Image, OutsideContent, PlacedTensor
+from twofold.golden.isa import Instruction, Section
 from twofold.golden.network import INPUT, Network
 from twofold.golden.outside import transfer_clock, write_lines
-from twofold.golden.timing import Step, cycles, timing
+from twofold.golden.timing import cycles, timing
 from twofold.golden.transfers import BURST_BYTES, Transfer, bus_beats, entry_beats
-from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.external import Compiled, compile_outside
 from twofold.mapper.folding import Stored
-from twofold.mapper.macs import useful_macs
+from twofold.mapper.image_layers import image_layers
 from twofold.mapper.memory import tensor_lines
 
 
@@ -47,7 +45,7 @@ def outside_image(config: ArrayConfig, network: Network, way: Stored) -> Image:
         channel=(),
         points=compiled.points,
         tables=compiled.tables,
-        layers=tuple(_layers(config, way.network, compiled, tensors, program, steps)),
+        layers=image_layers(config, way.network, tensors, compiled.spans, program, steps),
         input=replace(tensors[INPUT], tensor=network.input, layout=way.layout),
         outputs=tuple(tensors[layer.name] for layer in way.network.outputs),
         cycles=cycles(steps),
@@ -60,7 +58,7 @@ def _regions(config: ArrayConfig, network: Network, compiled: Compiled, lines: i
     page = BURST_BYTES * 8 // config.bus_bits
     segment = max(one.transfer.length for one in compiled.tape.transfers if one.region == "program")
     sizes = {
-        "list": (len(compiled.tape.transfers) + 1) * entry_beats(config),
+        "list": compiled.tape.list_beats(),
         "program": -(-lines // segment) * segment * bus_beats(config, Section.PROGRAM),
         "weight": len(compiled.weights.lines) * bus_beats(config, Section.WEIGHT),
         "channel": len(compiled.channels.lines) * bus_beats(config, Section.CHANNEL),
@@ -95,34 +93,3 @@ def _content(config: ArrayConfig, compiled: Compiled, regions: dict[str, int], p
     for name, (kind, some) in lines.items():
         write_lines(config, content, regions[name] * beat, kind, some)
     return content.tobytes()
-
-
-def _layers(
-    config: ArrayConfig,
-    network: Network,
-    compiled: Compiled,
-    tensors: dict[str, PlacedTensor],
-    program: Sequence[Instruction],
-    steps: Sequence[Step],
-) -> list[ImageLayer]:
-    table = causes(config, program, steps)
-    found = []
-    for layer, span in zip(network.layers, compiled.spans, strict=True):
-        own = slice(span.first, span.last + 1)
-        spent, macs = totals(table[own]), useful_macs(layer)
-        found.append(
-            ImageLayer(
-                name=layer.name,
-                kind=layer.kind,
-                first=span.first,
-                last=span.last,
-                passes=sum(isinstance(one, Pass) for one in program[own]),
-                cycles=cycles(steps[own]),
-                spent=spent,
-                work=share_out(spent["array"], span.occupied, -(-macs // (config.rows * config.cols))),
-                macs=macs,
-                acc_bits=accumulator_bits(config, network, layer),
-                output=tensors[layer.name],
-            )
-        )
-    return found

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden import layers
-from twofold.golden.image import Image, PlacedTensor, input_lines, read_outputs, unpack_tensor
+from twofold.golden.image import Image, PlacedTensor, read_outputs, read_outside, write_input
 from twofold.golden.isa import Section
 from twofold.golden.network import Network
-from twofold.golden.outside import read_lines, write_lines
 from twofold.golden.registers import Error, Status, registers
 from twofold.golden.transfers import Transfer, entry_beats
 from twofold.hdl.transfer_list import BASE_BITS
@@ -73,13 +72,12 @@ class OutsideMachine:
 
     def tensor(self, placed: PlacedTensor) -> NDArray[np.int64]:
         """What lies outside."""
-        lines = read_lines(CONFIG, self.content(), placed.address * BYTES, Section.FEATURE, placed.lines(CONFIG))
-        return unpack_tensor(CONFIG, lines, placed.tensor)
+        return read_outside(CONFIG, self.content(), placed)
 
     async def infer(self, x: NDArray[np.int64]) -> Inference:
         """An input, which lies outside."""
         content = self.content().copy()
-        write_lines(CONFIG, content, self.image.input.address * BYTES, Section.FEATURE, input_lines(self.image, x))
+        write_input(self.image, content, x)
         self.write(0, content.tobytes())
         return await self.host.infer()
 

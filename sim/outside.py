@@ -1,14 +1,14 @@
 """A network larger than the chip in Verilator: the C++ host has the memory outside."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.image import Image, PlacedTensor, input_frame, input_lines, read_outputs, unpack_tensor
+from twofold.golden.image import Image, PlacedTensor, input_frame, read_outputs, read_outside, write_input
 from twofold.golden.isa import Section
-from twofold.golden.outside import line_bytes, read_lines, write_lines
+from twofold.golden.outside import line_bytes
 from twofold.golden.transfers import REFERENCE_LATENCY
 from twofold.sim.script import LIMIT, HostScript, SimulationError, inferences, run_and_fetch
 
@@ -58,9 +58,7 @@ def run_outside(
     if image.outside is None:
         raise SimulationError("Image must be of a build with a memory outside")
     placed = {layer.name: layer.output for layer in image.layers if layer.output.outside}
-    content = np.zeros(image.outside.size, dtype=np.uint8)
-    content[: len(image.outside.content)] = np.frombuffer(image.outside.content, dtype=np.uint8)
-    script = HostScript().send(image.beats).fill(0, content.tobytes())
+    script = HostScript().send(image.beats).fill(0, image.outside.memory().tobytes())
     for x in inputs:
         _input(script, image, x)
         script.run()
@@ -92,11 +90,9 @@ def _input(script: HostScript, image: Image, x: NDArray[np.int64]) -> None:
         return
     place, size = _span(image, image.input)
     content = np.zeros(size, dtype=np.uint8)
-    write_lines(image.config, content, 0, Section.FEATURE, input_lines(image, x))
+    write_input(replace(image, input=replace(image.input, address=0)), content, x)
     script.fill(place, content.tobytes())
 
 
 def _tensor(image: Image, placed: PlacedTensor, content: bytes) -> NDArray[np.int64]:
-    memory = np.frombuffer(content, dtype=np.uint8)
-    lines = read_lines(image.config, memory, 0, Section.FEATURE, placed.lines(image.config))
-    return unpack_tensor(image.config, lines, placed.tensor)
+    return read_outside(image.config, np.frombuffer(content, dtype=np.uint8), replace(placed, address=0))

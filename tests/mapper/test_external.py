@@ -10,7 +10,7 @@ from twofold.golden import layers as golden_layers
 from twofold.golden.config import load_config
 from twofold.golden.isa import Section, Sync
 from twofold.golden.machine import Machine, execute, infer
-from twofold.golden.outside import read_list
+from twofold.golden.outside import transfer_list
 from twofold.golden.parts import Part
 from twofold.mapper.bands import RowRange, cut, part_rows
 from twofold.mapper.checks import FitError
@@ -44,12 +44,7 @@ def on_chip(config):
 
 def entries(image):
     """The transfer list of an image."""
-    found = []
-    for entry in read_list(image.config, np.frombuffer(image.outside.content, dtype=np.uint8)):
-        if entry.kind is Section.END:
-            return found
-        found.append(entry)
-    raise AssertionError
+    return transfer_list(image.config, np.frombuffer(image.outside.content, dtype=np.uint8))
 
 
 def network(seed):
