@@ -146,7 +146,7 @@ class Device:
 
         Returns
         -------
-        int64, shape (C, H, W), for each of the network's outputs
+        int64, shape (C, H, W), or of the output's `order`, for each of the network's outputs
 
         Raises
         ------
