@@ -1,6 +1,6 @@
 """Lowering of what a model returns: the layers that give it, and the order that its values have there."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
@@ -12,11 +12,13 @@ from twofold.golden.order import Order, order_of
 from twofold.train.compare import Reference
 from twofold.train.draft import Draft, Value
 from twofold.train.fold import fold_ahead
-from twofold.train.graph import BATCH, DROPOUTS, SAME, called, result_shape
+from twofold.train.formula import Formula
+from twofold.train.graph import BATCH, DROPOUTS, SAME, called, is_shared, result_shape
 from twofold.train.layers import QuantLayer
 from twofold.train.lower_sums import Sums
 from twofold.train.outputs import flattened
 from twofold.train.picks import chosen
+from twofold.train.pointwise import FUNCTIONS
 
 #: What gives the same values in another order or shape, or some of them, or in parts.
 MOVES = (
@@ -28,6 +30,10 @@ MOVES = (
 STILL = (*SAME, *DROPOUTS, "Identity")
 #: What puts several tensors together.
 JOINS = ("cat", "concat", "concatenate", "stack")
+#: What looks at each number by itself, so that it may come before positions are moved.
+POINTWISE = frozenset(
+    name.replace("_", "") for name in (*FUNCTIONS, "relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max")
+)
 #: What hosts do with a network's results.
 HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
 
@@ -35,12 +41,19 @@ HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
 class HostValue(NamedTuple):
     """Values of a node that the network has, in another order: where they were, images one after the other.
 
-    `reason` says why the network has no layer for it.
+    `reason` says why the network has no layer for it; `shared`: more than one operation takes them.
     """
 
     node: fx.Node
     numbers: Any
     reason: ValueError
+    shared: bool = False
+
+
+def is_pointwise(node: fx.Node, name: str) -> bool:
+    """Whether a node of that name is a function of each number of one tensor."""
+    known = isinstance(node.target, Formula) or name.lower().replace("_", "") in POINTWISE
+    return known and len(node.all_input_nodes) == 1
 
 
 def is_hosts(name: str) -> bool:
@@ -69,7 +82,8 @@ class Ends(Sums):
         if is_hosts(name):
             return all(user.op == "output" for user in node.users)
         users = [user for user in node.users if "tensor_meta" in user.meta or user.op == "output"]
-        return name in (*MOVES, *JOINS, *STILL) and all(self._moves_to_end(user) for user in users)
+        known = name in (*MOVES, *JOINS, *STILL) or is_pointwise(node, name)
+        return known and all(self._moves_to_end(user) for user in users)
 
     def _called(self, node: fx.Node) -> str:
         if node.op == "call_module":
@@ -84,7 +98,8 @@ class Ends(Sums):
         if is_hosts(self._called(node)) or not isinstance(source, fx.Node) or source not in self.values:
             raise reason
         whole = prod(result_shape(source))
-        self.moved[source] = HostValue(source, torch.arange(whole).reshape(result_shape(source)), reason)
+        numbers = torch.arange(whole).reshape(result_shape(source))
+        self.moved[source] = HostValue(source, numbers, reason, is_shared(source))
         self._move(node)
 
     def _move(self, node: fx.Node) -> None:
@@ -94,18 +109,41 @@ class Ends(Sums):
             raise ValueError(f"{where}: {name} behind moved positions must be left to the host: return what it takes")
         if is_hosts(name):
             raise ValueError(f"{where} must be left to the host, which gets what it takes, not be {name!r}")
-        if name not in (*MOVES, *STILL):
-            raise ValueError(f"{where} must come before positions are moved, or be left to the host, not be {name!r}")
-        source = next(source for source in node.all_input_nodes if source in self.moved)
-        args, kwargs = fx.map_arg((node.args, node.kwargs), self._number)
-        target: Any = node.target
-        if name in STILL:
-            numbers = args[0]
-        elif node.op == "call_module":
-            numbers = self.graph.get_submodule(str(target))(*args)
+        source = self.moved[next(source for source in node.all_input_nodes if source in self.moved)]
+        source = source._replace(shared=source.shared or is_shared(node))
+        if is_pointwise(node, name):
+            self.moved[node] = source._replace(node=self._before_moves(node, source))
+        elif name in (*MOVES, *STILL):
+            numbers = self._called_with(node, self._number) if name in MOVES else self._number(node.all_input_nodes[0])
+            self.moved[node] = source._replace(numbers=numbers)
         else:
-            numbers = (getattr(Tensor, target) if isinstance(target, str) else target)(*args, **kwargs)
-        self.moved[node] = self.moved[source]._replace(numbers=numbers)
+            raise ValueError(f"{where} must come before positions are moved, or be left to the host, not be {name!r}")
+
+    def _before_moves(self, node: fx.Node, source: HostValue) -> fx.Node:
+        """A node with a function of the values as they are before they are moved."""
+        with self.graph.graph.inserting_before(node):
+            args = (source.node, *node.args[1:])
+            same = self.graph.graph.create_node(node.op, node.target, args, node.kwargs, node.name)
+        same.meta = node.meta | {"tensor_meta": source.node.meta["tensor_meta"]}
+        given = {source.node: self.reference.values[source.node].clone()}
+        self.reference.values[same] = self._called_with(same, given.__getitem__)
+        value = self.values[source.node]
+        self.values[source.node] = replace(value, split=(), shared=value.shared or source.shared)
+        self._keep(same, self._lower(same))
+        self.values[source.node] = value
+        return same
+
+    def _lower(self, node: fx.Node) -> Value | list[Value]:
+        """What a node stands for; the part of `train.lower.Lowering`."""
+        raise NotImplementedError
+
+    def _called_with(self, node: fx.Node, given: Callable[[fx.Node], Any]) -> Any:
+        """What a node gives where others give this."""
+        args, kwargs = fx.map_arg((node.args, node.kwargs), given)
+        target: Any = node.target
+        if node.op == "call_module":
+            return self.graph.get_submodule(str(target))(*args)
+        return (getattr(Tensor, target) if isinstance(target, str) else target)(*args, **kwargs)
 
     def _number(self, source: fx.Node) -> Any:
         return self.moved[source].numbers if source in self.moved else self.constants[source]
@@ -136,7 +174,7 @@ class Ends(Sums):
         if output in self.values:
             shape = result_shape(output)[1:]
             return self._settled(output), order_of(torch.arange(prod(shape)).reshape(shape).numpy())
-        source, numbers, reason = self.moved[output]
+        source, numbers, reason, _ = self.moved[output]
         value = self._settled(source)
         whole, places = prod(value.shape), value.shape[1] * value.shape[2]
         first = (numbers[0] if numbers.dim() else numbers) % whole

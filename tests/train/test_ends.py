@@ -1,6 +1,7 @@
 """Models that end in another order of positions: the host's to make, and made everywhere alike."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
-from tests.train.agreement import RECIPE, agree, randomised
+from tests.train.agreement import BUILD, RECIPE, agree, randomised
 from twofold.exchange.referee import run_onnx
 from twofold.exchange.write import onnx_model
 from twofold.golden.layers import run
@@ -84,6 +85,19 @@ def test_a_program_of_torch_export():
     assert quantized(torch.rand(3, *SHAPE)).shape == (3, 48, 2)
 
 
+def activated(m, x):
+    """A tensor that is returned as it is and behind a function, and one that goes into a function alone."""
+    last, side = x.permute(0, 2, 3, 1), m.side(x).view(x.shape[0], 2, 2, 4, 6).permute(0, 1, 3, 4, 2)
+    return last, last[..., :2].sigmoid(), (side * side.sigmoid()).flatten(1)
+
+
+def test_functions_come_before_the_moves():
+    _, network, _, gap = agree(randomised(Ends(activated)), SHAPE, config=replace(BUILD, tables=4))
+    assert gap < 0.1 and len(network.orders) == 3
+    assert network.orders["side"].shape == (96,)
+    assert [layer.name for layer in network.layers if layer.table is not None] == ["side", "sigmoid_2"]
+
+
 def test_channels_last_and_back_is_nothing():
     _, network, _, _ = agree(randomised(Ends(lambda m, x: x.permute(0, 2, 3, 1).permute(0, 3, 1, 2))), SHAPE)
     assert [layer.name for layer in network.layers] == ["body"] and network.orders == {}
@@ -100,6 +114,10 @@ def test_channels_last_and_back_is_nothing():
         (
             lambda m, x: boxes(x, 3).softmax(-1),
             "Operation in 'the model itself' must be left to the host, which gets what it takes, not be 'softmax'",
+        ),
+        (
+            lambda m, x: boxes(x, 3) + 1,
+            "Operation in 'the model itself' must move axes of channels only, not (0, 3, 4, 1, 2)",
         ),
         (
             lambda m, x: x.permute(0, 2, 3, 1).reshape(-1, 3),
