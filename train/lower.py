@@ -29,6 +29,7 @@ from twofold.train.layers import QuantLayer
 from twofold.train.lower_ends import Ends, is_hosts
 from twofold.train.picks import arranged
 from twofold.train.pointwise import FUNCTIONS, Function, Pointwise
+from twofold.train.slopes import write_slopes
 from twofold.train.trace import enter, resolve
 
 
@@ -57,6 +58,7 @@ class Lowering(Ends):
         self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
         write_formulas(self.graph, self.reference.values)
+        write_slopes(self.graph, self.reference.values)
         self.input_shape = input.map_shape
 
     def run(self) -> list[QuantLayer]:
