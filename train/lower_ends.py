@@ -146,7 +146,9 @@ class Ends(Sums):
         return (getattr(Tensor, target) if isinstance(target, str) else target)(*args, **kwargs)
 
     def _number(self, source: fx.Node) -> Any:
-        return self.moved[source].numbers if source in self.moved else self.constants[source]
+        value = self.moved[source].numbers if source in self.moved else self.constants[source]
+        # The model's own tensors are in the memory's order wherever `view` needs it.
+        return value.contiguous() if isinstance(value, Tensor) else value
 
     def _end(self, node: fx.Node) -> list[QuantLayer]:
         heads, (leaves, self.structure) = flattened(node.args[0])[0], flattened(self.reference.wanted)
