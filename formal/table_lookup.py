@@ -1,13 +1,11 @@
 """Every unit of a requantiser with tables gives the entry of its value, or the value."""
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.formal.memories import Memory
 from twofold.golden.config import ArrayConfig, bits_for
-from twofold.hdl import table_lookup
 
 
 class TableEntries(Checker):
@@ -30,11 +28,6 @@ class TableEntries(Checker):
     def applies(cls, config: ArrayConfig) -> bool:
         """Whether there are tables."""
         return config.tables > 0
-
-    @classmethod
-    def make(cls, config: ArrayConfig) -> wiring.Component:
-        """The lookup, which builds without tables have not."""
-        return table_lookup.TableLookup(config)
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut

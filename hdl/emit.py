@@ -27,6 +27,7 @@ from twofold.hdl.rtlil import convert
 from twofold.hdl.sender import Sender
 from twofold.hdl.sequencer import Sequencer
 from twofold.hdl.skip_reader import SkipReader
+from twofold.hdl.table_lookup import TableLookup
 from twofold.hdl.top import Twofold
 from twofold.hdl.transfers import Transfers
 from twofold.hdl.wasm import run_yosys
@@ -54,6 +55,7 @@ COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
     "requant_unit": RequantUnit,
     "line_writer": LineWriter,
     "skip_reader": SkipReader,
+    "table_lookup": TableLookup,
     "requantiser": Requantiser,
     "sequencer": Sequencer,
     "loader": Loader,
@@ -65,11 +67,14 @@ COMPONENTS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
 }
 #: Those of builds with a memory outside only.
 OUTSIDE = ("axi_read", "axi_write", "transfers")
+#: That of builds with tables only.
+TABLES = ("table_lookup",)
 
 
 def components(config: ArrayConfig) -> tuple[str, ...]:
     """Names of `COMPONENTS` that a build has."""
-    return tuple(name for name in COMPONENTS if config.external or name not in OUTSIDE)
+    without = (() if config.external else OUTSIDE) + (() if config.tables else TABLES)
+    return tuple(name for name in COMPONENTS if name not in without)
 
 
 def top_name(config: ArrayConfig) -> str:

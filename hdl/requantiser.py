@@ -195,7 +195,7 @@ class Requantiser(wiring.Component):
 
     def _tables(self, m: Module, at: "_Place") -> TableLookup:
         """What follows the units in a build with tables."""
-        m.submodules.tables = tables = TableLookup(self.config)
+        m.submodules.table_lookup = tables = TableLookup(self.config)
         connect(m, flipped(self.entries), tables.entries)
         m.d.comb += [tables.on.eq(at.drain.tabled), tables.number.eq(at.drain.table)]
         return tables

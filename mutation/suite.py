@@ -11,7 +11,7 @@ from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame
 from twofold.golden.image import input_frame, read_outputs
-from twofold.golden.isa import Section, Window, line_bits, line_count
+from twofold.golden.isa import Section, Window, line_bits, line_count, section_kinds
 from twofold.golden.machine import Machine, StoppedError, infer
 from twofold.golden.registers import Error
 from twofold.mapper.compiler import compile_network
@@ -156,7 +156,7 @@ def _frames(config: ArrayConfig, seed: int, count: int, *, pause: int) -> HostTe
     numbers, script = random.Random(seed), _Script(config)
     script.run()
     good = random_frame(config, seed, chunks=1)
-    last = Section.POINTS if config.pe == "subset" else Section.PROGRAM
+    last = section_kinds(config)[-1]
     illegal = [Window(**dict.fromkeys(Window.record(config).fields, 1)).encode(config)]
     for number in range(count):
         kind = numbers.choice((Section.FEATURE, Section.WEIGHT, Section.CHANNEL, last))

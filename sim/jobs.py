@@ -10,7 +10,7 @@ from typing import Any
 from twofold.golden.config import ArrayConfig
 from twofold.golden.image import Image
 from twofold.golden.network import Network
-from twofold.hdl.emit import emit, emit_component, top_name
+from twofold.hdl.emit import components, emit, emit_component, top_name
 from twofold.sim import gates, network, runner, settings
 from twofold.sim.random_check import Reference, check_network, check_networks, check_programs, check_reference
 
@@ -24,6 +24,8 @@ OUTSIDE: dict[str, Any] = {
     "channel_depth": 32,
     "program_depth": 128,
 }
+#: What gives a build tables.
+TABLES: dict[str, Any] = {"tables": 2, "table_bits": 9}
 
 
 def bench(
@@ -32,6 +34,8 @@ def bench(
     """Builds what a bench needs and runs it; `networks`: random ones in the machine's bench."""
     if name == "outside":
         config = replace(config, **OUTSIDE)
+    if name == "table_lookup" and name not in components(config):
+        config = replace(config, **TABLES)
     if name in MACHINE_BENCHES:
         text, top = emit(config), top_name(config)
     else:

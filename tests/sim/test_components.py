@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from twofold.golden.config import load_config
-from twofold.hdl.emit import COMPONENTS, OUTSIDE, emit, emit_component, top_name
+from twofold.hdl.emit import COMPONENTS, OUTSIDE, TABLES, components, emit, emit_component, top_name
 from twofold.sim import runner, settings, tools
 from twofold.sim.__main__ import bench_names
 from twofold.sim.jobs import MACHINE_BENCHES
 from twofold.sim.jobs import OUTSIDE as OUTSIDE_SIZES
+from twofold.sim.jobs import TABLES as TABLE_SIZES
 
 
 def simulator():
@@ -21,9 +22,16 @@ def simulator():
 
 
 @pytest.mark.parametrize("build", ["log_4x4", "subset_4x4"])
-@pytest.mark.parametrize("name", [name for name in bench_names() if name not in (*MACHINE_BENCHES, *OUTSIDE)])
+@pytest.mark.parametrize("name", components(load_config("log_4x4")))
 def test_component_bench(name, build):
     passes(name, load_config(build))
+
+
+@pytest.mark.parametrize("build", ["log_4x4", "subset_4x4"])
+@pytest.mark.parametrize("sizes", [TABLE_SIZES, {"tables": 3, "table_bits": 5}], ids=str)
+@pytest.mark.parametrize("name", TABLES)
+def test_bench_of_what_builds_with_tables_have_on_top(name, sizes, build):
+    passes(name, replace(load_config(build), **sizes))
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
