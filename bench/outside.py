@@ -10,12 +10,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from twofold.bench.tools.console import run_benchmark, show_table
+from twofold.golden import container
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.image import Image
 from twofold.golden.network import Network
@@ -86,10 +88,8 @@ def traffic(image: Image) -> dict[str, dict[str, int]]:
     return {"moved": moved, "least": least}
 
 
-def measure(name: str, build: ArrayConfig, side: int | None = None, buses: Sequence[int] = BUSES) -> dict[str, Any]:
-    """What the report says of a network; `side`: of a smaller image."""
-    height, width, classes = NETWORKS[name]
-    network = quantized(name, build, side or height, side or width, classes)
+def measure(network: Network, build: ArrayConfig, buses: Sequence[int] = BUSES) -> dict[str, Any]:
+    """What the report says of a network."""
     rows: dict[str, Any] = {}
     for bits in buses:
         config = replace(build, bus_bits=bits)
@@ -114,11 +114,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
     parser.add_argument("--side", type=int, help="height and width of the image (default: the network's own)")
     parser.add_argument("--bus", type=int, choices=BUSES, nargs="+", default=BUSES, help="bits of the bus")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="folder to keep the networks in, each by its name")
     options = parser.parse_args(arguments)
     build = load_config(BUILD)
     report, lines, moves = {}, [], []
     for name in options.network:
-        report[name] = measure(name, build, options.side, options.bus)
+        height, width, classes = NETWORKS[name]
+        network = quantized(name, build, options.side or height, options.side or width, classes)
+        if options.save:
+            container.save(network, options.save / name)
+        report[name] = measure(network, build, options.bus)
         for bus, row in report[name].items():
             waits = [row[f"latency_{latency}"] for latency in LATENCIES]
             shown = (f"{one['cycles']:,} ({100 * one['busy']:.1f} %)" for one in waits)

@@ -25,3 +25,15 @@ def tensor_of(config: ArrayConfig, placed: PlacedTensor, content: bytes) -> NDAr
     """The tensor that the bytes of its span hold, a folded input as it is stored: int64, shape (C, H, W)."""
     memory = np.frombuffer(content, dtype=np.uint8)
     return unpack_tensor(config, read_lines(config, memory, 0, Section.FEATURE, placed.lines(config)), placed.stored)
+
+
+def write_input(image: Image, memory: NDArray[np.uint8], x: NDArray[np.integer]) -> None:
+    """Write an input that lies outside into that memory, shape (bytes,)."""
+    begin, count = span(image.config, image.input)
+    memory[begin : begin + count] = np.frombuffer(input_content(image, x), dtype=np.uint8)
+
+
+def read_outside(config: ArrayConfig, memory: NDArray[np.uint8], placed: PlacedTensor) -> NDArray[np.int64]:
+    """A tensor that lies outside, of that memory: int64, shape (C, H, W)."""
+    begin, count = span(config, placed)
+    return tensor_of(config, placed, memory[begin : begin + count].tobytes())
