@@ -76,9 +76,10 @@ sim: $(if $(RANDOM)$(NETWORK),$(TRAIN),$(BASE)) $(if $(SCHEDULER),$(CLUSTER)) ##
 test: $(COMPILED) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
-# What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs.
+# What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs. Hundreds of processes import the project:
+# Python may keep what it has compiled of it.
 pytest: $(COMPILED)
-	MAKEFLAGS= MFLAGS= $(RUN) -m pytest -n 2 --dist worksteal
+	MAKEFLAGS= MFLAGS= PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n 2 --dist worksteal
 
 lint: $(COMPILED) ## check style and types
 	$(RUN) -m ruff check .

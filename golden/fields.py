@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 
@@ -51,12 +52,12 @@ class Record:
     def __getitem__(self, name: str) -> Field:
         return self.fields[name]
 
-    @property
+    @cached_property
     def widths(self) -> dict[str, int]:
         """Width of each field (bits), lowest field first."""
         return {name: field.width for name, field in self.fields.items()}
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Bits of the whole."""
         return sum(self.widths.values())

@@ -6,6 +6,7 @@ Standard library only: hardware, mapper, image and drivers read the same types.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from twofold.golden.config import CHAIN, ArrayConfig, bits_for
@@ -71,6 +72,7 @@ class Instruction:
     opcode: ClassVar[Opcode]
 
     @classmethod
+    @cache
     def record(cls, config: ArrayConfig) -> Record:
         """The operands' fields in a build; in a program line they stand above the opcode."""
         return Record({operand.name: operand.metadata["field"](config) for operand in fields(cls)})
@@ -256,6 +258,7 @@ class Channel:
         return sum(digit.value for digit in self.digits)
 
     @staticmethod
+    @cache
     def record(config: ArrayConfig) -> Record:
         """The fields of a channel in a build."""
         found = {"bias": Field(config.acc_width, signed=True)}
@@ -310,6 +313,7 @@ def section_kinds(config: ArrayConfig) -> tuple[Section, ...]:
     return tuple(kinds)
 
 
+@cache
 def line_bits(config: ArrayConfig, section: Section) -> int:
     """Bits of a line of the memory that a section fills."""
     return {

@@ -294,10 +294,10 @@ def _parse(line: str, component: str, flat: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _changes(fault: Mapping[str, Any], flat: Mapping[str, Any]) -> bool:
-    """Whether a fault makes another netlist."""
+    """Whether a fault makes another netlist, of clocks that tick and ports that are always read as they are."""
     cell = flat["cells"][fault["cell"]]
     port, bits = fault["port"], cell["connections"][fault["port"]]
-    if port.endswith("CLK"):
+    if port.endswith("CLK") or (port == "RD_EN" and bits[fault["bit"]] == "1"):
         return False
     if cell["port_directions"][port] == "output":
         return bits[fault["bit"]] in _read_bits(flat)

@@ -20,24 +20,45 @@ MODULES = (
     "src/twofold/golden/formats.py",
     "src/twofold/golden/digit_words.py",
     "src/twofold/golden/convolution.py",
+    "src/twofold/golden/products.py",
+    "src/twofold/golden/requantise.py",
+    "src/twofold/golden/table.py",
     "src/twofold/golden/layers.py",
+    "src/twofold/golden/parts.py",
+    "src/twofold/golden/phases.py",
     "src/twofold/golden/timing.py",
+    "src/twofold/golden/transfer_clock.py",
+    "src/twofold/golden/store_clock.py",
+    "src/twofold/golden/port_use.py",
+    "src/twofold/golden/transfers.py",
     "src/twofold/golden/config.py",
     "src/twofold/golden/machine.py",
+    "src/twofold/golden/memories.py",
+    "src/twofold/golden/outside.py",
     "src/twofold/mapper/bounds.py",
     "src/twofold/mapper/checks.py",
     "src/twofold/mapper/chunks.py",
+    "src/twofold/mapper/chains.py",
+    "src/twofold/mapper/folding.py",
     "src/twofold/mapper/compiler.py",
+    "src/twofold/mapper/contents.py",
     "src/twofold/mapper/memory.py",
     "src/twofold/mapper/schedule.py",
     "src/twofold/mapper/tiles.py",
+    "src/twofold/mapper/hazards.py",
+    "src/twofold/mapper/bands.py",
+    "src/twofold/mapper/residence.py",
+    "src/twofold/mapper/ring.py",
+    "src/twofold/mapper/tape.py",
+    "src/twofold/mapper/external.py",
+    "src/twofold/mapper/outside_image.py",
 )
-#: What their tests need.
-FOLDERS = (
-    *(f"src/twofold/{name}" for name in ("support", "golden", "mapper", "testing", "configs")),
-    "configs",
-)
+#: What their tests need: the whole package, pages that they read, and what tests share.
+FOLDERS = ("src/twofold", "configs", "docs", "tests/support")
+FILES = ("pyproject.toml", "tests/figures.py")
+#: The tests, without those of commands, which start processes and simulators.
 TESTS = ("tests/golden", "tests/mapper", "tests/testing")
+LEFT_OUT = ("tests/mapper/test_fit.py", "tests/mapper/test_main.py")
 #: Python with mutmut on top of the project's packages; `make mutation` sets it up.
 PYTHON = build_folder("venv-mutation", "bin", "python")
 #: Faults that no test can find, with the reason.
@@ -48,7 +69,7 @@ _SETTINGS = """
 [tool.mutmut]
 source_paths = ["src/twofold"]
 only_mutate = {modules}
-also_copy = ["configs"]
+also_copy = ["configs", "docs", "tests"]
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
@@ -154,12 +175,14 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
 
 def _copy(folder: Path) -> None:
     """Brings the copy of the sources up to date; equal files are left alone, so that mutmut knows them again."""
-    wanted = {Path("pyproject.toml"), *(path.relative_to(SOURCES) for path in (SOURCES / "src/twofold").glob("*.*"))}
+    wanted = set(map(Path, FILES))
     for name in (*FOLDERS, *TESTS):
         # Folders of the package are links, into which a pattern does not go by itself.
-        found = [path.relative_to(SOURCES) for path in (SOURCES / name).rglob("*") if path.is_file()]
-        wanted |= {path for path in found if "__pycache__" not in path.parts}
-    for name in ("src", "configs", "tests"):
+        links = [path for path in (SOURCES / name).iterdir() if path.is_symlink()]
+        found = [path for place in (SOURCES / name, *links) for path in place.rglob("*") if path.is_file()]
+        wanted |= {path.relative_to(SOURCES) for path in found if "__pycache__" not in path.parts}
+    wanted -= set(map(Path, LEFT_OUT))
+    for name in ("src", "configs", "docs", "tests"):
         for path in sorted((folder / name).rglob("*")):
             if path.is_file() and path.relative_to(folder) not in wanted:
                 path.unlink()

@@ -65,6 +65,8 @@ def _make(
     verilate = [str(tool.path), "--cc", "--exe", "--Mdir", ".", "--top-module", top, "--prefix", "Vtop"]
     verilate += ["--threads", str(threads)] if threads > 1 else []
     verilate += ["-CFLAGS", f"-DBUS_BYTES={bus_bits // 8}"] if bus_bits else []
+    # What is not optimised is compiled quicker in one piece.
+    verilate += ["--output-split", "0"] if optimise == "-O0" else []
     make = ["make", "-j2", "-f", "Vtop.mk", f"OBJCACHE={tools.object_cache()}", f"OPT_FAST={optimise}"]
     log = folder / "build.log"
     with open(log, "w") as file:

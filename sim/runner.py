@@ -199,6 +199,8 @@ def run(
             extra_env={
                 "BENCH_SETTINGS": json.dumps(settings),
                 "COCOTB_LOG_LEVEL": "WARNING",
+                # Of a bench's own assertions; rewriting all that it imports takes longer than most benches.
+                "COCOTB_REWRITE_ASSERTION_FILES": f"{name}.py",
                 "COCOTB_RESOLVE_X": "random" if unknown else "",
             },
             test_filter=tests or None,

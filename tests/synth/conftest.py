@@ -10,7 +10,8 @@ from twofold.support.output import build_folder
 @pytest.fixture(scope="session")
 def small():
     """A machine that is mapped in seconds."""
-    return ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, feature_depth=64, weight_depth=64)
+    depths = {"feature_depth": 64, "weight_depth": 64, "channel_depth": 64, "program_depth": 64, "acc_depth": 64}
+    return ArrayConfig(name="small", pe="subset", rows=2, cols=2, word_bits=3, acc_width=16, digits=2, **depths)
 
 
 @pytest.fixture(scope="session")

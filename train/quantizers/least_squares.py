@@ -49,7 +49,8 @@ def l2_scales(weight: Tensor, integers: Callable[[Tensor], Tensor], top: float, 
     """
     channels = len(weight)
     flat = weight.detach().double().reshape(channels if by_channel else 1, -1).cpu().numpy()
-    above, below = Steps(integers, top), Steps(lambda x: -integers(-x), top)
+    above = Steps(integers, top)
+    below = above.mirrored(integers)
     zeros = bool(integers(torch.zeros(1, dtype=torch.float64)).any())
     found = torch.tensor([_row_scale(row, above, below, zeros=zeros) for row in flat], dtype=torch.float64)
     return usable(found).expand(channels).to(weight).clone()
@@ -76,17 +77,30 @@ class Steps:
         def of(x: Array) -> Array:
             return rounded(torch.from_numpy(x)).double().numpy()
 
-        low, high = np.full(1, LEAST), np.full(1, 4 * (top + 1))
-        found = [high[:0]]
-        while len(low):
+        self.top = top
+        # Columns: two numbers whose levels differ, until they are neighbours, and their levels.
+        ends = np.array([[LEAST], [4.0 * (top + 1)]])
+        between = np.concatenate((ends, of(ends)))
+        found = [ends[1, :0]]
+        while between.size:
+            low, high, under, over = between
             middle = (low + high) / 2
             done = (middle <= low) | (middle >= high)
-            found.append(high[done & (of(low) != of(high))])
-            low, high = (np.concatenate(pair) for pair in ((low[~done], middle[~done]), (middle[~done], high[~done])))
-            differ = of(low) != of(high)
-            low, high = low[differ], high[differ]
+            found.append(high[done & (under != over)])
+            low, high, under, over = between[:, ~done]
+            middle = middle[~done]
+            level = of(middle)
+            halves = ((low, middle, under, level), (middle, high, level, over))
+            between = np.concatenate([np.array(half) for half in halves], axis=1)
+            between = between[:, between[2] != between[3]]
         self.begins = np.sort(np.concatenate(found))
-        self.levels = of(np.concatenate((np.full(1, LEAST), self.begins)))
+        self.levels = of(np.concatenate((ends[0], self.begins)))
+
+    def mirrored(self, rounded: Callable[[Tensor], Tensor]) -> "Steps":
+        """The levels of the numbers below 0, made positive: the same ones, if they are where each begins and ends."""
+        ends = np.concatenate(([LEAST, 4.0 * (self.top + 1)], self.begins, np.nextafter(self.begins, 0)))
+        x = torch.from_numpy(ends)
+        return self if torch.equal(rounded(x), -rounded(-x)) else Steps(lambda x: -rounded(-x), self.top)
 
     def like(self, other: "Steps") -> bool:
         """Whether it is the same rounding."""
@@ -130,13 +144,12 @@ class _Side:
 
     def changes(self, low: float, high: float) -> tuple[Array, Array, Array]:
         """Scales between at which a weight changes its level, and by how much both totals fall there."""
-        ends, linear, square = [], [], []
-        for begin, rise, growth in zip(self.steps.begins, self.rise, self.growth, strict=True):
-            part = self.sizes[slice(*np.searchsorted(self.sizes, (low * begin, high * begin)))]
-            ends.append(part / begin)
-            linear.append(part * rise)
-            square.append(np.full(len(part), growth))
-        return np.concatenate(ends), np.concatenate(linear), np.concatenate(square)
+        first = np.searchsorted(self.sizes, low * self.steps.begins)
+        counts = np.searchsorted(self.sizes, high * self.steps.begins) - first
+        # For each level the weights between, one after the other.
+        part = self.sizes[np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)]
+        begins, rise, growth = (np.repeat(x, counts) for x in (self.steps.begins, self.rise, self.growth))
+        return part / begins, part * rise, growth
 
 
 def _window(sides: list[_Side]) -> tuple[float, float]:
