@@ -1,10 +1,11 @@
 """How busy the array is: multiply-accumulates of a network beside what its cycles could hold.
 
 ResNet-20 for CIFAR, the four networks of MLPerf Tiny and the demo's network, with random weights, quantized for each
-build; those of MLPerf Tiny on the builds that are made for them. The dense ideal does one multiply-accumulate a cycle
-in each of the rows x columns elements. What keeps the array from it is said cycle by cycle (`golden.causes`). Cycles
-are predicted, and exact: the machine's own counter agrees. A build that is too small for a network gets deeper
-memories; its array stays as it is.
+build; those of MLPerf Tiny and the deeper ResNets on the builds that are made for them. The dense ideal does one
+multiply-accumulate a cycle in each of the rows x columns elements. What keeps the array from it is said cycle by cycle
+(`golden.causes`). Cycles are predicted, and exact: with `--simulate` each network runs on RTL, where the machine's own
+counter and every integer of every layer must agree. A build that is too small for a network gets deeper memories; its
+array stays as it is.
 """
 
 import json
@@ -21,10 +22,12 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.tiles import weight_branches
+from twofold.sim.random_check import check_network
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
 from twofold.support.jobs import Job, add_options, engine
 from twofold.support.output import build_folder
+from twofold.train import reference
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
 from twofold.train.export import export
@@ -33,6 +36,8 @@ from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
 REPORT = build_folder("bench", "utilisation.json")
+#: Of the inputs that are simulated.
+SEED = 1
 #: Least depths of the memories (lines).
 DEEP = {
     "feature_depth": 1 << 14,
@@ -54,6 +59,8 @@ class Case(NamedTuple):
 SQUARE = ("log_8x8", "log_16x16", "subset_8x8", "subset_16x16")
 NETWORKS = {
     "resnet20": Case((3, 32, 32), SQUARE),
+    "resnet32": Case((3, 32, 32), ("resnet56_16x16",)),
+    "resnet56": Case((3, 32, 32), ("resnet56_16x16",)),
     "resnet8": Case((3, 32, 32), ("log_16x16", "subset_16x16")),
     "mobilenet_v1_vww": Case((3, 96, 96), ("mobilenet_16x16",), 2),
     "ds_cnn": Case((1, 49, 10), ("mobilenet_16x16",), 12),
@@ -119,11 +126,18 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
     }
 
 
+def simulate(name: str, config: ArrayConfig) -> str:
+    """Runs a network on RTL beside PyTorch, golden and pass-level model; what differs, or nothing."""
+    config = deepened(config)
+    return check_network(config, quantized(name, config), SEED, reference=reference.run).message
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, prints a table, writes the report."""
+    """Measures, prints a table, writes the report. Fails if an integer or a cycle differs on RTL."""
     parser = Parser(prog="twofold bench utilisation", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, nargs="+", help="builds (default: those made for the network)")
     parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
+    parser.add_argument("--simulate", action="store_true", help="run them on RTL, too, and compare every layer")
     add_options(parser)
     options = parser.parse_args(arguments)
     cases = [(name, load_config(path)) for name in options.network for path in options.config or NETWORKS[name].builds]
@@ -133,6 +147,9 @@ def main(arguments: list[str] | None = None) -> int:
     with engine(options) as run:
         for (name, config), row in zip(cases, run.results(jobs), strict=True):
             report.setdefault(name, {})[config.name] = row
+            if options.simulate:
+                row["simulated"] = simulate(name, config)
+                print(f"{name} on {config.name}, RTL: {row['simulated'] or 'the same integers and cycles'}", flush=True)
             counts = (f"{row[key]:,}" for key in ("macs", "cycles", "ideal_cycles"))
             shares = (f"{100 * row[key]:.1f} %" for key in ("busy", "word_busy"))
             lost = (f"{100 * count / row['cycles']:.1f}" for count in row["lost"].values())
@@ -142,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     show_table("Multiply-accumulates of the network over those of the array", heads, lines)
     show_table("Cycles by what they went to (%)", ("network", "build", *LOST), causes)
     write_text(REPORT, json.dumps({"utilisation": report}, indent=2) + "\n")
-    return 0
+    return 1 if any(row.get("simulated") for places in report.values() for row in places.values()) else 0
 
 
 if __name__ == "__main__":

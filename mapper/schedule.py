@@ -136,6 +136,8 @@ class Scheduler:
     occupied: Counter[str] = field(default_factory=Counter)
     program: list[Instruction] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    _known: dict[tuple[tuple[int, ...], str], tuple[Words, ...]] = field(default_factory=dict)
+    _windows: dict[tuple[int, int, Geometry], Window] = field(default_factory=dict)
 
     def run(self, chunks: Sequence[Chunk], *, tiles_first: bool = False) -> "Scheduler":
         """Schedule the layer, cut into these chunks; `tiles_first`: all chunks of an output tile, then the next."""
@@ -189,10 +191,20 @@ class Scheduler:
         return [tile.passes[number] for number in sorted(keys, key=keys.__getitem__)]
 
     def _words(self, one: TilePass) -> tuple[Words, ...]:
-        point_set = self.layout.sets[one.point_set]
-        return tuple((codes, point_set) for codes in one.block)
+        """What the array holds for a pass; made once for each of the tiles."""
+        key = (one.block, one.point_set)
+        if key not in self._known:
+            point_set = self.layout.sets[one.point_set]
+            self._known[key] = tuple((codes, point_set) for codes in one.block)
+        return self._known[key]
 
     def _window(self, chunk: Chunk, geometry: Geometry) -> Window:
+        key = (chunk.width, chunk.height, geometry)
+        if key not in self._windows:
+            self._windows[key] = self._new_window(chunk, geometry)
+        return self._windows[key]
+
+    def _new_window(self, chunk: Chunk, geometry: Geometry) -> Window:
         step_y, step_x = geometry.stride
         return Window(
             width=chunk.width,

@@ -21,7 +21,7 @@ def test_tutorials_code_runs():
     blocks = re.findall(r"```python\n(.*?)```", Path("docs/tutorial.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
     prepared = blocks[0].replace("model = ...", "torch.manual_seed(0)\nmodel = build_model('demo').eval()")
-    prepared = prepared.replace("images = ...", "images = load_data('digits').train_x[:128]")
+    prepared = prepared.replace("images = ...", "images = load_data('digits').train_x[:32]")
     assert prepared.count("...") == 0
     start = "from twofold.train.data import load_data\nfrom train.models import build_model\n"
     names: dict[str, object] = {}

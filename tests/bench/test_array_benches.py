@@ -1,15 +1,18 @@
 """Simulation speed and array utilisation: the reports have what they promise, and numbers that can be checked."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from twofold.bench import sim_speed, utilisation
 from twofold.bench.__main__ import merge
+from twofold.golden import layers
 from twofold.golden.causes import LOST
 from twofold.golden.config import load_config
 from twofold.golden.image import Image
+from twofold.testing.random_network import random_inputs
 from twofold.train.models import build_model
 
 #: Of the demo's network on 8x8 images: 3x3 convolutions of 1 and 16 channels at 4x4, and the linear layer.
@@ -75,6 +78,28 @@ def test_utilisation(build, tmp_path, monkeypatch):
     assert row["busy"] < row["word_busy"] < 1
     assert tuple(row["lost"]) == LOST and sum(row["lost"].values()) == row["cycles"]
     assert all(0 < part < 1 for part in row["layers"].values())
+
+
+@pytest.mark.parametrize("message", ["", "AssertionError: Cycles must be 5903, not 5904"])
+def test_a_network_that_differs_on_rtl_fails_the_bench(message, tmp_path, monkeypatch, capsys):
+    """What runs it and compares is that of `twofold sim --network`, which has tests of its own."""
+    ran = []
+
+    def check(config, network, seed, *, reference):
+        ran.append((config.name, network.name))
+        inputs = random_inputs(seed, network, 1)
+        found = reference(network, inputs)
+        assert all((found[name] == value).all() for name, value in layers.run(network, inputs).items())
+        return SimpleNamespace(message=message)
+
+    monkeypatch.setattr(utilisation, "REPORT", tmp_path / "utilisation.json")
+    monkeypatch.setattr(utilisation, "check_network", check)
+    options = ["--config", "configs/log_8x8.toml", "--network", "demo", "--simulate"]
+    assert utilisation.main(options) == (1 if message else 0)
+    assert ran == [("log_8x8", "demonet")]
+    row = json.loads(utilisation.REPORT.read_text())["utilisation"]["demo"]["log_8x8"]
+    assert row["simulated"] == message
+    assert f"demo on log_8x8, RTL: {message or 'the same integers and cycles'}\n" in capsys.readouterr().out
 
 
 def test_networks_get_the_memory_that_they_need(monkeypatch):
