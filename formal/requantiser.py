@@ -283,13 +283,13 @@ class DrainPositions(Checker):
             return [given == activations]
         entries = self.dut.entries
         return [
-            self.peek("tables.values", len(given)) == given,
-            activations == self.peek("tables.activations", len(activations)),
-            self.peek("tables.on") == operands.tabled,
-            self.peek("tables.number", bits_for(config.tables)) == operands.table,
-            self.peek("tables.entries__enable") == entries.enable,
-            self.peek("tables.entries__address", len(entries.address)) == entries.address,
-            self.peek("tables.entries__data", config.act_bits) == entries.data,
+            self.peek("table_lookup.values", len(given)) == given,
+            activations == self.peek("table_lookup.activations", len(activations)),
+            self.peek("table_lookup.on") == operands.tabled,
+            self.peek("table_lookup.number", bits_for(config.tables)) == operands.table,
+            self.peek("table_lookup.entries__enable") == entries.enable,
+            self.peek("table_lookup.entries__address", len(entries.address)) == entries.address,
+            self.peek("table_lookup.entries__data", config.act_bits) == entries.data,
         ]
 
 
