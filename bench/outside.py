@@ -1,21 +1,24 @@
 """Networks larger than the chip: how busy the array is with a memory outside, by width of its bus and latency.
 
-A 16x16 build with 4-bit subset words, 8-bit activations and 503 KiB of memories on the chip runs networks for 224 x 224
-images with random weights. Beside it the same program with a memory that is always there, and what is moved beside the
-least that could be: each weight line, and each line of a tensor that does not stay on the chip, once. Cycles are
-predicted; simulation agrees (`tests/sim/test_outside.py`).
+The build `imagenet_16x16` (4-bit subset words, 8-bit activations, 502 KiB of memories on the chip) runs networks for
+images of 224 x 224 (DeepLabV3+: 240 x 180) with random weights. Beside it the same program with a memory that is always
+there, and what is moved beside the least that could be: each weight line, and each line of a tensor that does not stay
+on the chip, once. Cycles are predicted; simulation agrees (`tests/sim/test_outside.py`).
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from twofold.bench.tools.console import run_benchmark, show_table
-from twofold.golden.config import ArrayConfig
+from twofold.golden import container
+from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.image import Image
 from twofold.golden.network import Network
 from twofold.golden.outside import transfer_list
@@ -34,32 +37,19 @@ from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
 REPORT = build_folder("bench", "outside.json")
-NETWORKS = ("resnet18", "mobilenet_v2")
+#: Networks of `train.models`, with height and width of their images and their outputs.
+NETWORKS = {"resnet18": (224, 224, 1000), "mobilenet_v2": (224, 224, 1000), "deeplab_v3plus": (180, 240, 11)}
 BUSES = (32, 64, 128)
 LATENCIES = (20, 50, 100, 200)
-CONFIG = ArrayConfig(
-    name="outside_16x16",
-    pe="subset",
-    rows=16,
-    cols=16,
-    word_bits=4,
-    requant_units=4,
-    load_columns=2,
-    point_sets=128,
-    acc_depth=256,
-    feature_depth=20480,
-    weight_depth=8192,
-    channel_depth=512,
-    program_depth=1024,
-    tree_step=1,
-    max_pass_shift=20,
-    memory="axi4",
-    bus_bits=128,
-)
+BUILD = "imagenet_16x16"
 
 
-def quantized(name: str, config: ArrayConfig, side: int) -> Network:
-    """A network of `train.models` with random weights of one subset word each, 8-bit activations."""
+def quantized(name: str, config: ArrayConfig, height: int, width: int, classes: int) -> Network:
+    """A network of `train.models` with random weights of one subset word each, 8-bit activations.
+
+    Its batch norms know what comes, as after training; without that tensors shrink from layer to layer, and those that
+    meet would have scales that no trained network has.
+    """
     torch.manual_seed(0)
     rule = {
         "match": "*",
@@ -67,9 +57,15 @@ def quantized(name: str, config: ArrayConfig, side: int) -> Network:
         "activation": {"bits": 8, "calibration": "max"},
     }
     recipe = parse_recipe({"name": "random", "method": "ptq", "layer": [rule]})
-    shape = (3, side, side)
-    network = convert(build_model(name, classes=1000).eval(), recipe, InputFormat(shape, signed=True, scale=1 / 64))
-    calibrate(network, torch.randn(2, *shape))
+    shape = (3, height, width)
+    model, samples = build_model(name, classes=classes), torch.randn(2, *shape)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        model.train()(samples)
+    network = convert(model.eval(), recipe, InputFormat(shape, signed=True, scale=1 / 64))
+    calibrate(network, samples)
     snap(network, config)
     return export(network, config)
 
@@ -92,12 +88,11 @@ def traffic(image: Image) -> dict[str, dict[str, int]]:
     return {"moved": moved, "least": least}
 
 
-def measure(name: str, side: int = 224) -> dict[str, Any]:
+def measure(network: Network, build: ArrayConfig, buses: Sequence[int] = BUSES) -> dict[str, Any]:
     """What the report says of a network."""
-    network = quantized(name, CONFIG, side)
     rows: dict[str, Any] = {}
-    for bits in BUSES:
-        config = replace(CONFIG, bus_bits=bits)
+    for bits in buses:
+        config = replace(build, bus_bits=bits)
         image = compile_network(network, config)
         ideal = cycles(timing(config, image.instructions))
         row: dict[str, Any] = {"macs": image.macs, "always_there": ideal, **traffic(image)}
@@ -116,19 +111,26 @@ def measure(name: str, side: int = 224) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Measures, prints a table, writes the report."""
     parser = Parser(prog="twofold bench outside", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--network", choices=NETWORKS, nargs="+", default=list(NETWORKS), help="networks")
-    parser.add_argument("--side", type=int, default=224, help="height and width of the image (default: %(default)s)")
+    parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=list(NETWORKS), help="networks")
+    parser.add_argument("--side", type=int, help="height and width of the image (default: the network's own)")
+    parser.add_argument("--bus", type=int, choices=BUSES, nargs="+", default=BUSES, help="bits of the bus")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="folder to keep the networks in, each by its name")
     options = parser.parse_args(arguments)
+    build = load_config(BUILD)
     report, lines, moves = {}, [], []
     for name in options.network:
-        report[name] = measure(name, options.side)
+        height, width, classes = NETWORKS[name]
+        network = quantized(name, build, options.side or height, options.side or width, classes)
+        if options.save:
+            container.save(network, options.save / name)
+        report[name] = measure(network, build, options.bus)
         for bus, row in report[name].items():
             waits = [row[f"latency_{latency}"] for latency in LATENCIES]
             shown = (f"{one['cycles']:,} ({100 * one['busy']:.1f} %)" for one in waits)
             lines.append((name, bus.removeprefix("bus_"), f"{row['always_there']:,}", *shown))
             for kind, count in row["moved"].items():
                 moves.append((name, bus.removeprefix("bus_"), kind, f"{count:,}", f"{row['least'][kind]:,}"))
-    title = f"Cycles and busy array, {memory_bits(CONFIG) // 8192} KiB on the chip"
+    title = f"Cycles and busy array, {memory_bits(build) // 8192} KiB on the chip"
     show_table(title, ("network", "bus bits", "always there", *(f"latency {n}" for n in LATENCIES)), lines)
     show_table("Bytes of an inference", ("network", "bus bits", "what", "moved", "once each"), moves)
     write_text(REPORT, json.dumps({"outside": report}, indent=2) + "\n")

@@ -113,12 +113,14 @@ def build(
     Raises
     ------
     ValueError
-        If there is no such board, or the build does not reach the board's clock rate.
+        If there is no such board, the build has a memory outside, or it does not reach the board's clock rate.
     """
     if board not in BOARDS:
         raise ValueError(f"Board must be one of {tuple(BOARDS)}, not {board!r}")
     kind = BOARDS[board]
     machine = load_config(config or default_config(board))
+    if machine.external:
+        raise ValueError(f"Build of a board must have memory = 'on_chip', not {machine.memory!r}")
     rate = clock_rate(board)
     divisor = round(rate / kind.baud)
     say(f"{board}: build {machine.name}, {rate / 1e6:g} MHz, {kind.baud} baud")

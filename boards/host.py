@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from twofold.boards.protocol import REPLY_BYTES, Code, frame_bytes, read_bytes, write_bytes
-from twofold.golden.registers import REGISTERS
+from twofold.golden.registers import EVERY_REGISTER
 
 
 class Line(Protocol):
@@ -89,14 +89,14 @@ class Board:
         self._reply(Code.FRAME)
 
     def read(self, register: str) -> int:
-        """A register's value (`golden.registers.REGISTERS`).
+        """A register's value (`golden.registers.EVERY_REGISTER`).
 
         Raises
         ------
         ValueError
             If the machine does not let it be read.
         """
-        self.line.write(read_bytes(REGISTERS[register].address))
+        self.line.write(read_bytes(EVERY_REGISTER[register].address))
         data = self._reply(Code.READ)
         if data[0]:
             raise ValueError(f"Register must be one that can be read, not {register!r}")
@@ -110,7 +110,7 @@ class Board:
         ValueError
             If the machine does not let it be written.
         """
-        self.line.write(write_bytes(REGISTERS[register].address, value))
+        self.line.write(write_bytes(EVERY_REGISTER[register].address, value))
         if self._reply(Code.WRITE)[0]:
             raise ValueError(f"Register must be one that can be written, not {register!r}")
 

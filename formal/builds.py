@@ -1,4 +1,5 @@
-"""The builds that are proven: those of `configs/`, and one of every weight format that a build can have."""
+"""The builds that are proven: those of `configs/` that are on one chip, one of every weight format that a build can
+have, and small ones with a memory outside."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,9 @@ from twofold.support import resources
 
 
 def shipped() -> dict[str, ArrayConfig]:
-    """The builds of `configs/`, by name."""
-    return {path.stem: load_config(path) for path in resources.shipped("configs")}
+    """The builds of `configs/` without a memory outside, by name."""
+    found = {path.stem: load_config(path) for path in resources.shipped("configs")}
+    return {name: config for name, config in found.items() if not config.external}
 
 
 def tabled() -> dict[str, ArrayConfig]:

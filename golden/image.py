@@ -18,7 +18,7 @@ from twofold.golden.isa import Instruction, Section, decode, line_beats, line_co
 from twofold.golden.memories import lanes_of, lines_of
 from twofold.golden.network import Tensor
 from twofold.golden.order import Order
-from twofold.golden.outside import read_lines, transfer_clock, write_lines
+from twofold.golden.outside import transfer_clock
 from twofold.golden.timing import Step, timing
 from twofold.golden.transfers import REFERENCE_LATENCY
 
@@ -255,19 +255,6 @@ class Image:
         """Multiply-accumulates per cycle and PE, of one layer or of an inference; at most 1."""
         macs, cycles = (self.macs, self.cycles) if layer is None else (layer.macs, layer.cycles)
         return macs / (cycles * self.config.rows * self.config.cols)
-
-
-def write_input(image: Image, memory: NDArray[np.uint8], x: NDArray[np.integer]) -> None:
-    """Write an input that lies outside into that memory, folded if the image says so; raises like `input_frame`."""
-    place = image.input.address * image.config.bus_bits // 8
-    write_lines(image.config, memory, place, Section.FEATURE, input_lines(image, x))
-
-
-def read_outside(config: ArrayConfig, memory: NDArray[np.uint8], placed: PlacedTensor) -> NDArray[np.int64]:
-    """A tensor that lies outside, a folded input as it is stored: int64, shape (C, H, W)."""
-    place = placed.address * config.bus_bits // 8
-    lines = read_lines(config, memory, place, Section.FEATURE, placed.lines(config))
-    return unpack_tensor(config, lines, placed.stored)
 
 
 def pack_tensor(config: ArrayConfig, x: NDArray[np.integer]) -> list[int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.frame import FrameError, SectionLines, parse, split
-from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_outputs, read_outside, write_input
+from twofold.golden.image import Image, PlacedTensor, input_frame, raw_tensor, read_outputs
 from twofold.golden.isa import (
     Drain,
     End,
@@ -29,6 +29,7 @@ from twofold.golden.isa import (
 )
 from twofold.golden.memories import Memories, lines_of
 from twofold.golden.outside import DeadlockError, Outside, transfer_clock
+from twofold.golden.outside_tensors import read_outside, write_input
 from twofold.golden.products import product_bases
 from twofold.golden.registers import Error
 from twofold.golden.requantise import requantised, wrap

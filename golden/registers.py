@@ -96,18 +96,27 @@ OUTSIDE_REGISTERS: dict[str, Register] = {
     "MEMORY": Register(0x24, "read and write", "address of the memory outside (bytes), of which the low 12 bits are 0"),
     "STALLS": Register(0x28, "read", "cycles of the last inference in which the array waited for the memory outside"),
 }
+#: Those of any build; a machine answers SLVERR for one that it does not have.
+EVERY_REGISTER = REGISTERS | OUTSIDE_REGISTERS
 ID_VALUE = 0x32464C44
 STATUS = Record.unsigned({"busy": 1, "done": 1, "loaded": 1, "reserved": 5, "error": 8})
 SHAPE = Record.unsigned({"rows": 16, "cols": 16})
 CONTROL = Record.unsigned({"start": 1, "clear": 1})
 MODE = Record.unsigned({"automatic": 1})
+MEMORY = Record.unsigned({"reserved": 12, "page": 20})
 #: The fields of registers that are more than one number.
 FIELDS = {"SHAPE": SHAPE, "CONTROL": CONTROL, "STATUS": STATUS, "MODE": MODE}
+OUTSIDE_FIELDS = {"MEMORY": MEMORY}
 
 
 def registers(config: ArrayConfig) -> dict[str, Register]:
     """The registers of a build."""
     return REGISTERS | (OUTSIDE_REGISTERS if config.external else {})
+
+
+def register_fields(config: ArrayConfig) -> dict[str, Record]:
+    """The fields of a build's registers that are more than one number."""
+    return FIELDS | (OUTSIDE_FIELDS if config.external else {})
 
 
 @dataclass(frozen=True)

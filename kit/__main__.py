@@ -18,6 +18,7 @@ EXAMPLES = (
     "twofold package log_8x8 --out log_8x8                           with a small network of random words to try it",
     "twofold package log_8x8 --wrapper wishbone --out FOLDER        with the registers on a Wishbone bus, too",
     "twofold package mine.toml --network NETWORK --out FOLDER        with your network",
+    "twofold package imagenet_16x16 --network NETWORK --out FOLDER   with a memory outside",
 )
 #: Of the network of random words, and of the inputs.
 SEED, LAYERS, SIDE = 7, 3, 6

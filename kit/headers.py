@@ -8,8 +8,18 @@ from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.fields import Record
 from twofold.golden.image import Image, PlacedTensor
 from twofold.golden.input_layout import InputLayout
-from twofold.golden.isa import FRAME_MAGIC, SECTION_HEADER, Section, line_beats, line_bits, line_count, section_kinds
-from twofold.golden.registers import FIELDS, ID_VALUE, REGISTERS, Error
+from twofold.golden.isa import (
+    FRAME_MAGIC,
+    SECTION_HEADER,
+    STREAM_BITS,
+    Section,
+    line_beats,
+    line_bits,
+    line_count,
+    section_kinds,
+)
+from twofold.golden.outside import line_bytes
+from twofold.golden.registers import ID_VALUE, Error, register_fields, registers
 
 #: What the machine answers in its registers that identify it, and how it is called in C.
 VALUES = ("ID", "VERSION", "BUILD")
@@ -35,7 +45,7 @@ def network_header(image: Image) -> str:
         "        (const twofold_tensor[]){ \\",
         *(f"            {_tensor(output)}, \\" for output in image.outputs),
         "        }, \\",
-        f"        {len(image.outputs)}u, {image.cycles}u, {image.passes}u \\",
+        f"        {len(image.outputs)}u, {image.cycles}u, {image.passes}u, {_outside_bytes(image)}u \\",
         "    }",
     ]
     title = f"/* Network {_comment(image.network)} on build {image.config.name}. Generated; do not edit. */"
@@ -44,8 +54,8 @@ def network_header(image: Image) -> str:
 
 def constants(config: ArrayConfig) -> dict[str, int]:
     """Every number of ``twofold_machine.h`` that a host needs, by its name without ``TWOFOLD_``."""
-    found = {f"REG_{name}": register.address for name, register in REGISTERS.items()}
-    for name, record in FIELDS.items():
+    found = {f"REG_{name}": register.address for name, register in registers(config).items()}
+    for name, record in register_fields(config).items():
         found |= _record(name, record)
     values = (ID_VALUE, MACHINE_VERSION, config.build_hash)
     found |= {f"{name}_VALUE": value for name, value in zip(VALUES, values, strict=True)}
@@ -61,6 +71,8 @@ def constants(config: ArrayConfig) -> dict[str, int]:
         found[f"{kind.name}_LINES"] = line_count(config, kind)
         found[f"{kind.name}_BITS"] = line_bits(config, kind)
         found[f"{kind.name}_BEATS"] = line_beats(config, kind)
+    if config.external:
+        found["OUTSIDE_LINE_WORDS"] = line_bytes(config, Section.FEATURE) * 8 // STREAM_BITS
     return found
 
 
@@ -81,6 +93,7 @@ _TITLES = {
     "ERROR_": "Errors in STATUS.",
     "ROWS": "Parameters of the build.",
     "FEATURE_LINES": "Memories: lines, bits of a line, beats of a line in a frame.",
+    "OUTSIDE_LINE_WORDS": "Memory outside: words of 32 bits that a feature line takes there.",
 }
 
 
@@ -116,7 +129,7 @@ def _crc_nibbles() -> list[int]:
 
 def _tensor(placed: PlacedTensor) -> str:
     tensor = placed.tensor
-    numbers = (*tensor.shape, tensor.bits, int(tensor.signed), placed.address)
+    numbers = (*tensor.shape, tensor.bits, int(tensor.signed), placed.address, int(placed.outside))
     return f"{{{', '.join(map(str, numbers))}}}"
 
 
@@ -124,6 +137,10 @@ def _layout(image: Image) -> str:
     layout = image.input.layout or InputLayout((1, 1), (1, 1), (0, 0), (1, 1), image.input.tensor.shape[1:])
     pairs = (layout.kernel, layout.stride, layout.dilation, layout.size, layout.padding)
     return f"{{{', '.join(f'{{{one}, {other}}}' for one, other in pairs)}}}"
+
+
+def _outside_bytes(image: Image) -> int:
+    return image.outside.size if image.outside else 0
 
 
 def _comment(text: str) -> str:

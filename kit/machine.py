@@ -8,6 +8,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.golden.isa import STREAM_BITS
 from twofold.hdl.control import AXI_LITE
 from twofold.hdl.emit import top_name
+from twofold.hdl.outside import bus
 from twofold.hdl.top import PORTS, Twofold
 
 #: The machine's streams, by the names of its ports.
@@ -48,11 +49,15 @@ class MachineComponent(wiring.Component):
         Frames: images and inputs.
     o : Out(stream of `BEAT`)
         Frames: outputs.
+    memory : AXI4 master
+        The memory outside, in builds with one: signals by the names of the machine's ports `m_axi_*`.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
-        super().__init__({"axi": Out(AXI_LITE), "i": In(stream.Signature(BEAT)), "o": Out(stream.Signature(BEAT))})
+        memory = {"memory": Out(wiring.Signature(bus(config)))} if config.external else {}
+        streams = {"i": In(stream.Signature(BEAT)), "o": Out(stream.Signature(BEAT))}
+        super().__init__({"axi": Out(AXI_LITE)} | streams | memory)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -70,4 +75,8 @@ class MachineComponent(wiring.Component):
         for name, member in AXI_LITE.members.items():
             outside, inside = getattr(self.axi, name), getattr(machine, f"s_axil_{name}")
             m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
+        if self.config.external:
+            for name, member in bus(self.config).items():
+                outside, inside = getattr(self.memory, name), getattr(machine, f"m_axi_{name}")
+                m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         return m

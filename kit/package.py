@@ -38,24 +38,25 @@ def package_files(given: Vectors, *, clock: float = 100.0, wrappers: list[str] |
     Raises
     ------
     ValueError
-        If the clock is not 1 to 2000 MHz, or the build has a memory outside, which no driver serves yet.
+        If the clock is not 1 to 2000 MHz, or wrappers are asked for a build with a memory outside.
     """
-    if given.image.config.external:
-        raise ValueError(f"Build of a package must have memory = 'on_chip', not {given.image.config.memory!r}")
+    if wrappers and given.image.config.external:
+        raise ValueError(f"Build of a wrapper must have memory = 'on_chip', not {given.image.config.memory!r}")
     if not 1 <= clock <= 2000:
         raise ValueError(f"Clock must be 1 to 2000 MHz, not {clock!r}")
     image = given.image
     config, top = image.config, top_name(image.config)
+    benches = testbench_files(given)
     texts = {
         "Makefile": fill("Makefile", {"TOP": top}),
         "README.md": readme(given, wrappers or []),
-        f"{top}.core": core(config),
+        f"{top}.core": core(config, [name for name in benches if name.endswith(".mem")]),
         f"rtl/{top}.v": emit(config),
         "driver/twofold_machine.h": machine_header(config),
         "driver/twofold_network.h": network_header(image),
         "driver/twofold.h": text("twofold.h"),
         "driver/twofold.c": text("twofold.c"),
-        **{f"sim/{name}": content for name, content in testbench_files(given).items()},
+        **{f"sim/{name}": content for name, content in benches.items()},
         **wrapper_files(wrappers or [], given),
         f"constraints/{top}.sdc": sdc(config, clock),
         f"constraints/{top}.xdc": xdc(config, clock),
@@ -65,6 +66,8 @@ def package_files(given: Vectors, *, clock: float = 100.0, wrappers: list[str] |
     }
     files = {name: content.encode() for name, content in texts.items()}
     files["network/image.bin"] = _beats(image)
+    if image.outside is not None:
+        files["network/outside.bin"] = image.outside.content
     return files | {MANIFEST: _manifest(config, image, files)}
 
 

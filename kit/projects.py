@@ -1,5 +1,7 @@
 """What other tools take a package by: constraints, a FuseSoC core, Vivado's packager."""
 
+from collections.abc import Sequence
+
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.hdl.emit import top_name
 from twofold.kit.headers import constants
@@ -16,14 +18,17 @@ def xdc(config: ArrayConfig, clock: float) -> str:
     return fill("constraints.xdc", _values(config, clock))
 
 
-def core(config: ArrayConfig) -> str:
-    """FuseSoC's core file (CAPI2)."""
-    return fill("fusesoc.core", _values(config, 0))
+def core(config: ArrayConfig, memories: Sequence[str]) -> str:
+    """FuseSoC's core file (CAPI2); `memories`: files of the testbench beside its Verilog."""
+    lines = "\n".join(f"      - sim/{name}: {{file_type: user, copyto: {name}}}" for name in memories)
+    ports = "AXI4-Stream, AXI4-Lite and AXI4 master ports" if config.external else "AXI4-Stream and AXI4-Lite ports"
+    return fill("fusesoc.core", _values(config, 0) | {"MEMORIES": lines, "PORTS": ports})
 
 
 def vivado(config: ArrayConfig) -> str:
     """Tcl that packages the machine as an IP with AXI interfaces."""
-    return fill("package_ip.tcl", _values(config, 0) | {"REGISTERS": _registers(config)})
+    masters = "m_axi" if config.external else ""
+    return fill("package_ip.tcl", _values(config, 0) | {"REGISTERS": _registers(config), "MASTERS": masters})
 
 
 def _values(config: ArrayConfig, clock: float) -> dict[str, object]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.fields import Record
-from twofold.golden.registers import FIELDS, REGISTERS, Error, Register
+from twofold.golden.registers import Error, Register, register_fields, registers
 from twofold.hdl.emit import top_name
 from twofold.kit.headers import VALUES, constants
 
@@ -18,7 +18,7 @@ def litex_csv(config: ArrayConfig) -> str:
     """Registers and constants as LiteX's ``csr.csv`` has them; addresses are from the machine's own 0 on."""
     name = top_name(config)
     lines = [f"csr_base,{name},0x00000000,,"]
-    for register, facts in REGISTERS.items():
+    for register, facts in registers(config).items():
         access = "rw" if facts.writable else "ro"
         lines.append(f"csr_register,{name}_{register.lower()},0x{facts.address:08x},1,{access}")
     lines += [
@@ -43,11 +43,12 @@ def _rdl(config: ArrayConfig) -> Iterator[str]:
     yield f'  name = "Twofold build {config.name}";'
     yield "  default regwidth = 32;"
     yield "  default accesswidth = 32;"
-    for name, register in REGISTERS.items():
+    records = register_fields(config)
+    for name, register in registers(config).items():
         yield ""
         yield "  reg {"
         yield f'    desc = "{register.meaning}";'
-        for field, low, width in _fields(FIELDS.get(name)):
+        for field, low, width in _fields(records.get(name)):
             start = constant[name] >> low & (1 << width) - 1 if name in constant else 0 if register.writable else None
             reset = "" if start is None else f" = {width}'h{start:X}"
             yield f"    field {{ {_access(name, register, field)} }} {field}[{low + width - 1}:{low}]{reset};"

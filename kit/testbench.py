@@ -16,6 +16,7 @@ from twofold.golden.registers import STATUS
 from twofold.hdl.control import ADDRESS_BITS
 from twofold.hdl.emit import top_name
 from twofold.hdl.top import PORTS
+from twofold.kit import outside
 from twofold.kit.headers import constants
 from twofold.kit.templates import fill
 
@@ -40,8 +41,9 @@ class Vectors:
 
     @property
     def sent(self) -> list[list[int]]:
-        """Frames into the machine, the image's first."""
-        return [self.image.beats, *(input_frame(self.image, x) for x in self.inputs)]
+        """Frames into the machine, the image's first; an input that lies outside is none."""
+        sent = self.inputs[:0] if self.image.input.outside else self.inputs
+        return [self.image.beats, *(input_frame(self.image, x) for x in sent)]
 
 
 def vectors(network: Network, image: Image, inputs: NDArray[np.int64]) -> Vectors:
@@ -55,7 +57,10 @@ def testbench_files(given: Vectors) -> dict[str, str]:
     stimulus, expected = _memories(given)
     names = [name for name in PORTS if name.startswith("s_axil_")]
     text = bus_testbench(given, top_name(given.image.config), "axi_lite", names)
-    return {"testbench.v": text, "stimulus.mem": _lines(stimulus), "expected.mem": _lines(expected)}
+    memories = {"stimulus.mem": stimulus, "expected.mem": expected}
+    if given.image.outside is not None:
+        memories |= outside.memories(given.image, given.inputs, given.outputs)
+    return {"testbench.v": text} | {name: _lines(lines) for name, lines in memories.items() if lines}
 
 
 def bus_testbench(given: Vectors, top: str, bus: str, names: list[str]) -> str:
@@ -74,14 +79,18 @@ def bus_testbench(given: Vectors, top: str, bus: str, names: list[str]) -> str:
     stimulus, expected = _memories(given)
     values = constants(image.config)
     done = STATUS.pack({"busy": 0, "done": 1, "loaded": 1, "reserved": 0, "error": 0})
+    registers = {name: values[name] for name in values if name.startswith("REG_")}
+    external = image.config.external
     return fill(
         "testbench.v",
         {
-            **{name: values[name] for name in values if name.startswith("REG_")},
+            **registers,
             **{f"{name}_VALUE": f"{values[f'{name}_VALUE']:08x}" for name in ("ID", "VERSION", "BUILD")},
             "TOP": top,
             "BUS": fill(f"bus_{bus}.v", {"ADDRESS_HIGH": ADDRESS_BITS - 3}),
-            "BUS_PORTS": ",\n    ".join(f".{name}({name})" for name in names),
+            "MEMORY": outside.memory_model(image, len(given.inputs)) if external else "",
+            "RUN": fill("run_axi4.v" if external else "run_on_chip.v", registers),
+            "BUS_PORTS": ",\n    ".join(f".{name}({name})" for name in [*names, *(outside.PORTS if external else ())]),
             "SENT": len(stimulus),
             "EXPECTED": len(expected),
             "INPUTS": len(given.inputs),
@@ -97,7 +106,9 @@ def bus_testbench(given: Vectors, top: str, bus: str, names: list[str]) -> str:
 def _memories(given: Vectors) -> tuple[list[str], list[str]]:
     """Lines of the files of what is sent and expected."""
     sent = [f"{last:x}{beat:08x}" for frame in given.sent for beat, last in _lasting(frame)]
-    config, inferences = given.image.config, zip(*given.outputs, strict=True)
+    config = given.image.config
+    frames = [y for y, placed in zip(given.outputs, given.image.outputs, strict=True) if not placed.outside]
+    inferences = zip(*frames, strict=True)
     return sent, [line for tensors in inferences for y in tensors for line in _expected(config, y)]
 
 

@@ -11,11 +11,12 @@ from twofold.support import resources
 
 
 def made_for(network: Network) -> list[Path]:
-    """The builds whose weight format is the network's: first the one that it names, then those of fewest PEs."""
+    """The builds whose weight format is the network's: first the one that it names, then those of fewest PEs, and those
+    with a memory outside last."""
     formats = {network.point_sets[name].fmt for name in used_points(network)}
     builds = [(path, load_config(path)) for path in resources.shipped("configs")]
     fitting = [
-        (config.name != network.meta.get("build"), config.rows * config.cols, path)
+        (config.name != network.meta.get("build"), config.external, config.rows * config.cols, path)
         for path, config in builds
         if {config.fmt} == formats
     ]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.config import CHAIN, ArrayConfig
 from twofold.golden.isa import Pass, Window
+from twofold.golden.network import Layer
 from twofold.golden.timing import Clock
 from twofold.mapper.chunks import choices, smallest
 
@@ -26,6 +27,16 @@ def chain_fits(config: ArrayConfig, valid: NDArray[np.bool_]) -> bool:
     lanes, columns = np.nonzero(valid)
     late = (lanes - columns) % min(config.rows, config.cols)
     return min(config.rows, config.cols) > CHAIN and len(set(columns.tolist())) == len(columns) and not late.any()
+
+
+def may_chain(config: ArrayConfig, layer: Layer) -> bool:
+    """Whether a layer without parts may have chain passes: by its kernels and its positions, whatever its words."""
+    near = any(branch.kernel[1] > 1 and branch.dilation[1] == 1 for branch in layer.branches)
+    return (
+        near
+        and not layer.maximum
+        and smallest(choices(*layer.output.shape[1:], config.acc_depth)[0]) >= config.min_pass
+    )
 
 
 def chain_passes(

@@ -53,15 +53,18 @@ class Fit:
 
 
 def try_build(network: Network, config: ArrayConfig) -> Fit:
-    """Map a network to a build, with deeper memories if it does not fit."""
+    """Map a network to a build, with deeper memories if it does not fit.
+
+    A build with a memory outside stays as it is: bands are as high as its memories let them be.
+    """
     try:
         image, reason = compile_network(network, config), ""
     except ValueError as error:
-        reason, deeper = str(error), _deeper(network, config)
+        reason, deeper = str(error), None if config.external else _deeper(network, config)
         if deeper is None:
             return Fit(config, reason, None, None)
         image = deeper
-    return Fit(config, reason, image, _smallest(network, config, image))
+    return Fit(config, reason, image, config if config.external else _smallest(network, config, image))
 
 
 def best(fits: Iterable[Fit]) -> Fit | None:

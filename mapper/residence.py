@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from twofold.golden.config import ArrayConfig
 from twofold.golden.network import Layer, Network
 from twofold.mapper.bands import RowRange, band_chunks, cut, slab_lines, slabs
+from twofold.mapper.chains import may_chain
 from twofold.mapper.checks import FitError
 from twofold.mapper.chunks import smallest
 from twofold.mapper.memory import allocate, lifetimes, tensor_lines
@@ -105,21 +106,31 @@ def _gap(config: ArrayConfig, network: Network, places: dict[str, int], number: 
 def _bands(
     config: ArrayConfig, network: Network, layer: Layer, outside: frozenset[str], lines: int
 ) -> tuple[RowRange, ...] | None:
-    """The fewest bands, but at least `_BANDS`, of which two fit in so many lines."""
+    """The fewest bands of which two fit in so many lines."""
+    cuts = _cuts(config, layer)
+    return next((tuple(bands) for bands in cuts if _need(config, network, layer, outside, bands) <= lines), None)
+
+
+def _cuts(config: ArrayConfig, layer: Layer) -> list[list[RowRange]]:
+    """Ways to cut a layer into bands: at least `_BANDS`, if not their chunks have too few positions then."""
     height = layer.output.shape[1]
-    for count in range(min(_BANDS, height), height + 1):
-        bands = cut(height, -(-height // count))
-        most = max(_lines(config, network, layer, outside, band) for band in bands)
-        if len(bands) > 1 and not _chunks_do(config, layer, bands):
-            continue
-        if most * min(2, len(bands)) <= lines:
-            return tuple(bands)
-    return None
+    least = min(_BANDS, height)
+    for counts in (range(least, height + 1), range(least - 1, 0, -1)):
+        cuts = [cut(height, -(-height // count)) for count in counts]
+        if able := [bands for bands in cuts if len(bands) == 1 or _chunks_do(config, layer, bands)]:
+            return able
+    raise AssertionError("A layer must be one band, if nothing else")
+
+
+def _need(config: ArrayConfig, network: Network, layer: Layer, outside: frozenset[str], bands: list[RowRange]) -> int:
+    """Lines that two of the bands need, or a single one."""
+    return max(_lines(config, network, layer, outside, band) for band in bands) * min(2, len(bands))
 
 
 def _chunks_do(config: ArrayConfig, layer: Layer, bands: list[RowRange]) -> bool:
-    """Whether chunks of bands have positions enough for chain passes."""
-    cuts = [band_chunks(part, piece, band, config.acc_depth) for part, piece in layer.pieces for band in bands]
+    """Whether chunks of bands have positions enough for chain passes, where there may be any."""
+    pieces = [(part, piece) for part, piece in layer.pieces if may_chain(config, piece)]
+    cuts = [band_chunks(part, piece, band, config.acc_depth) for part, piece in pieces for band in bands]
     return all(smallest(chunks) >= config.min_pass for chunks in cuts if chunks)
 
 
@@ -133,12 +144,11 @@ def _largest(config: ArrayConfig, network: Network, outside: frozenset[str], num
     there = [name for name in lives if lives[name][0] <= number <= lives[name][1] and name not in outside]
     if not there:
         layer = network.layers[number]
-        bands = cut(layer.output.shape[1], 1)
-        most = 2 * max(_lines(config, network, layer, outside, band) for band in bands)
+        least = min(_need(config, network, layer, outside, bands) for bands in _cuts(config, layer))
         raise FitError(
-            f"Layer {layer.name!r}: feature_depth must be at least {most} for two bands of a row, "
+            f"Layer {layer.name!r}: feature_depth must be at least {least} for two bands of rows, "
             f"not {config.feature_depth!r}",
-            most - config.feature_depth,
+            least - config.feature_depth,
         )
     return max(there, key=lambda name: tensor_lines(config, network.tensors[name].shape))
 

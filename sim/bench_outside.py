@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden import layers
-from twofold.golden.image import Image, PlacedTensor, read_outputs, read_outside, write_input
+from twofold.golden.image import Image, PlacedTensor, read_outputs
 from twofold.golden.isa import Section
 from twofold.golden.network import Network
+from twofold.golden.outside_tensors import read_outside, write_input
 from twofold.golden.registers import Error, Status, registers
 from twofold.golden.transfers import Transfer, entry_beats
 from twofold.hdl.transfer_list import BASE_BITS

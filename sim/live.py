@@ -8,22 +8,27 @@ from types import TracebackType
 from typing import Self
 
 from twofold.golden.config import ArrayConfig
-from twofold.golden.registers import REGISTERS, Status
+from twofold.golden.registers import EVERY_REGISTER, Status
+from twofold.golden.transfers import BURST_BYTES, REFERENCE_LATENCY
 from twofold.sim.fast import build_machine
 from twofold.sim.script import LIMIT, SimulationError
 
-_RESET, _READ, _WRITE, _PUSH, _POLL, _TAKE = 3, 4, 5, 6, 7, 8
+_RESET, _READ, _WRITE, _PUSH, _POLL, _TAKE, _FILL, _FETCH = 3, 4, 5, 6, 7, 8, 9, 10
+#: Where a simulated memory outside has what is reserved: not where MEMORY points after a reset.
+_PLACE = 2 * BURST_BYTES
 
 
-def command(program: Path, *, pause: int = 0, seed: int = 1) -> list[str]:
+def command(program: Path, *, pause: int = 0, seed: int = 1, latency: int = REFERENCE_LATENCY) -> list[str]:
     """Command that runs a machine behind its host (`sim.host.build`), whose commands come in at standard input.
 
     Parameters
     ----------
     pause, seed
         As in `sim.script.run`.
+    latency
+        Of the memory outside (cycles), in builds with one.
     """
-    return [str(program), "-", "-", str(pause), str(seed), str(LIMIT)]
+    return [str(program), "-", "-", str(pause), str(seed), str(LIMIT), f"+latency={latency}"]
 
 
 class LiveMachine:
@@ -33,8 +38,8 @@ class LiveMachine:
     ----------
     machine
         A build, or what `sim.host.build` returned.
-    pause, seed
-        As in `sim.script.run`.
+    pause, seed, latency
+        As in `command`.
 
     Raises
     ------
@@ -42,10 +47,13 @@ class LiveMachine:
         From any method, if the machine did not answer as a machine must.
     """
 
-    def __init__(self, machine: ArrayConfig | Path, *, pause: int = 0, seed: int = 1) -> None:
+    def __init__(
+        self, machine: ArrayConfig | Path, *, pause: int = 0, seed: int = 1, latency: int = REFERENCE_LATENCY
+    ) -> None:
         program = build_machine(machine) if isinstance(machine, ArrayConfig) else machine
+        asked = command(program, pause=pause, seed=seed, latency=latency)
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command(program, pause=pause, seed=seed), stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = subprocess.Popen(asked, stdin=pipe, stdout=pipe, stderr=pipe)
 
     def __enter__(self) -> Self:
         return self
@@ -67,15 +75,15 @@ class LiveMachine:
         return self._ask([_WRITE, address, value], 1)[0], 0
 
     def read(self, register: str) -> int:
-        """A register's value (`golden.registers.REGISTERS`)."""
-        response, value = self.access(REGISTERS[register].address)
+        """A register's value (`golden.registers.EVERY_REGISTER`)."""
+        response, value = self.access(EVERY_REGISTER[register].address)
         if response:
             raise ValueError(f"Register must be one that can be read, not {register!r}")
         return value
 
     def write(self, register: str, value: int) -> None:
         """Set a register."""
-        if self.access(REGISTERS[register].address, value)[0]:
+        if self.access(EVERY_REGISTER[register].address, value)[0]:
             raise ValueError(f"Register must be one that can be written, not {register!r}")
 
     def send(self, beats: Sequence[int]) -> None:
@@ -108,27 +116,44 @@ class LiveMachine:
     def take(self) -> tuple[int, ...]:
         """Beats of the first output frame, which must have come."""
         (count,) = self._ask([_TAKE], 1)
+        return self._words(count)
+
+    def reserve(self, size: int) -> int:
+        """Address of so many bytes of the memory outside, which hold anything (builds with one)."""
+        self._ask([_FILL, _PLACE + size, 0], 0)
+        return _PLACE
+
+    def fill(self, place: int, content: bytes) -> None:
+        """Write whole words into what is reserved, from its byte `place` on."""
+        self._ask([_FILL, _PLACE + place, len(content)], 0, content)
+
+    def fetch(self, place: int, count: int) -> bytes:
+        """Read so many bytes, whole words, of what is reserved, from its byte `place` on."""
+        self._ask([_FETCH, _PLACE + place, count], 0)
         return self._receive(count)
 
     def reset(self) -> None:
         """Reset the machine; what was to be sent and what has come is dropped."""
         self._ask([_RESET], 0)
 
-    def _ask(self, words: Sequence[int], answers: int) -> tuple[int, ...]:
+    def _ask(self, words: Sequence[int], answers: int, content: bytes = b"") -> tuple[int, ...]:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(struct.pack(f"={len(words)}I", *words))
+            self._process.stdin.write(struct.pack(f"={len(words)}I", *words) + content)
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise self._ended() from error
-        return self._receive(answers)
+        return self._words(answers)
 
-    def _receive(self, count: int) -> tuple[int, ...]:
+    def _words(self, count: int) -> tuple[int, ...]:
+        return struct.unpack(f"={count}I", self._receive(4 * count))
+
+    def _receive(self, count: int) -> bytes:
         assert self._process.stdout is not None
-        data = self._process.stdout.read(4 * count)
-        if len(data) < 4 * count:
+        data = self._process.stdout.read(count)
+        if len(data) < count:
             raise self._ended()
-        return struct.unpack(f"={count}I", data)
+        return data
 
     def _ended(self) -> SimulationError:
         _, log = self._process.communicate()

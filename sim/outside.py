@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.image import Image, PlacedTensor, input_frame, read_outputs, read_outside, write_input
-from twofold.golden.isa import Section
-from twofold.golden.outside import line_bytes
+from twofold.golden.image import Image, input_frame, read_outputs
+from twofold.golden.outside_tensors import input_content, span, tensor_of
 from twofold.golden.transfers import REFERENCE_LATENCY
 from twofold.sim.script import LIMIT, HostScript, SimulationError, inferences, run_and_fetch
 
@@ -63,14 +62,13 @@ def run_outside(
         _input(script, image, x)
         script.run()
         for one in placed.values():
-            place, size = _span(image, one)
-            script.fetch(place, size)
+            script.fetch(*span(image.config, one))
     limit = LIMIT + 4 * image.cycles + _SLOW * image.outside.size
     plusargs = (f"+latency={latency}",)
     records, contents = run_and_fetch(program, script, pause=pause, seed=seed, limit=limit, plusargs=plusargs)
     fetched, runs = iter(contents), []
     for result in inferences(records):
-        layers = {name: _tensor(image, place, next(fetched)) for name, place in placed.items()}
+        layers = {name: tensor_of(image.config, place, next(fetched)) for name, place in placed.items()}
         sent = iter(read_outputs(image, result.frames))
         maps = {place: layers[name] for name, place in placed.items()}
         outputs = tuple(
@@ -80,21 +78,8 @@ def run_outside(
     return runs
 
 
-def _span(image: Image, placed: PlacedTensor) -> tuple[int, int]:
-    """First byte and number of bytes of a tensor outside."""
-    size = line_bytes(image.config, Section.FEATURE)
-    return placed.address * image.config.bus_bits // 8, placed.lines(image.config) * size
-
-
 def _input(script: HostScript, image: Image, x: NDArray[np.int64]) -> None:
-    if not image.input.outside:
+    if image.input.outside:
+        script.fill(span(image.config, image.input)[0], input_content(image, x))
+    else:
         script.send(input_frame(image, x))
-        return
-    place, size = _span(image, image.input)
-    content = np.zeros(size, dtype=np.uint8)
-    write_input(replace(image, input=replace(image.input, address=0)), content, x)
-    script.fill(place, content.tobytes())
-
-
-def _tensor(image: Image, placed: PlacedTensor, content: bytes) -> NDArray[np.int64]:
-    return read_outside(image.config, np.frombuffer(content, dtype=np.uint8), replace(placed, address=0))

@@ -58,12 +58,12 @@ def export_for(model: QuantModel, config: ArrayConfig, *, meta: Mapping[str, obj
 
 
 def _builds() -> list[Path]:
-    """Those of fewest PEs first."""
-    return sorted(resources.shipped("configs"), key=lambda path: (_cells(load_config(path)), path))
+    """Those of fewest PEs first, those with a memory outside last."""
+    return sorted(resources.shipped("configs"), key=lambda path: (*_size(load_config(path)), path))
 
 
-def _cells(config: ArrayConfig) -> int:
-    return config.rows * config.cols
+def _size(config: ArrayConfig) -> tuple[bool, int]:
+    return config.external, config.rows * config.cols
 
 
 def _taking(attempt: Callable[[ArrayConfig], object]) -> list[Path]:

@@ -1,4 +1,4 @@
-# Packages the machine as an IP of Vivado's catalog, with AXI4-Stream and AXI4-Lite interfaces:
+# Packages the machine as an IP of Vivado's catalog, with its AXI interfaces:
 #   vivado -mode batch -source package_ip.tcl
 # The component (IP-XACT) and its files are written to ../build/ip.
 set here [file dirname [file normalize [info script]]]
@@ -15,7 +15,10 @@ set_property description "Multiplier-free neural network accelerator, build @NAM
 set_property version 1.@REVISION@ $core
 
 # The machine's names are those that Vivado knows its interfaces by.
-foreach {interface kind} {s_axis axis_rtl m_axis axis_rtl s_axil aximm_rtl} {
+set masters [list @MASTERS@]
+set interfaces {s_axis axis_rtl m_axis axis_rtl s_axil aximm_rtl}
+foreach master $masters {lappend interfaces $master aximm_rtl}
+foreach {interface kind} $interfaces {
   if {[ipx::get_bus_interfaces $interface -of_objects $core] eq ""} {
     ipx::infer_bus_interface [lmap port [ipx::get_ports ${interface}_* -of_objects $core] {get_property name $port}] \
       xilinx.com:interface:$kind:1.0 $core
@@ -29,7 +32,18 @@ proc parameter {interface name value} {
 }
 parameter rst POLARITY ACTIVE_HIGH
 parameter clk ASSOCIATED_RESET rst
-parameter clk ASSOCIATED_BUSIF s_axis:m_axis:s_axil
+parameter clk ASSOCIATED_BUSIF [join [concat s_axis m_axis s_axil $masters] :]
+
+# The memory outside, of builds with one: byte addresses of 32 bits.
+foreach master $masters {
+  foreach space [ipx::get_address_spaces -of_objects $core] {
+    ipx::remove_address_space [get_property name $space] $core
+  }
+  set space [ipx::add_address_space $master $core]
+  set_property range 4G $space
+  set_property width 32 $space
+  set_property master_address_space_ref $master [ipx::get_bus_interfaces $master -of_objects $core]
+}
 
 # The registers, as the address editor shows them.
 ipx::remove_memory_map s_axil $core

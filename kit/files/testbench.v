@@ -15,13 +15,15 @@ module testbench;
   // A line is a beat, and above it whether it is the last of its frame. Of what is expected, a mask stands between: lanes
   // that are no channel hold anything.
   reg [35:0] stimulus [0:SENT-1];
-  reg [67:0] expected [0:EXPECTED-1];
+  reg [67:0] expected [0:(EXPECTED ? EXPECTED : 1) - 1];
   wire [67:0] right = expected[received];
   integer sent = 0;
+  integer allowed = 0;  // of the beats, so far
   integer received = 0;
+  integer outside = 0;  // beats compared in the memory outside, if there is one,
+  integer differing = 0;  // and those of them that differ
   integer errors = 0;
   integer cycle = 0;
-  reg go = 0;
 
   reg [31:0] s_axis_tdata = 0;
   reg s_axis_tvalid = 0;
@@ -31,7 +33,7 @@ module testbench;
   wire m_axis_tvalid;
   wire m_axis_tlast;
   reg m_axis_tready = 0;
-@BUS@
+@BUS@@MEMORY@
   @TOP@ machine (
     .clk(clk), .rst(rst),
     .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -50,7 +52,7 @@ module testbench;
 
   always @(posedge clk) if (!rst && (!s_axis_tvalid || s_axis_tready)) begin
     s_axis_tvalid <= 0;
-    if (go && sent < SENT && noise[1:0] != 0) begin
+    if (sent < allowed && noise[1:0] != 0) begin
       s_axis_tvalid <= 1;
       {s_axis_tlast, s_axis_tdata} <= stimulus[sent][32:0];
       sent <= sent + 1;
@@ -80,7 +82,7 @@ module testbench;
 
   initial begin
     $readmemh("stimulus.mem", stimulus);
-    $readmemh("expected.mem", expected);
+    if (EXPECTED > 0) $readmemh("expected.mem", expected);
     repeat (4) @(negedge clk);
     rst = 0;
     read_register(@REG_ID@);
@@ -89,22 +91,16 @@ module testbench;
     check("VERSION", value, 32'h@VERSION_VALUE@);
     read_register(@REG_BUILD@);
     check("BUILD", value, 32'h@BUILD_VALUE@);
-    // Each input starts an inference.
-    write_register(@REG_MODE@, 1);
-    go = 1;
-    while (received < EXPECTED && cycle < LIMIT) @(negedge clk);
-    value = 1;
-    while (value[0] && cycle < LIMIT) read_register(@REG_STATUS@);
-    check("STATUS", value, @DONE@);
+@RUN@    check("STATUS", value, @DONE@);
     read_register(@REG_CYCLES@);
     check("CYCLES", value, CYCLES);
     read_register(@REG_PASSES@);
     check("PASSES", value, PASSES);
     check("beats", received, EXPECTED);
-    if (errors == 0 && wrong == 0)
-      $display("PASS: @INPUTS@ inferences, %0d beats as golden, %0d cycles each", received, CYCLES);
+    if (errors + differing == 0 && wrong == 0)
+      $display("PASS: @INPUTS@ inferences, %0d beats as golden, %0d cycles each", received + outside, CYCLES);
     else
-      $display("FAIL: %0d beats and %0d registers differ", errors, wrong);
+      $display("FAIL: %0d beats and %0d registers differ", errors + differing, wrong);
     $finish;
   end
 endmodule

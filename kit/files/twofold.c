@@ -91,6 +91,50 @@ int twofold_counters(const twofold_bus *bus, uint32_t *cycles, uint32_t *passes)
     return result ? result : read_register(bus, TWOFOLD_REG_PASSES, passes);
 }
 
+#ifdef TWOFOLD_REG_MEMORY
+int twofold_place(const twofold_bus *bus, const uint32_t *content, size_t count)
+{
+    if (bus->memory != PLACED(FIELD(bus->memory, TWOFOLD_MEMORY_PAGE), TWOFOLD_MEMORY_PAGE))
+        return TWOFOLD_MEMORY;
+    if (bus->fill(bus->context, 0, content, count))
+        return TWOFOLD_BUS;
+    return write_register(bus, TWOFOLD_REG_MEMORY, bus->memory);
+}
+
+int twofold_stalls(const twofold_bus *bus, uint32_t *stalls)
+{
+    return read_register(bus, TWOFOLD_REG_STALLS, stalls);
+}
+
+/* First byte of a tensor that lies outside. */
+static uint32_t outside_byte(const twofold_tensor *tensor)
+{
+    return tensor->address * (TWOFOLD_BUS_BITS / 8u);
+}
+
+/* Beats that a line of a tensor takes in a frame, or words outside. */
+static size_t line_beats(const twofold_tensor *tensor)
+{
+    return tensor->outside ? TWOFOLD_OUTSIDE_LINE_WORDS : TWOFOLD_FEATURE_BEATS;
+}
+
+static int write_outside(const twofold_bus *bus, const twofold_tensor *tensor, const uint32_t *words, size_t count)
+{
+    if (bus->fill(bus->context, outside_byte(tensor), words, count))
+        return TWOFOLD_BUS;
+    return write_register(bus, TWOFOLD_REG_CONTROL, PLACED(1, TWOFOLD_CONTROL_START));
+}
+
+static int read_outside(const twofold_bus *bus, const twofold_tensor *tensor, uint32_t *words, size_t count)
+{
+    return bus->fetch(bus->context, outside_byte(tensor), words, count) ? TWOFOLD_BUS : TWOFOLD_OK;
+}
+#else
+#define line_beats(tensor) ((size_t)TWOFOLD_FEATURE_BEATS)
+#define write_outside(bus, tensor, words, count) TWOFOLD_BUS
+#define read_outside(bus, tensor, words, count) ((void)(bus), TWOFOLD_BUS)
+#endif
+
 static size_t lines(uint32_t channels, uint32_t height, uint32_t width)
 {
     return (size_t)((channels + TWOFOLD_ROWS - 1) / TWOFOLD_ROWS) * height * width;
@@ -101,19 +145,20 @@ static uint32_t stored_channels(const twofold_network *network)
     return network->input.channels * network->layout.kernel[0] * network->layout.kernel[1];
 }
 
-static size_t input_lines(const twofold_network *network)
+static size_t input_words(const twofold_network *network)
 {
-    return lines(stored_channels(network), network->layout.size[0], network->layout.size[1]);
+    return lines(stored_channels(network), network->layout.size[0], network->layout.size[1]) *
+           line_beats(&network->input);
 }
 
 size_t twofold_input_beats(const twofold_network *network)
 {
-    return HEAD + input_lines(network) * TWOFOLD_FEATURE_BEATS + TAIL;
+    return input_words(network) + (network->input.outside ? 0 : HEAD + TAIL);
 }
 
-static size_t frame_beats(const twofold_tensor *output)
+static size_t output_words(const twofold_tensor *output)
 {
-    return lines(output->channels, output->height, output->width) * TWOFOLD_FEATURE_BEATS;
+    return lines(output->channels, output->height, output->width) * line_beats(output);
 }
 
 size_t twofold_output_beats(const twofold_network *network)
@@ -121,44 +166,80 @@ size_t twofold_output_beats(const twofold_network *network)
     size_t count = 0;
     uint32_t n;
     for (n = 0; n < network->output_count; ++n)
-        count += frame_beats(&network->outputs[n]);
+        count += output_words(&network->outputs[n]);
     return count;
 }
 
-/* Looks whether the output frame that is waited for has come, and begins to receive the next one: below 0 for a
-   failure. */
-static int next_frame(const twofold_bus *bus, const twofold_network *network, uint32_t *number, uint32_t **output)
+/* Where output frames go: the number of the one that is waited for, and its place. */
+typedef struct {
+    uint32_t number;
+    uint32_t *place;
+} arrivals;
+
+/* Goes on to the next output that comes as a frame, and begins to receive it. */
+static int begin_frame(const twofold_bus *bus, const twofold_network *network, arrivals *next)
+{
+    while (next->number < network->output_count && network->outputs[next->number].outside)
+        next->place += output_words(&network->outputs[next->number++]);
+    if (next->number == network->output_count)
+        return TWOFOLD_OK;
+    return bus->receive(bus->context, next->place, output_words(&network->outputs[next->number])) ? TWOFOLD_BUS
+                                                                                                  : TWOFOLD_OK;
+}
+
+/* Looks whether the output frame that is waited for has come, and goes on to the next one. */
+static int next_frame(const twofold_bus *bus, const twofold_network *network, arrivals *next)
 {
     int received = bus->received(bus->context);
     if (received < 0)
         return TWOFOLD_BUS;
     if (!received)
         return TWOFOLD_OK;
-    *output += frame_beats(&network->outputs[*number]);
-    if (++*number == network->output_count)
-        return TWOFOLD_OK;
-    return bus->receive(bus->context, *output, frame_beats(&network->outputs[*number])) ? TWOFOLD_BUS : TWOFOLD_OK;
+    next->place += output_words(&network->outputs[next->number++]);
+    return begin_frame(bus, network, next);
+}
+
+static int send_input(const twofold_bus *bus, const twofold_network *network, const uint32_t *input)
+{
+    size_t count = twofold_input_beats(network);
+    if (network->input.outside)
+        return write_outside(bus, &network->input, input, count);
+    return bus->send(bus->context, input, count) ? TWOFOLD_BUS : TWOFOLD_OK;
+}
+
+/* Reads the outputs that lie outside. */
+static int fetch_outputs(const twofold_bus *bus, const twofold_network *network, uint32_t *output)
+{
+    uint32_t n;
+    for (n = 0; n < network->output_count; output += output_words(&network->outputs[n++]))
+        if (network->outputs[n].outside &&
+            read_outside(bus, &network->outputs[n], output, output_words(&network->outputs[n])))
+            return TWOFOLD_BUS;
+    return TWOFOLD_OK;
 }
 
 int twofold_run(const twofold_bus *bus, const twofold_network *network, const uint32_t *input, uint32_t *output)
 {
-    uint32_t status, polls = 0, number = 0;
-    int sent = 0, result = clear_error(bus);
+    uint32_t status, polls = 0;
+    arrivals next = {0, NULL};
+    int sent = network->input.outside, result = clear_error(bus);
+    next.place = output;
+    if (!result)
+        result = begin_frame(bus, network, &next);
+    if (!result)
+        result = send_input(bus, network, input);
     if (result)
         return result;
-    if (bus->receive(bus->context, output, frame_beats(&network->outputs[0])) ||
-        bus->send(bus->context, input, twofold_input_beats(network)))
-        return TWOFOLD_BUS;
     do {
         if (!sent && (sent = bus->sent(bus->context)) < 0)
             return TWOFOLD_BUS;
-        if (number < network->output_count && next_frame(bus, network, &number, &output))
+        if (next.number < network->output_count && next_frame(bus, network, &next))
             return TWOFOLD_BUS;
         result = status_error(bus, &status);
         if (result < 0 || (sent && result))
             return result;
-        if (sent && number == network->output_count && !FIELD(status, TWOFOLD_STATUS_BUSY))
-            return TWOFOLD_OK;
+        if (sent && next.number == network->output_count && !FIELD(status, TWOFOLD_STATUS_BUSY))
+            return fetch_outputs(bus, network, output);
     } while (more_time(bus, &polls));
     return TWOFOLD_TIMEOUT;
 }
@@ -175,6 +256,19 @@ static uint32_t checksum(const uint32_t *beats, size_t count)
             crc = crc >> 4 ^ table[crc & 15u];
     }
     return ~crc;
+}
+
+/* Makes a frame around so many beats of lines. */
+static void frame(uint32_t *beats, uint32_t address, size_t count)
+{
+    uint32_t *end = beats + HEAD + count;
+    beats[0] = TWOFOLD_FRAME_MAGIC;
+    beats[1] = TWOFOLD_BUILD_VALUE;
+    beats[2] = PLACED(TWOFOLD_SECTION_FEATURE, TWOFOLD_HEADER_KIND) |
+               PLACED(count / TWOFOLD_FEATURE_BEATS, TWOFOLD_HEADER_COUNT);
+    beats[3] = address;
+    end[0] = PLACED(TWOFOLD_SECTION_END, TWOFOLD_HEADER_KIND);
+    end[1] = checksum(beats, HEAD + count + TAIL - 1);
 }
 
 /* Puts an activation into a lane of a line of zeros. */
@@ -223,25 +317,20 @@ static int in_range(const twofold_tensor *tensor, const int16_t *x)
 int twofold_input(const twofold_network *network, const int16_t *x, uint32_t *beats)
 {
     uint32_t channels = stored_channels(network), height = network->layout.size[0], width = network->layout.size[1];
-    size_t count = input_lines(network), positions = (size_t)height * width, n;
-    uint32_t *line = beats + HEAD, channel, i, j;
+    size_t count = input_words(network), step = line_beats(&network->input), positions = (size_t)height * width, n;
+    uint32_t *line = beats + (network->input.outside ? 0 : HEAD), channel, i, j;
     if (!in_range(&network->input, x))
         return TWOFOLD_VALUE;
-    beats[0] = TWOFOLD_FRAME_MAGIC;
-    beats[1] = TWOFOLD_BUILD_VALUE;
-    beats[2] = PLACED(TWOFOLD_SECTION_FEATURE, TWOFOLD_HEADER_KIND) | PLACED(count, TWOFOLD_HEADER_COUNT);
-    beats[3] = network->input.address;
-    for (n = 0; n < count * TWOFOLD_FEATURE_BEATS; ++n)
+    for (n = 0; n < count; ++n)
         line[n] = 0;
     for (channel = 0; channel < channels; ++channel)
         for (i = 0; i < height; ++i)
             for (j = 0; j < width; ++j) {
                 n = channel / TWOFOLD_ROWS * positions + (size_t)i * width + j;
-                put_lane(line + n * TWOFOLD_FEATURE_BEATS, channel % TWOFOLD_ROWS, stored(network, x, channel, i, j));
+                put_lane(line + n * step, channel % TWOFOLD_ROWS, stored(network, x, channel, i, j));
             }
-    line += count * TWOFOLD_FEATURE_BEATS;
-    line[0] = PLACED(TWOFOLD_SECTION_END, TWOFOLD_HEADER_KIND);
-    line[1] = checksum(beats, twofold_input_beats(network) - 1);
+    if (!network->input.outside)
+        frame(beats, network->input.address, count);
     return TWOFOLD_OK;
 }
 
@@ -251,11 +340,11 @@ void twofold_output(const twofold_network *network, uint32_t number, const uint3
     size_t positions = (size_t)output->height * output->width, n;
     uint32_t channel, value, before;
     for (before = 0; before < number; ++before)
-        beats += frame_beats(&network->outputs[before]);
+        beats += output_words(&network->outputs[before]);
     for (channel = 0; channel < output->channels; ++channel)
         for (n = 0; n < positions; ++n) {
             size_t line = channel / TWOFOLD_ROWS * positions + n;
-            value = get_lane(beats + line * TWOFOLD_FEATURE_BEATS, channel % TWOFOLD_ROWS);
+            value = get_lane(beats + line * line_beats(output), channel % TWOFOLD_ROWS);
             if (output->is_signed && value >> (TWOFOLD_ACT_BITS - 1u))
                 y[channel * positions + n] = (int16_t)((int32_t)value - (1 << TWOFOLD_ACT_BITS));
             else
@@ -267,7 +356,8 @@ const char *twofold_text(int result)
 {
     static const char *const own[] = {"no error", "the bus refused an access", "no answer in time",
                                       "no machine at that address", "a machine of another version",
-                                      "a machine of another build", "an activation beyond its number format"};
+                                      "a machine of another build", "an activation beyond its number format",
+                                      "a memory outside that does not begin at a multiple of 4096"};
     static const char *const machine[] = TWOFOLD_ERROR_TEXTS;
     if (result <= 0)
         return -result < (int)(sizeof own / sizeof *own) ? own[-result] : "unknown result";

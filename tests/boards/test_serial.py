@@ -2,12 +2,14 @@
 
 import threading
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
+from twofold.boards.build import build
 from twofold.boards.device import Device
 from twofold.boards.host import Board
 from twofold.boards.machine import SerialMachine
@@ -17,6 +19,7 @@ from twofold.golden.catalog import log_points
 from twofold.golden.config import ArrayConfig
 from twofold.golden.network import INPUT, Branch, Layer, Network, Tensor
 from twofold.mapper.compiler import compile_network
+from twofold.mapper.fit import toml
 
 DIVISOR = 4
 CONFIG = ArrayConfig(
@@ -222,3 +225,10 @@ def test_line_carries_every_byte_at_rates_a_little_off(divisor):
 def test_divisor_is_checked(divisor):
     with pytest.raises(ValueError, match=r"^divisor must be an integer of at least 4 \(clock cycles a bit\), not "):
         check_divisor(divisor)
+
+
+def test_a_build_with_a_memory_outside_is_refused(tmp_path):
+    path = tmp_path / "outside.toml"
+    path.write_text(toml(replace(CONFIG, memory="axi4")))
+    with pytest.raises(ValueError, match=r"^Build of a board must have memory = 'on_chip', not 'axi4'$"):
+        build("ulx3s_85f", tmp_path, config=path)

@@ -6,7 +6,7 @@
 
 #include "twofold_network.h"
 
-enum { RESET = 3, READ = 4, WRITE = 5, PUSH = 6, POLL = 7, TAKE = 8 };
+enum { RESET = 3, READ = 4, WRITE = 5, PUSH = 6, POLL = 7, TAKE = 8, FILL = 9, FETCH = 10 };
 
 static const twofold_network network = TWOFOLD_NETWORK;
 
@@ -113,6 +113,33 @@ static int received(void *context)
     return count == now->count ? 1 : -1;
 }
 
+#ifdef TWOFOLD_REG_MEMORY
+enum { MEMORY = 3 * 4096 };
+
+static int fill(void *context, uint32_t byte, const uint32_t *content, size_t count)
+{
+    uint32_t words[3] = {FILL, 0, 0};
+    (void)context;
+    words[1] = MEMORY + byte;
+    words[2] = (uint32_t)count * 4;
+    tell(words, 3);
+    tell(content, count);
+    return 0;
+}
+
+static int fetch(void *context, uint32_t byte, uint32_t *content, size_t count)
+{
+    uint32_t words[3] = {FETCH, 0, 0};
+    (void)context;
+    words[1] = MEMORY + byte;
+    words[2] = (uint32_t)count * 4;
+    tell(words, 3);
+    while (count--)
+        *content++ = hear();
+    return 0;
+}
+#endif
+
 static unsigned waits;
 
 static void count_wait(void *context)
@@ -141,6 +168,29 @@ static void *load(const char *folder, const char *name, size_t size, size_t *cou
     return words;
 }
 
+#ifdef TWOFOLD_REG_MEMORY
+/* What lies outside, from the folder; the memory is as large as the network says. */
+static void place(const twofold_bus *bus, const char *folder)
+{
+    size_t count;
+    uint32_t *content = load(folder, "outside.bin", 4, &count);
+    fill(bus->context, network.outside_bytes, NULL, 0);
+    expect("place", twofold_place(bus, content, count), TWOFOLD_OK);
+    free(content);
+}
+
+/* A memory elsewhere, and one where there is none; then it is where it was. */
+static void misplace(const twofold_bus *bus, const uint32_t *input, uint32_t *output, const char *folder)
+{
+    twofold_bus odd = *bus;
+    odd.memory += 64;
+    expect("place within a page", twofold_place(&odd, input, 1), TWOFOLD_MEMORY);
+    expect("register", write_register(bus->context, TWOFOLD_REG_MEMORY, 0x40000000u), 0);
+    expect("no memory", twofold_run(bus, &network, input, output), TWOFOLD_ERROR_BUS);
+    place(bus, folder);
+}
+#endif
+
 static size_t integers(const twofold_tensor *tensor)
 {
     return (size_t)tensor->channels * tensor->height * tensor->width;
@@ -150,7 +200,11 @@ int main(int argc, char **argv)
 {
     static const uint32_t reset = RESET;
     streams now = {NULL, 0, 0, 0};
-    twofold_bus bus = {&now, read_register, write_register, send, sent, receive, received, count_wait, 100000};
+    twofold_bus bus = {&now, read_register, write_register, send, sent, receive, received,
+#ifdef TWOFOLD_REG_MEMORY
+                       MEMORY, fill, fetch,
+#endif
+                       count_wait, 100000};
     size_t image_count, damaged_count, input_count, expected_count, count, n, in, out, one = 0;
     twofold_tensor taller[] = {network.outputs[0]};
     twofold_network longer = network;
@@ -176,13 +230,16 @@ int main(int argc, char **argv)
         fail("memory", 0);
 
     expect("open", twofold_open(&bus), TWOFOLD_OK);
+#ifdef TWOFOLD_REG_MEMORY
+    place(&bus, argv[1]);
+#endif
     expect("input", twofold_input(&network, inputs, input), TWOFOLD_OK);
     expect("run before load", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_NOT_LOADED);
     expect("damaged image", twofold_load(&bus, damaged, damaged_count), TWOFOLD_ERROR_CHECKSUM);
     expect("load", twofold_load(&bus, image, image_count), TWOFOLD_OK);
     for (n = 0; n < count; ++n) {
         expect("input", twofold_input(&network, inputs + n * integers(&network.input), input), TWOFOLD_OK);
-        if (n == count / 2) {
+        if (n == count / 2 && !network.input.outside) {
             input[in - 2] ^= 1u;
             expect("damaged input", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_SECTION);
             input[in - 2] ^= 1u;
@@ -193,6 +250,10 @@ int main(int argc, char **argv)
             expect("input of another build", twofold_run(&bus, &network, input, output), TWOFOLD_ERROR_BUILD);
             input[1] ^= 1u;
         }
+#ifdef TWOFOLD_REG_MEMORY
+        if (n == count / 2)
+            misplace(&bus, input, output, argv[1]);
+#endif
         expect("run", twofold_run(&bus, &network, input, output), TWOFOLD_OK);
         for (head = 0, at = y; head < network.output_count; at += integers(&network.outputs[head++]))
             twofold_output(&network, head, output, at);
@@ -207,13 +268,21 @@ int main(int argc, char **argv)
 
     inputs[0] = 300;
     expect("value", twofold_input(&network, inputs, input), TWOFOLD_VALUE);
-    expect("frame of another length", twofold_run(&bus, &longer, input, output), TWOFOLD_BUS);
+    if (!network.outputs[0].outside)
+        expect("frame of another length", twofold_run(&bus, &longer, input, output), TWOFOLD_BUS);
     bus.polls = 1;
+#ifdef TWOFOLD_REG_MEMORY
+    expect("no time", twofold_run(&bus, &network, input, output), TWOFOLD_TIMEOUT);
+#else
     expect("no time", twofold_load(&bus, image, image_count), TWOFOLD_TIMEOUT);
+#endif
     tell(&reset, 1);
     bus.polls = 100000;
     expect("unknown register", read_register(&now, TWOFOLD_REG_CONTROL, &value), 2);
     expect("open again", twofold_open(&bus), TWOFOLD_OK);
+#ifdef TWOFOLD_REG_MEMORY
+    place(&bus, argv[1]);
+#endif
     expect("load again", twofold_load(&bus, image, image_count), TWOFOLD_OK);
     expect("run again", twofold_run(&bus, &network, input, output), TWOFOLD_OK);
     fprintf(stderr, "%lu images, %s, %s\n", (unsigned long)count, twofold_text(TWOFOLD_ERROR_CHECKSUM),

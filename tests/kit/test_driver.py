@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.sim.builds import OUTSIDE, OUTSIDE_SEEDS, outside_network
 from twofold.golden.config import load_config
 from twofold.kit.package import package_files, save
 from twofold.kit.testbench import vectors
@@ -32,27 +33,40 @@ def compiled(folder: Path) -> Path:
     return folder / "check"
 
 
-@pytest.mark.parametrize("seed", [3, 7])
-def test_the_driver_drives_the_machine(tmp_path, seed):
-    config = load_config("configs/log_4x4.toml")
-    network = random_network(seed, config, layers=3, max_side=6)
+def drive(folder, config, network, pause):
+    """What the check says of a network on the simulated machine."""
     given = vectors(network, compile_network(network, config), random_inputs(6, network, IMAGES))
-    save(package_files(given), tmp_path / "package")
-    image = bytearray((tmp_path / "package" / "network" / "image.bin").read_bytes())
-    (tmp_path / "image.bin").write_bytes(image)
-    image[40] ^= 1
-    (tmp_path / "damaged.bin").write_bytes(image)
-    given.inputs.astype(np.int16).tofile(tmp_path / "inputs")
+    save(package_files(given), folder / "package")
+    image = bytearray((folder / "package" / "network" / "image.bin").read_bytes())
+    (folder / "image.bin").write_bytes(image)
+    image[-1] ^= 1
+    (folder / "damaged.bin").write_bytes(image)
+    if given.image.outside is not None:
+        shutil.copy(folder / "package" / "network" / "outside.bin", folder)
+    given.inputs.astype(np.int16).tofile(folder / "inputs")
     flat = [tensor.reshape(IMAGES, -1) for tensor in given.outputs]
-    np.concatenate(flat, axis=1).astype(np.int16).tofile(tmp_path / "expected")
-    check = compiled(tmp_path / "package")
+    np.concatenate(flat, axis=1).astype(np.int16).tofile(folder / "expected")
+    check = compiled(folder / "package")
     pipe = subprocess.PIPE
     with (
-        subprocess.Popen(command(build_machine(config), pause=90), stdin=pipe, stdout=pipe) as machine,
-        subprocess.Popen([check, tmp_path], stdin=machine.stdout, stdout=machine.stdin, stderr=pipe) as driver,
+        subprocess.Popen(command(build_machine(config), pause=pause), stdin=pipe, stdout=pipe) as machine,
+        subprocess.Popen([check, folder], stdin=machine.stdout, stdout=machine.stdin, stderr=pipe) as driver,
     ):
         machine.stdin.close()
         machine.stdout.close()
         said = driver.communicate()[1].decode()
     assert said == f"{IMAGES} images, the CRC-32 of the beats differs, no answer in time\n"
     assert (driver.returncode, machine.returncode) == (0, 0)
+    return given.image
+
+
+@pytest.mark.parametrize("seed", [3, 7])
+def test_the_driver_drives_the_machine(tmp_path, seed):
+    config = load_config("configs/log_4x4.toml")
+    drive(tmp_path, config, random_network(seed, config, layers=3, max_side=6), pause=90)
+
+
+@pytest.mark.parametrize("seed", OUTSIDE_SEEDS)
+def test_the_driver_drives_a_machine_with_a_memory_outside(tmp_path, seed):
+    """In the cycles predicted, so without pauses."""
+    drive(tmp_path, OUTSIDE, outside_network(seed), pause=0)

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.sim.builds import OUTSIDE, OUTSIDE_SEEDS, outside_network
 from twofold.command import main
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.container import save as save_network
 from twofold.golden.image import input_frame
 from twofold.golden.input_layout import InputLayout
-from twofold.golden.registers import REGISTERS
+from twofold.golden.registers import REGISTERS, registers
 from twofold.kit.headers import network_header
 from twofold.kit.package import package_files, save
 from twofold.kit.testbench import vectors
@@ -59,6 +60,24 @@ def files(given):
     return package_files(given, clock=80, wrappers=["litex", "wishbone"])
 
 
+@pytest.fixture(scope="module")
+def outside_given():
+    """A network whose folded input and one of whose outputs lie outside."""
+    network = outside_network(OUTSIDE_SEEDS[-1])
+    return vectors(network, compile_network(network, OUTSIDE), random_inputs(1, network, 2))
+
+
+@pytest.fixture(scope="module")
+def outside_files(outside_given):
+    return package_files(outside_given)
+
+
+@pytest.fixture
+def outside_folder(outside_files, tmp_path):
+    save(outside_files, tmp_path / "package")
+    return tmp_path / "package"
+
+
 @pytest.fixture
 def folder(files, tmp_path):
     save(files, tmp_path / "package")
@@ -74,22 +93,22 @@ def make(folder, *arguments, path=os.environ["PATH"]):
     )
 
 
-def test_the_manifest_names_every_file(folder):
+@pytest.mark.parametrize("kind", ["folder", "outside_folder"])
+def test_every_file_is_named_and_filled(kind, request):
+    folder = request.getfixturevalue(kind)
+    page = (folder / "README.md").read_text()
     manifest = json.loads((folder / "package.json").read_text())
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     assert manifest["files"] == {name: file_digest(path) for name, path in found.items() if name != "package.json"}
-    assert (manifest["build"], manifest["hash"]) == ("small", f"{CONFIG.build_hash:08x}")
     texts = [path.read_text() for name, path in found.items() if not name.endswith(".bin")]
     assert [text for text in texts if re.search(r"@[A-Z_]+@", text)] == []
+    for name, path in found.items():
+        assert path.name in page or f"`{name.split('/')[0]}/`" in page or name.startswith("README"), name
 
 
-def test_the_readme_names_every_file(folder):
-    page = (folder / "README.md").read_text()
-    for path in folder.rglob("*"):
-        name = str(path.relative_to(folder))
-        assert path.is_dir() or path.name in page or f"`{name.split('/')[0]}/`" in page or name.startswith("README"), (
-            name
-        )
+def test_the_manifest_names_the_build(folder):
+    manifest = json.loads((folder / "package.json").read_text())
+    assert (manifest["build"], manifest["hash"]) == ("small", f"{CONFIG.build_hash:08x}")
 
 
 def test_a_package_is_replaced_whole(files, folder):
@@ -116,6 +135,21 @@ def test_the_testbench_tells_right_from_wrong(given, folder):
     done = make(folder)
     assert done.returncode == 2
     assert "\nFAIL: 1 beats and 0 registers differ\n" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_the_testbench_has_the_memory_outside(outside_given, outside_folder):
+    """It tells a wrong beat of an output on the chip, and of one outside."""
+    files = [outside_folder / "sim" / name for name in ("expected.mem", "outside_expected.mem")]
+    lines = [path.read_text().split() for path in files]
+    done = make(outside_folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    beats, cycles = sum(map(len, lines)), outside_given.image.cycles
+    assert f"\nPASS: 2 inferences, {beats} beats as golden, {cycles} cycles each\n" in done.stdout
+    for path, (first, *others) in zip(files, lines, strict=True):
+        path.write_text("\n".join([f"{int(first, 16) ^ 1:0{len(first)}x}", *others]) + "\n")
+    done = make(outside_folder)
+    assert done.returncode == 2 and "\nFAIL: 2 beats and 0 registers differ\n" in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
@@ -230,6 +264,25 @@ def test_the_header_states_the_machine(folder):
     assert {name: int(defined[name].rstrip("u"), 0) for name in expected} == expected
 
 
+def test_files_for_other_tools_of_a_memory_outside(outside_folder):
+    top = "twofold_outside_4x4"
+    core = yaml.safe_load((outside_folder / f"{top}.core").read_text().partition("\n")[2])
+    names = [name for part in core["filesets"].values() for entry in part["files"] for name in _names(entry)]
+    assert len(names) == 9 and [name for name in names if not (outside_folder / name).is_file()] == []
+    known = registers(OUTSIDE)
+    rows = csv.reader((outside_folder / "registers" / f"{top}.csv").read_text().splitlines())
+    assert {row[1]: int(row[2], 0) for row in rows if row[0] == "csr_register"} == {
+        f"{top}_{name.lower()}": register.address for name, register in known.items()
+    }
+    rdl = (outside_folder / "registers" / f"{top}.rdl").read_text()
+    assert re.findall(r"\} ([A-Z]+) @ (\w+);", rdl) == [(n, f"0x{r.address:02X}") for n, r in known.items()]
+    assert "field { sw = rw; hw = r; } page[31:12] = 20'h0;" in rdl
+    said = packaged(outside_folder)
+    assert said.count("ipx::add_register ") == len(known)
+    assert "set_property value s_axis:m_axis:s_axil:m_axi x" in said
+    assert "ipx::add_address_space m_axi x" in said
+
+
 def test_files_for_other_tools(folder):
     core = yaml.safe_load((folder / f"{TOP}.core").read_text().partition("\n")[2])
     names = [name for part in core["filesets"].values() for entry in part["files"] for name in _names(entry)]
@@ -252,15 +305,28 @@ def _names(entry):
     return [found[1] if found else name]
 
 
-@pytest.mark.skipif(shutil.which("tclsh") is None, reason="needs a Tcl interpreter")
-def test_the_packaging_script_is_tcl(folder):
-    """Vivado's commands say their words instead."""
+def packaged(folder):
+    """What Vivado is told; its commands say their words instead."""
+    if shutil.which("tclsh") is None:
+        pytest.skip("needs a Tcl interpreter")
     stubs = "proc unknown args {puts $args; return x}\nsource vivado/package_ip.tcl\n"
     done = subprocess.run(["tclsh"], input=stubs, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"set_property top {TOP} x" in done.stdout
-    assert done.stdout.count("ipx::add_register ") == len(REGISTERS)
-    assert done.stdout.endswith("ipx::save_core x\n")
+    return done.stdout
+
+
+def test_the_packaging_script_is_tcl(folder):
+    said = packaged(folder)
+    assert f"set_property top {TOP} x" in said
+    assert said.count("ipx::add_register ") == len(REGISTERS)
+    assert "set_property value s_axis:m_axis:s_axil x" in said and "add_address_space" not in said
+    assert said.endswith("ipx::save_core x\n")
+
+
+def test_wrappers_of_builds_with_a_memory_outside_are_refused(given):
+    outside = replace(given, image=replace(given.image, config=replace(CONFIG, memory="axi4")))
+    with pytest.raises(ValueError, match=r"^Build of a wrapper must have memory = 'on_chip', not 'axi4'$"):
+        package_files(outside, wrappers=["wishbone"])
 
 
 def test_the_command_packages_a_network(given, tmp_path, capsys):

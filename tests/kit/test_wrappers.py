@@ -1,5 +1,7 @@
 """The machine on other buses, each run from its bus in Amaranth's simulator; `test_package.py` runs emitted Verilog."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amaranth import Module
@@ -8,8 +10,10 @@ from amaranth.sim import Simulator
 
 from twofold.golden import layers
 from twofold.golden.config import ArrayConfig
+from twofold.golden.frame import frame
 from twofold.golden.image import input_frame, read_outputs
-from twofold.golden.registers import ID_VALUE, REGISTERS, Status
+from twofold.golden.isa import End, Section
+from twofold.golden.registers import ID_VALUE, REGISTERS, Error, Status, registers
 from twofold.hdl.control import Control
 from twofold.kit.machine import MachineComponent
 from twofold.kit.wishbone import WishboneBridge
@@ -180,3 +184,36 @@ def test_a_component_runs_a_network_in_an_amaranth_design():
         for layer, tensor in zip(network.outputs, found, strict=True):
             np.testing.assert_array_equal(tensor, expected[layer.name][n])
     assert len(frames) == len(inputs) * count and (status[0].done, status[0].error) == (True, 0)
+
+
+def test_a_component_reaches_the_memory_outside_in_an_amaranth_design():
+    """It asks for its list there, on the page that MEMORY says, and is told that there is none."""
+    config = replace(TINY, memory="axi4", bus_bits=32)
+    machine, asked, found = MachineComponent(config), [], []
+    image = frame(config, [(Section.PROGRAM, 0, [End().encode(config)])])
+
+    async def host(ctx):
+        axi, memory = machine.axi, machine.memory
+        ctx.set(axi.bready, 1)
+        await write(ctx, axi, registers(config)["MEMORY"].address, 0x12345000)
+        await send(ctx, machine.i, image)
+        await write(ctx, axi, address("CONTROL"), 1)
+        ctx.set(memory.arready, 1)
+        asked.append(await ctx.tick().sample(memory.araddr, memory.arlen).until(memory.arvalid))
+        for name, value in (("rvalid", 1), ("rresp", 2)):
+            ctx.set(getattr(memory, name), value)
+        for n in range(asked[0][1] + 1):
+            ctx.set(memory.rlast, n == asked[0][1])
+            await ctx.tick().until(memory.rready)
+        ctx.set(memory.rvalid, 0)
+        await ctx.tick().repeat(20)
+        ctx.set(axi.araddr, address("STATUS"))
+        ctx.set(axi.arvalid, 1)
+        found.append(Status.decode((await ctx.tick().sample(axi.rdata).until(axi.rvalid))[0]))
+
+    simulator = Simulator(machine)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(host)
+    simulator.run()
+    assert asked[0][0] == 0x12345000
+    assert found == [Status(busy=False, done=False, loaded=True, error=Error.BUS)]

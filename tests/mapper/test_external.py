@@ -19,7 +19,7 @@ from twofold.mapper.hazards import NONE, Hazards
 from twofold.testing.random_network import random_network
 
 #: Seeds of random networks, and feature lines that hold a few rows of them only.
-SEEDS = {1: 192, 2: 192, 7: 192, 9: 96, 14: 96, 19: 128, 20: 192, 23: 128}
+SEEDS = {1: 192, 2: 192, 7: 192, 9: 96, 14: 96, 19: 128, 20: 192, 23: 128, 88: 96}
 
 
 def build(seed, **keys):
@@ -106,7 +106,7 @@ def test_weights_come_once_where_they_fit_and_by_turns_where_not():
 
 def test_what_does_not_fit_is_named():
     with pytest.raises(
-        FitError, match=r"Layer 'layer\d\.\w+': feature_depth must be at least \d+ for two bands of a row"
+        FitError, match=r"Layer 'layer\d\.\w+': feature_depth must be at least \d+ for two bands of rows"
     ):
         compile_network(network(2), build(2, feature_depth=16))
     with pytest.raises(FitError, match=r"Layer 'layer\d\.\w+': weight_depth must be at least \d+, not 16"):

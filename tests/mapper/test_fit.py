@@ -118,3 +118,14 @@ def test_a_console_that_lacks_letters_gets_others(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "gr??e" in done.stdout
+
+
+def test_a_build_with_a_memory_outside_stays_as_it_is():
+    roomy = build(memory="axi4", program_depth=128)
+    assert (found := try_build(pointwise(), roomy)).fits and found.smallest == roomy
+    short = try_build(pointwise(), replace(roomy, feature_depth=4))
+    assert (
+        short.smallest is None
+        and short.reason.startswith("Layer ")
+        and "feature_depth must be at least" in short.reason
+    )

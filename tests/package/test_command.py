@@ -55,7 +55,7 @@ def test_errors_are_one_line(arguments, message, capsys):
 def test_an_unknown_build_is_one_line(capsys):
     assert main(["emit", "--config", "log_9x9"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: Build must be a TOML file or one of ('linear_16x16', 'log_16x16', ")
+    assert error.startswith("error: Build must be a TOML file or one of ('imagenet_16x16', 'linear_16x16', ")
     assert error.endswith(", not 'log_9x9'\n") and error.count("\n") == 1
 
 

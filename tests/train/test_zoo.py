@@ -129,8 +129,10 @@ def test_segmentation_keeps_the_backbones_keys_and_the_images_sides():
         model, backbone = DeepLabV3Plus().eval(), MobileNetV2()
         scores = model(torch.zeros(1, 3, 64, 96))
         coarse = model.features(torch.zeros(1, 3, 64, 96))
+        uneven = model(torch.zeros(1, 3, 60, 100))
     shapes, known = model.state_dict(), backbone.state_dict()
     assert scores.shape == (1, 21, 64, 96)
+    assert uneven.shape == (1, 21, 60, 100)
     assert coarse.shape == (1, 320, 4, 6)
     assert sum(p.numel() for p in model.parameters()) == 5_225_717  # as 5.2 million are published
     ours = {key: value.shape for key, value in shapes.items() if key.startswith("features.")}

@@ -69,8 +69,8 @@ class DeepLabV3Plus(nn.Module):
 
     Notes
     -----
-    (B, inputs, H, W) to (B, classes, H, W); H and W are multiples of 16. The backbone's last stages, from stride 32 on,
-    keep stride 16 and are dilated instead.
+    (B, inputs, H, W) to (B, classes, H, W); where H and W are multiples of 16, every factor of upsampling is 4. The
+    backbone's last stages, from stride 32 on, keep stride 16 and are dilated instead.
     """
 
     def __init__(
@@ -96,11 +96,12 @@ class DeepLabV3Plus(nn.Module):
         self.classifier = nn.Conv2d(channels, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[-2:]
         fine = x
         for number, block in enumerate(self.features):
             x = block(x)
             if number == LOW - 1:
                 fine = x
-        x = F.interpolate(self.pyramid(x), scale_factor=4, mode="bilinear", align_corners=False)
+        x = F.interpolate(self.pyramid(x), size=fine.shape[-2:], mode="bilinear", align_corners=False)
         x = self.refine(torch.cat((x, self.reduce(fine)), 1))
-        return F.interpolate(self.classifier(x), scale_factor=4, mode="bilinear", align_corners=False)
+        return F.interpolate(self.classifier(x), size=size, mode="bilinear", align_corners=False)
