@@ -7,8 +7,8 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.golden.config import MACHINE_VERSION
-from twofold.golden.image import Image, input_frame, read_outputs
+from twofold.golden.config import MACHINE_VERSION, ArrayConfig
+from twofold.golden.image import Image, PlacedTensor, input_frame, read_outputs
 from twofold.golden.isa import Section, line_beats
 from twofold.golden.outside_tensors import input_content, span, tensor_of
 from twofold.golden.registers import CONTROL, ID_VALUE, MODE, Error, Status
@@ -178,7 +178,7 @@ class Device:
 
         Returns
         -------
-        int64, shape (C, H, W), for each of the network's outputs
+        int64, shape (C, H, W), or of the output's `order`, for each of the network's outputs
 
         Raises
         ------
@@ -220,11 +220,12 @@ class Device:
 
     def _outputs(self, image: Image, frames: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], ...]:
         """Those of the frames, and those that lie outside."""
-        config, sent = image.config, iter(read_outputs(image, frames))
-        return tuple(
-            tensor_of(config, one, self._outside_link().fetch(*span(config, one))) if one.outside else next(sent)
-            for one in image.outputs
-        )
+        sent = iter(read_outputs(image, frames))
+        return tuple(self._fetched(image.config, one) if one.outside else next(sent) for one in image.outputs)
+
+    def _fetched(self, config: ArrayConfig, placed: PlacedTensor) -> NDArray[np.int64]:
+        """An output that lies outside."""
+        return placed.given(tensor_of(config, placed, self._outside_link().fetch(*span(config, placed))))
 
     def _outside_link(self) -> OutsideLink:
         if not isinstance(self.link, OutsideLink):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from twofold.exchange.channels import whole_weights
-from twofold.exchange.graph import GraphBuilder, activation_type
+from twofold.exchange.graph import GraphBuilder, Shape, activation_type
 from twofold.exchange.known import check_known
 from twofold.exchange.places import assembled, sliced
 from twofold.golden.layers import FLOAT64_EXACT, worst_case, worst_scaled
@@ -37,7 +37,8 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
 
     Returns
     -------
-    A model with input `golden.network.INPUT` and outputs named as layers, of shape (batch, C, H, W), int8 or uint8.
+    A model with input `golden.network.INPUT` and outputs named as layers, of shape (batch, C, H, W), int8 or uint8. An
+    output of the network with an order of its own is named ``LAYER/output``, of the order's shape.
 
     Raises
     ------
@@ -51,10 +52,14 @@ def exact_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProt
     graph = GraphBuilder(network.tensors)
     for layer in network.layers:
         _write(graph, network, layer)
-    heads = [layer.name for layer in network.outputs]
-    wanted = [name for name in names if name in outputs or name in heads]
-    tensors = {name: (activation_type(tensor), tensor.shape) for name, tensor in network.tensors.items()}
-    return graph.model(network.name or "network", {INPUT: tensors[INPUT]}, {name: tensors[name] for name in wanted})
+    heads = [layer.name for layer in network.outputs if layer.name not in network.orders]
+    tensors: dict[str, tuple[type[np.generic], Shape]] = {
+        name: (activation_type(tensor), tensor.shape) for name, tensor in network.tensors.items()
+    }
+    results = {name: tensors[name] for name in names if name in outputs or name in heads}
+    for name, order in network.orders.items():
+        results[graph.order(name, order, out=f"{name}/output")] = tensors[name][0], order.shape
+    return graph.model(network.name or "network", {INPUT: tensors[INPUT]}, results)
 
 
 def _write(graph: GraphBuilder, network: Network, layer: Layer) -> None:

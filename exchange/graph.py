@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
 from twofold.golden.network import Tensor
+from twofold.golden.order import Order
 from twofold.golden.table import PointwiseTable
 from twofold.support.names import free_name
 
@@ -15,8 +16,8 @@ from twofold.support.names import free_name
 OPSET, IR_VERSION = 21, 10
 #: Name of the free first dimension.
 BATCH = "batch"
-#: (channels, height, width).
-Shape = tuple[int, int, int]
+#: (channels, height, width), or that of an order.
+Shape = tuple[int, ...]
 
 
 class GraphBuilder:
@@ -62,6 +63,14 @@ class GraphBuilder:
         entries = self.constant(table.entries.astype(dtype), f"{out}/entries")
         index = self.add("Sub", value, least, out=f"{out}/index")
         return self.add("Gather", entries, index, out=out, reserved=True, axis=0)
+
+    def order(self, value: str, order: Order, *, out: str) -> str:
+        """Adds the order in which a user gets a map."""
+        cut = self.add("Reshape", value, self.constant(np.array([0, *order.split]), "split"), out=f"{out}/cut")
+        axes = [0, *(1 + axis for axis in order.axes)]
+        moved = self.add("Transpose", cut, out=f"{out}/moved", perm=axes)
+        shape = self.constant(np.array([0, *order.shape]), "shape")
+        return self.add("Reshape", moved, shape, out=out)
 
     def model(
         self,

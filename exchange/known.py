@@ -4,16 +4,18 @@ from collections.abc import Collection
 from dataclasses import fields
 
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.order import Order
 from twofold.golden.parts import Part
 from twofold.golden.table import PointwiseTable
 
 KNOWN: dict[type, frozenset[str]] = {
-    Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads"}),
+    Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads", "orders"}),
     Tensor: frozenset({"shape", "bits", "signed", "scale"}),
     Branch: frozenset(
         {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
     ),
     SkipTensor: frozenset({"source", "shift"}),
+    Order: frozenset({"split", "axes", "shape"}),
     Part: frozenset({"offset", "step", "size"}),
     PointwiseTable: frozenset({"bits", "signed", "scale", "entries"}),
     Layer: frozenset(

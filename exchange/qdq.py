@@ -36,8 +36,9 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
 
     Returns
     -------
-    A model with float32 input `golden.network.INPUT` and float32 output `OUTPUT`, of shape (batch, C, H, W); further
-    outputs of the network are ``OUTPUT_1`` and so on. For each of `outputs` one of its name, int8 or uint8.
+    A model with float32 input `golden.network.INPUT` and float32 output `OUTPUT`, of shape (batch, C, H, W) or that of
+    the output's order; further outputs of the network are ``OUTPUT_1`` and so on. For each of `outputs` one of its
+    name, int8 or uint8.
 
     Raises
     ------
@@ -57,8 +58,13 @@ def qdq_model(network: Network, *, outputs: Collection[str] = ()) -> ModelProto:
         real = f"{OUTPUT}_{number}" if number else OUTPUT
         real = real if real not in names else f"{real}/real"
         scale = np.array(last.output.scale)
-        dequantize(graph, integers[last.name], scale, activation_type(last.output), out=real, reserved=True)
-        results[real] = np.float32, last.output.shape
+        order, dtype = network.orders.get(last.name), activation_type(last.output)
+        # In real numbers onnxruntime would quantize between the moves, with zero points of the wrong type.
+        given = (
+            integers[last.name] if order is None else graph.order(integers[last.name], order, out=f"{real}/integers")
+        )
+        dequantize(graph, given, scale, dtype, out=real, reserved=True)
+        results[real] = np.float32, last.output.shape if order is None else order.shape
     for layer in network.layers:
         if layer.name in outputs:
             results[layer.name] = activation_type(layer.output), layer.output.shape

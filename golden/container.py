@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
+from twofold.golden.order import read_order
 from twofold.golden.parts import Part
 from twofold.golden.table import PointwiseTable
 from twofold.support.digests import digest, json_digest
@@ -155,6 +156,7 @@ def _structure(network: Network) -> dict[str, Any]:
             for layer in network.layers
         ],
         "outputs": network.heads,
+        **({"orders": {name: asdict(order) for name, order in network.orders.items()}} if network.orders else {}),
         "meta": dict(network.meta),
     }
 
@@ -194,7 +196,8 @@ def _network(structure: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Net
         for n, fields in enumerate(structure["layers"])
     )
     heads = tuple(structure.get("outputs", ())) if structure["version"] > 2 else ()
-    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"], heads)
+    orders = {name: read_order(fields) for name, fields in structure.get("orders", {}).items()}
+    return Network(structure["name"], _tensor(structure["input"]), layers, points, structure["meta"], heads, orders)
 
 
 def _tensor(fields: dict[str, Any]) -> Tensor:

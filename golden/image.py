@@ -17,6 +17,7 @@ from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Instruction, Section, decode, line_beats, line_count
 from twofold.golden.memories import lanes_of, lines_of
 from twofold.golden.network import Tensor
+from twofold.golden.order import Order
 from twofold.golden.outside import transfer_clock
 from twofold.golden.timing import Step, timing
 from twofold.golden.transfers import REFERENCE_LATENCY
@@ -50,17 +51,28 @@ class PlacedTensor:
         How an input is folded; None where the tensor lies as it is.
     outside
         It lies in the memory outside the chip, and `address` counts beats of the bus.
+    order
+        Shape and order in which a user gets an output; None: the map's.
     """
 
     tensor: Tensor
     address: int
     layout: InputLayout | None = None
     outside: bool = False
+    order: Order | None = None
+
+    def __post_init__(self) -> None:
+        if self.order is not None:
+            self.order.check(self.tensor.shape)
 
     @property
     def stored(self) -> Tensor:
         """What lies in the lines: the tensor, folded if there is a layout."""
         return self.tensor if self.layout is None else replace(self.tensor, shape=self._shape)
+
+    def given(self, map: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The tensor, shape (C, H, W), as a user gets it."""
+        return map if self.order is None else self.order.of(map)
 
     def lines(self, config: ArrayConfig) -> int:
         """Lines that the tensor takes."""
@@ -331,7 +343,7 @@ def read_outputs(image: Image, frames: Sequence[Sequence[int]]) -> tuple[NDArray
 
     Returns
     -------
-    int64, shape (C, H, W), for each output.
+    int64, shape (C, H, W), or of its `order`, for each output.
 
     Raises
     ------
@@ -358,7 +370,7 @@ def read_output(image: Image, beats: Sequence[int], number: int = 0) -> NDArray[
 
     Returns
     -------
-    int64, shape (C, H, W)
+    int64, shape (C, H, W), or of its `order`
 
     Raises
     ------
@@ -371,4 +383,4 @@ def read_output(image: Image, beats: Sequence[int], number: int = 0) -> NDArray[
     if len(beats) != expected:
         raise ValueError(f"Output must be {expected} beats, not {len(beats)!r}")
     lines = [join(beats[n : n + width]) for n in range(0, expected, width)]
-    return unpack_tensor(image.config, lines, output.tensor)
+    return output.given(unpack_tensor(image.config, lines, output.tensor))

@@ -13,6 +13,7 @@ from twofold.golden.image import Image, ImageLayer, OutsideContent, PlacedTensor
 from twofold.golden.input_layout import InputLayout
 from twofold.golden.isa import Section, line_bits, line_count
 from twofold.golden.network import Tensor
+from twofold.golden.order import Order, read_order
 from twofold.golden.transfers import bus_beats
 from twofold.support.digests import digest, file_digest, json_digest
 from twofold.support.folders import recover, replace_folder
@@ -119,7 +120,7 @@ def _manifest(image: Image) -> dict[str, object]:
             for kind in used
         },
         "input": _placed(image.input) | _folded(image.input.layout),
-        "outputs": [_placed(output) for output in image.outputs],
+        "outputs": [_placed(output) | _ordered(output.order) for output in image.outputs],
         **({} if image.outside is None else {"outside": {"bytes": image.outside.size}}),
         "cycles": image.cycles,
         "passes": image.passes,
@@ -152,6 +153,10 @@ def _placed(placed: PlacedTensor) -> dict[str, object]:
 
 def _folded(layout: InputLayout | None) -> dict[str, object]:
     return {} if layout is None else {"layout": asdict(layout)}
+
+
+def _ordered(order: Order | None) -> dict[str, object]:
+    return {} if order is None else {"order": asdict(order)}
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -191,7 +196,7 @@ def _table(manifest: dict[str, Any]) -> dict[str, Any]:
         "network": _of_type(manifest["network"], "network", str),
         "layers": tuple(map(_read_layer, layers)),
         "input": _read_input(manifest["input"]),
-        "outputs": tuple(map(_read_placed, outputs)),
+        "outputs": tuple(map(_read_output, outputs)),
         "cycles": _count(manifest["cycles"], "cycles", 1),
     }
 
@@ -225,6 +230,12 @@ def _read_input(values: dict[str, Any]) -> PlacedTensor:
         return placed
     pairs = _of_type(values["layout"], "layout", dict)
     return replace(placed, layout=InputLayout(**{key: tuple(_of_type(pairs[key], key, list)) for key in pairs}))
+
+
+def _read_output(values: dict[str, Any]) -> PlacedTensor:
+    """An output, with its order if it has one."""
+    placed = _read_placed({key: value for key, value in values.items() if key != "order"})
+    return replace(placed, order=read_order(values["order"])) if "order" in values else placed
 
 
 def _of_type(value: Any, key: str, kind: type[Kind]) -> Kind:

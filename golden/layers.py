@@ -134,8 +134,9 @@ def requantise(layer: Layer, acc: NDArray[np.int64], skip: NDArray[np.int64] | N
 
 def classify(network: Network, x: NDArray[np.int64]) -> NDArray[np.int64]:
     """Index of the largest output of each image (the first of equals), shape (B,)."""
-    name = network.output.name
-    best: NDArray[np.int64] = run(network, x, keep=(name,))[name].reshape(len(x), -1).argmax(axis=1)
+    names = tuple(layer.name for layer in network.outputs)
+    scores = network.results(run(network, x, keep=names))[0]
+    best: NDArray[np.int64] = scores.reshape(len(x), -1).argmax(axis=1)
     return best
 
 

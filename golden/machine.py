@@ -336,7 +336,7 @@ class Execution:
     tensors : dict name -> int64, shape (C, H, W)
         Every layer's output, read from feature memory when the layer's last DRAIN was done.
     outputs
-        The output tensors, read from the output stream.
+        The output tensors as a user gets them (`golden.image.read_outputs`), read from the output stream.
     run
         Frames, times, cycles and passes.
     """
@@ -389,5 +389,5 @@ def infer(machine: Machine, image: Image, x: NDArray[np.integer]) -> Execution:
     places = {layer.name: layer.output for layer in image.layers}
     tensors = {name: machine.read(one) if one.outside else tensors[name] for name, one in places.items()}
     frames = iter(read_outputs(image, run.frames))
-    outputs = tuple(machine.read(placed) if placed.outside else next(frames) for placed in image.outputs)
+    outputs = tuple(one.given(machine.read(one)) if one.outside else next(frames) for one in image.outputs)
     return Execution(tensors, outputs, run)

@@ -13,7 +13,7 @@ from twofold.mapper.checks import FitError, check_memory, check_network
 from twofold.mapper.chunks import choices, smallest
 from twofold.mapper.contents import BlockStore, channel_block, point_lines, signed_tensors, table_lines
 from twofold.mapper.folding import Stored, stored_ways
-from twofold.mapper.image_layers import Span, image_layers
+from twofold.mapper.image_layers import Span, image_layers, placed_outputs
 from twofold.mapper.memory import allocate, feature_lines
 from twofold.mapper.outside_image import outside_image
 from twofold.mapper.schedule import Layout, Scheduler, State
@@ -70,7 +70,7 @@ def compile_network(network: Network, config: ArrayConfig) -> Image:
 
 def _time(config: ArrayConfig, way: Stored) -> tuple[int, int]:
     """When the layers are done that read the input, and those before them; for equals, their feature lines."""
-    first = replace(way.network, layers=way.network.layers[: way.readers], heads=())
+    first = replace(way.network, layers=way.network.layers[: way.readers], heads=(), orders={})
     memories = _Memories(config, first)
     plan = _schedule(memories.layout, memories.mapped, fewest=False)
     return plan[-1].state.clock.idle, memories.used[Section.FEATURE]
@@ -161,7 +161,7 @@ def _image(network: Network, way: Stored, memories: _Memories, plan: list[Schedu
         spans.append(Span(first, last, sum((part.occupied for part in parts), start=Counter[str]())))
         first = last + 1
     layers = image_layers(config, network, tensors, spans, program, steps)
-    outputs = tuple(tensors[layer.name] for layer in network.outputs)
+    outputs = placed_outputs(network, tensors)
     clock = plan[-1].state.clock
     tail: list[Instruction] = [Output(address=one.address, count=one.lines(config) - 1) for one in outputs]
     tail.append(End())

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twofold.golden.causes import causes, share_out, totals
 from twofold.golden.config import ArrayConfig
@@ -12,6 +12,11 @@ from twofold.golden.network import Network
 from twofold.golden.timing import Step, cycles
 from twofold.mapper.bounds import accumulator_bits
 from twofold.mapper.macs import useful_macs
+
+
+def placed_outputs(network: Network, tensors: Mapping[str, PlacedTensor]) -> tuple[PlacedTensor, ...]:
+    """Where the network's outputs lie, with the order in which a user gets each."""
+    return tuple(replace(tensors[layer.name], order=network.orders.get(layer.name)) for layer in network.outputs)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from twofold.golden.timing import cycles, timing
 from twofold.golden.transfers import BURST_BYTES, Transfer, bus_beats, entry_beats
 from twofold.mapper.external import Compiled, compile_outside
 from twofold.mapper.folding import Stored
-from twofold.mapper.image_layers import image_layers
+from twofold.mapper.image_layers import image_layers, placed_outputs
 from twofold.mapper.memory import tensor_lines
 
 
@@ -47,7 +47,7 @@ def outside_image(config: ArrayConfig, network: Network, way: Stored) -> Image:
         tables=compiled.tables,
         layers=image_layers(config, way.network, tensors, compiled.spans, program, steps),
         input=replace(tensors[INPUT], tensor=network.input, layout=way.layout),
-        outputs=tuple(tensors[layer.name] for layer in way.network.outputs),
+        outputs=placed_outputs(way.network, tensors),
         cycles=cycles(steps),
         outside=OutsideContent(content, size),
     )

@@ -27,7 +27,7 @@ class Batch:
 
     Parameters
     ----------
-    outputs : int64, shape (B, C, H, W), for each of the network's outputs
+    outputs : int64, shape (B, C, H, W) or (B, *order.shape), for each of the network's outputs
         Output tensors.
     layers : dict name -> int64, shape (B, C, H, W)
         Every layer's tensor, if asked for.

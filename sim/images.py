@@ -29,7 +29,7 @@ class ImagesRun:
     ----------
     image
         The network on the build.
-    outputs : int64, shape (B, C, H, W), for each of the network's outputs
+    outputs : int64, shape (B, C, H, W) or (B, *order.shape), for each of the network's outputs
         What it sent.
     mismatches
         Integers of the outputs that differ from golden's.
@@ -145,7 +145,7 @@ def run_part(image: Image, network: Network, part: NDArray[np.int64], style: str
     program = gates.build(image.config, style) if style else build_machine(image.config)
     batch = run_images(image, part, workers=1, program=program)
     golden = layers.run(network, part)
-    expected = [golden[layer.name] for layer in network.outputs]
+    expected = network.results(golden)
     given, wanted = ([one.shape for one in tensors] for tensors in (batch.outputs, expected))
     if given != wanted:
         raise SimulationError(f"Outputs must be of shapes {wanted}, not {given}")

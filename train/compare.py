@@ -61,7 +61,13 @@ class Reference(fx.Interpreter):
         self.inputs, self.wanted = inputs, wanted
         self.values: dict[fx.Node, Tensor] = {}
         with torch.no_grad():
-            self.result = self.run(inputs.clone())
+            try:
+                self.result = self.run(inputs.clone())
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(
+                    f"Model must take any number of inputs, not fail with {len(inputs)}: {reason}"
+                ) from error
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)

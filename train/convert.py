@@ -213,6 +213,11 @@ def _calibrate_results(model: QuantModel, images: Tensor, *, free: bool = False)
                 seen[layer.name] = sample(y)
             y = layer.quantizer(y)
         tensors[layer.name] = y
-        needed = {source for later in layers[n + 1 :] for source in later.sources}
-        tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
+        tensors = still_read(tensors, layers[n + 1 :])
     return seen
+
+
+def still_read(tensors: Tensors, later: list[QuantLayer]) -> Tensors:
+    """Those that later layers read; others need no memory any more."""
+    needed = {source for layer in later for source in layer.sources}
+    return {name: tensor for name, tensor in tensors.items() if name in needed}

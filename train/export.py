@@ -20,6 +20,7 @@ from twofold.support.names import free_name
 from twofold.train.compare import check_finite
 from twofold.train.facts import ratios
 from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
+from twofold.train.outputs import written
 from twofold.train.phases import split
 from twofold.train.pool_layers import AverageLayer, MaxLayer
 from twofold.train.pooling import average_branches, between_branches, mosaic_branches, window_branch
@@ -115,15 +116,13 @@ class _Exporter:
         check_finite(self.model.quant_layers)
         layers = tuple(one for layer in self.model.quant_layers for one in self._layers(layer))
         meta |= ratios([layer.weight_quantizer.facts() for layer in self.model.conv_layers])
-        meta["recipe"] = self.model.recipe
-        meta["build"] = self.config.name
+        meta["recipe"], meta["build"] = self.model.recipe, self.config.name
         meta["weight_bits"] = self.words * self.config.fmt.code_bits / max(1, self.weights)
         meta["layers"] = self.report
         if self.model.bases:
             meta["ties"] = tie_costs(self.model)
-        names = tuple(name for name, _ in self.model.heads)
-        heads = () if names == (layers[-1].name,) else names
-        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta, heads)
+        outputs = written(self.model.heads, layers)
+        return Network(self.model.name, self.formats[INPUT], layers, self.point_sets, meta, *outputs)
 
     def _layers(self, layer: QuantLayer) -> list[Layer]:
         self.report[layer.name] = {}

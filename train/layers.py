@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from twofold.golden.network import INPUT, Padding, Pair
+from twofold.golden.order import Order
 from twofold.train.activated import Activated
 from twofold.train.data import InputFormat
 from twofold.train.norm import bound, forgotten, gains, normalise, offsets
-from twofold.train.outputs import Structure, gathered
+from twofold.train.outputs import Structure, gathered, ordered
 from twofold.train.pointwise import Function
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.tying import read_octaves, tie_again
@@ -233,7 +234,7 @@ class QuantModel(nn.Module):
     input_quantizer
         Format of the input.
     heads
-        Names of the outputs' layers, in order, and the shape of one result: (channels, height, width), or (channels,).
+        Names of the outputs' layers, in order, and shape and order of one result of each.
     structure
         What the user's model returns its outputs in; ``None``: a tensor, its only one.
     name, recipe
@@ -257,7 +258,7 @@ class QuantModel(nn.Module):
         input_shape: tuple[int, int, int],
         input_quantizer: ActivationQuantizer,
         *,
-        heads: Sequence[tuple[str, tuple[int, ...]]],
+        heads: Sequence[tuple[str, Order]],
         structure: Structure | None = None,
         name: str = "network",
         recipe: str = "",
@@ -312,7 +313,7 @@ class QuantModel(nn.Module):
 
     def result(self, tensors: Tensors) -> Any:
         """What the user's model returns, among all tensors: one, or as many as it has outputs, as it gives them."""
-        leaves = [tensors[name].reshape(len(tensors[name]), *shape) for name, shape in self.heads]
+        leaves = [ordered(tensors[name], order) for name, order in self.heads]
         return leaves[0] if self.structure is None else gathered(leaves, self.structure)
 
     def quantizers(self) -> list[ActivationQuantizer | WeightQuantizer]:

@@ -1,6 +1,6 @@
 """From a traced user model to layers: batch norm folded, activations and additions fused into convolutions."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from math import inf
 from typing import Any, NoReturn
 
@@ -11,7 +11,6 @@ from torch.export import ExportedProgram
 from twofold.train.compare import Reference, random_inputs
 from twofold.train.data import InputFormat
 from twofold.train.draft import Draft, Value
-from twofold.train.fold import fold_ahead
 from twofold.train.formula import Formula, write_formulas
 from twofold.train.graph import (
     BATCH,
@@ -27,14 +26,14 @@ from twofold.train.graph import (
     result_shape,
 )
 from twofold.train.layers import QuantLayer
-from twofold.train.lower_sums import Sums
-from twofold.train.outputs import flattened
+from twofold.train.lower_ends import Ends, is_hosts
 from twofold.train.picks import arranged
 from twofold.train.pointwise import FUNCTIONS, Function, Pointwise
+from twofold.train.slopes import write_slopes
 from twofold.train.trace import enter, resolve
 
 
-class Lowering(Sums):
+class Lowering(Ends):
     """Walks the graph of a model and drafts its layers.
 
     Parameters
@@ -59,9 +58,8 @@ class Lowering(Sums):
         self.reference = Reference(self.graph, inputs, wanted, door)
         resolve(self.graph, input.shape)
         write_formulas(self.graph, self.reference.values)
+        write_slopes(self.graph, self.reference.values)
         self.input_shape = input.map_shape
-        self.heads: tuple[tuple[str, tuple[int, ...]], ...] = ()
-        self.structure = flattened(())[1]
 
     def run(self) -> list[QuantLayer]:
         """The layers, in order."""
@@ -75,59 +73,24 @@ class Lowering(Sums):
                 return self._end(node)
             elif all(source in self.constants for source in node.all_input_nodes):
                 self._keep_constant(node)
-            elif "tensor_meta" in node.meta:  # others are sizes, computed from shapes
+            elif "tensor_meta" not in node.meta:
+                continue  # a size, computed from shapes
+            elif any(source in self.moved for source in node.all_input_nodes if source not in self.values):
+                self._move(node)
+            else:
                 try:
                     self._keep(node, self._lower(node))
                 except ValueError as error:
-                    if not self._only_moved(node):
+                    if not self._moves_to_end(node):
                         raise
-                    raise ValueError(f"{error}; leave the end's order to the host: return what it takes") from error
+                    self._begin_end(node, error)
         raise ValueError("Model must have an output, not none")
-
-    def _end(self, node: fx.Node) -> list[QuantLayer]:
-        heads, (leaves, self.structure) = flattened(node.args[0])[0], flattened(self.reference.wanted)
-        if not heads or len(heads) != len(leaves):
-            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {node.args[0]!r}")
-        found: dict[str, tuple[int, ...]] = {}
-        for output in heads:
-            last = self._head(output, found)
-            found[last.name] = result_shape(output)[1:]
-        self.heads = tuple(found.items())
-        fold_ahead(self.drafts, found, self.input_shape[0])
-        layers = {draft.name: draft.build() for draft in self.drafts}
-        needed = set(found)
-        for name in reversed(layers):
-            if name in needed:
-                needed.update(layers[name].sources)
-        kept = [layer for name, layer in layers.items() if name in needed]
-        # An only output comes last; whatever stands behind it is not needed.
-        return kept if len(found) > 1 else sorted(kept, key=lambda layer: layer.name in found)
-
-    def _head(self, output: object, taken: Container[str]) -> Draft:
-        """The layer whose result is the output, and no other output."""
-        if not isinstance(output, fx.Node) or output not in self.values:
-            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {type(output).__name__}")
-        value = self.values[output]
-        if value.split:
-            raise ValueError(f"Model must not return channels along several axes, {result_shape(output)[1:]!r}")
-        if all(pick.draft is None for pick in value.picks):
-            raise ValueError("Model must end with a layer, not with its input or a slice")
-        value = value if value.still else self._made(output, output)
-        last = value.draft if value.plain and value.draft is not None and value.draft.name not in taken else None
-        return last or self._sum(output, value, copies=len(value.picks) == 1)
 
     def _keep_constant(self, node: fx.Node) -> None:
         """Write down what the model computes from no input."""
         value = self.reference.values.get(node)
         if value is not None:
             self.constants[node] = value
-
-    def _only_moved(self, node: fx.Node) -> bool:
-        """Whether nothing but the order and the shape of results comes of a node."""
-        if node.op == "output":
-            return True
-        moves = node.op in ("call_function", "call_method") and called(node) in MOVES
-        return moves and result_shape(node)[0] == BATCH and all(self._only_moved(user) for user in node.users)
 
     # One node
 
@@ -149,7 +112,7 @@ class Lowering(Sums):
         return handler(self, node)
 
     def _refuse(self, node: fx.Node, name: str, known: tuple[str, ...]) -> NoReturn:
-        if name.lower().replace("_", "") in HOSTS and all(user.op == "output" for user in node.users):
+        if is_hosts(name) and all(user.op == "output" for user in node.users):
             raise ValueError(f"{self._where(node)} must be left to the host, which gets what it takes, not be {name!r}")
         raise UnknownOperationError(f"{self._where(node)} must be one of {known}, not {name!r}", name)
 
@@ -297,13 +260,6 @@ class Lowering(Sums):
         return self._function(node, Pointwise("hardtanh", (("min_val", float(low)), ("max_val", float(high)))))
 
 
-#: What gives the same values in another order or shape.
-MOVES = (
-    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "view", "reshape", "flatten", "unflatten"),
-    *("cat", "concat", "concatenate", "stack", "squeeze", "unsqueeze", *SAME),
-)
-#: What hosts do with a network's results.
-HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
 #: What lowers a function, method or operator, by its name.
 HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value | list[Value]]] = {
     "add": Lowering._add,

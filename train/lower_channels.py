@@ -121,7 +121,7 @@ class Channels(Windows):
         if any(item != _ALL for item in items[1 + axes :]):
             value = self._positions(node, tuple(items[1 + axes :]))
         if all(item == _ALL for item in items[1 : 1 + axes]):
-            return self._alias(node, stride=value.stride, begin=value.begin, shape=value.shape)
+            return self._alias(node, stride=value.stride, begin=value.begin, shape=value.shape, flat=value.flat)
         if value.shape[0] != value.channels or (value.flat and value.shape[1:] != (1, 1)):
             value = self._listed(node)
         numbers = self._numbers(value)[tuple(items[1 : 1 + axes])]

@@ -80,7 +80,8 @@ class Constants(Channels):
             maps = constant.broadcast_to(1, *shape[1:]).reshape(value.shape)
         except RuntimeError:
             maps = None
-        if maps is None or result_shape(node) != shape or not torch.equal(maps, maps[:, :1, :1].expand_as(maps)):
+        wider = constant.dim() > 0 and result_shape(node) != shape
+        if maps is None or wider or not torch.equal(maps, maps[:, :1, :1].expand_as(maps)):
             raise ValueError(
                 f"{self._where(node)}: constant must be one number, or one for each channel, of {shape[1:]!r}, "
                 f"not of shape {tuple(constant.shape)!r}"

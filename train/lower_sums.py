@@ -26,6 +26,7 @@ class Sums(Resizes):
         right = self._filled(node, 1) if sign * alpha == 1 else self._times(node, 1, float(sign * alpha))
         size = chw(node)[1:]
         left, right = (self._spread(node, one) if self._narrow(one, size) else one for one in (left, right))
+        left, right = (self._repeated(one, result_shape(node)[1]) for one in (left, right))
         if left.shape != right.shape or left.split or left.flat != right.flat:
             raise ValueError(
                 f"{self._where(node)}: operands must have the same shape, "
@@ -53,6 +54,13 @@ class Sums(Resizes):
         """Whether a value has one row or one column where the result has more."""
         pairs = list(zip(value.shape[1:], size, strict=True))
         return not value.flat and value.still and value.shape[1:] != size and all(n in (1, m) for n, m in pairs)
+
+    @staticmethod
+    def _repeated(value: Value, count: int) -> Value:
+        """The value; so many times the channel, where it has one and the result more."""
+        if count == 1 or value.shape[0] != 1 or value.channels != 1 or value.split:
+            return value
+        return replace(value, picks=chosen(value.picks, [0] * count), shape=(count, *value.shape[1:]))
 
     def _adds(self, one: Value, other: Value) -> bool:
         """Whether the layer that gives the one value may add the other, of which it gives no channel."""

@@ -93,15 +93,17 @@ class Windows(Values):
         return self._pad(node, tuple(pads), mode, value)
 
     def _positions(self, node: fx.Node, index: tuple[Any, ...]) -> Value:
-        """Some positions, at steps: `index` has a slice for height and width, or for a series' length."""
+        """Some positions, at steps: `index` has a slice or a number for height and width, or for a series' length."""
         source, sizes = self._operand(node, 0), result_shape(node.args[0])[2:]
-        if (
-            len(index) > len(sizes)
-            or not all(isinstance(item, slice) for item in index)
-            or source.flat
-            or source.channel
-        ):
+        single = [isinstance(item, int) for item in index]
+        # A row is a series; a column lies the other way.
+        good = single in ([True] * len(sizes), [True, False], [False] * len(index)) and len(index) <= len(sizes)
+        if not good or any(isinstance(item, list) for item in index) or source.flat or source.channel:
             raise ValueError(f"{self._where(node)}: slice must be of channels or of positions, not {node.args[1]!r}")
+        index = tuple(
+            slice(item % size, item % size + 1) if isinstance(item, int) else item
+            for item, size in zip(index, sizes, strict=False)
+        )
         items = [item.indices(size) for item, size in zip(index, sizes, strict=False)]
         items += [(0, 1, 1)] * (len(sizes) - len(items))
         down, across = ((0, 1, 1), *items)[-2:]
@@ -109,7 +111,8 @@ class Windows(Values):
         stride = (source.stride[0] * down[2], source.stride[1] * across[2])
         if 0 in result_shape(node):
             raise ValueError(f"{self._where(node)}: slice must leave positions, not {node.args[1]!r}")
-        return self._alias(node, stride=stride, begin=begin, shape=(source.shape[0], *chw(node)[1:]))
+        shape = (source.shape[0], *((1, 1) if all(single) else chw(node)[1:]))
+        return self._alias(node, stride=stride, begin=begin, shape=shape, flat=all(single))
 
     # Convolutions
 

@@ -1,9 +1,14 @@
 """What a model returns: tensors, alone or in tuples, lists and tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from twofold.golden.network import Layer
+from twofold.golden.order import Order
 
 
 @dataclass(frozen=True)
@@ -26,3 +31,17 @@ def flattened(returned: Any) -> tuple[list[Any], Structure]:
 def gathered(leaves: list[Any], structure: Structure) -> Any:
     """The leaves in what they were in."""
     return tree_unflatten(leaves, structure.spec)
+
+
+def ordered(maps: Tensor, order: Order) -> Tensor:
+    """Maps of shape (B, C, H, W) in an order: of shape (B, *order.shape)."""
+    cut = maps.reshape(len(maps), *order.split)
+    return cut.permute(0, *(1 + axis for axis in order.axes)).reshape(len(maps), *order.shape)
+
+
+def written(heads: Sequence[tuple[str, Order]], layers: Sequence[Layer]) -> tuple[tuple[str, ...], dict[str, Order]]:
+    """Heads and orders as an exported network has them: none where they are those of the last layer, as it is."""
+    names = tuple(name for name, _ in heads)
+    shapes = {layer.name: layer.output.shape for layer in layers}
+    orders = {name: order for name, order in heads if order.changes(shapes[name])}
+    return () if names == (layers[-1].name,) else names, orders

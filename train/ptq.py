@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.golden.network import INPUT
-from twofold.train.convert import calibrate, calibrate_weights
+from twofold.train.convert import calibrate, calibrate_weights, still_read
 from twofold.train.data import check_images
 from twofold.train.data.augment import Augment
 from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
@@ -46,11 +46,12 @@ def quantize(model: QuantModel, images: Tensor, settings: PostSettings) -> Tenso
 def float_means(model: QuantModel, images: Tensor) -> Tensors:
     """Mean of every layer's sums in float. To be called before the model's weights and biases change."""
     tensors: Tensors = {INPUT: images.reshape(len(images), *model.input_shape)}
-    means: Tensors = {}
-    for layer in model.quant_layers:
+    means, layers = Tensors(), model.quant_layers
+    for n, layer in enumerate(layers):
         sums = float_sums(layer, tensors)
         means[layer.name] = sums.mean(dim=(0, 2, 3))
         tensors[layer.name] = layer.activate(sums)
+        tensors = still_read(tensors, layers[n + 1 :])
     return means
 
 
@@ -64,8 +65,7 @@ def float_results(model: QuantModel, images: Tensor) -> Tensors:
         if layer.quantizer is not None and layer.quantizer.stream is not None:
             layer.quantizer.calibrate(y)
             seen[layer.name] = sample(y)
-        needed = {source for later in layers[n + 1 :] for source in later.sources}
-        tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
+        tensors = still_read(tensors, layers[n + 1 :])
     return seen
 
 
@@ -128,9 +128,8 @@ def reconstruct(model: QuantModel, images: Tensor, settings: PostSettings) -> No
                 tensors = calibrated
                 for layer, state in zip(group, states, strict=True):
                     layer.load_state_dict(state)
-        needed = {source for later in groups[n + 1 :] for layer in later for source in layer.sources}
-        tensors = {name: tensor for name, tensor in tensors.items() if name in needed}
-        floats = {name: tensor for name, tensor in floats.items() if name in needed}
+        later = [layer for group in groups[n + 1 :] for layer in group]
+        tensors, floats = still_read(tensors, later), still_read(floats, later)
     model.calibrated = True
 
 
@@ -196,11 +195,12 @@ def second_moments(layer: ConvLayer, x: Tensor) -> Tensor:
 @torch.no_grad()
 def correct_bias(model: QuantModel, images: Tensor, wanted: Tensors) -> None:
     """Shift each bias so that the mean of the layer's sums is the float layer's; to be done when scales have moved."""
-    tensors = model.read(images)
-    for layer in model.quant_layers:
+    tensors, layers = model.read(images), model.quant_layers
+    for n, layer in enumerate(layers):
         if isinstance(layer, ConvLayer):
             layer.bias.add_(wanted[layer.name] - layer.compute(tensors).mean(dim=(0, 2, 3)))
         tensors[layer.name] = layer(tensors)
+        tensors = still_read(tensors, layers[n + 1 :])
 
 
 @torch.no_grad()

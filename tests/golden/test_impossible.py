@@ -3,6 +3,7 @@
 import json
 import os
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.golden.test_image import image
 from tests.support.mutations import SPECIAL, VALUES, check, mutations, toml_file
 from twofold.golden import container, image_folder
 from twofold.golden.config import ArrayConfig, load_config
+from twofold.golden.order import channels_last
 from twofold.testing.random_network import random_network
 
 CONFIG = ArrayConfig(name="subset", pe="subset", rows=4, cols=4, word_bits=4)
@@ -23,7 +25,9 @@ def sign(module, table):
 
 
 def things(folder):
-    container.save(random_network(2, CONFIG), folder / "network")
+    network = random_network(2, CONFIG)
+    orders = {network.output.name: channels_last(network.output.output.shape)}
+    container.save(replace(network, orders=orders), folder / "network")
     image_folder.save(image(), folder / "image")
     return [(container, folder / "network" / "network.json"), (image_folder, folder / "image" / "manifest.json")]
 

@@ -13,6 +13,7 @@ from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.frame import frame
 from twofold.golden.image import input_frame, read_output
 from twofold.golden.isa import SECTION_HEADER, End, Output, Pass, Section, Window
+from twofold.golden.order import channels_last
 from twofold.golden.registers import Error
 from twofold.hdl.emit import emit, top_name
 from twofold.mapper.compiler import compile_network
@@ -130,12 +131,13 @@ def test_a_reference_that_differs_is_found(log_config):
 def test_a_batch_equals_golden_at_every_layer(config):
     network = random_network(5, config, layers=3)
     network = replace(network, heads=tuple(layer.name for layer in network.layers[::-2]))
+    network = replace(network, orders={network.output.name: channels_last(network.output.output.shape)})
     inputs = random_inputs(6, network, 7)
     image = compile_network(network, config)
     batch = fast.run_images(image, inputs, every_layer=True, pause=40)
     expected = layers.run(network, inputs)
-    for layer, tensor in zip(network.outputs, batch.outputs, strict=True):
-        np.testing.assert_array_equal(tensor, expected[layer.name])
+    for wanted, tensor in zip(network.results(expected), batch.outputs, strict=True):
+        np.testing.assert_array_equal(tensor, wanted)
     assert list(batch.layers) == list(expected)
     for name, tensor in batch.layers.items():
         np.testing.assert_array_equal(tensor, expected[name])

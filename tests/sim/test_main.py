@@ -11,6 +11,7 @@ import pytest
 import twofold.train.reference
 from twofold.golden import container, image_folder, layers
 from twofold.golden.config import load_config
+from twofold.golden.order import channels_last
 from twofold.mapper import builds
 from twofold.mapper.compiler import compile_network
 from twofold.mapper.layer_table import layer_table
@@ -48,7 +49,9 @@ def test_random_networks_leave_a_report(report, capsys):
 
 def test_a_network_of_the_users_runs(report, tmp_path, capsys):
     config = load_config("configs/log_4x4.toml")
-    container.save(random_network(3, config, layers=2, name="mine"), tmp_path / "network")
+    network = random_network(3, config, layers=2, name="mine")
+    network = replace(network, orders={network.output.name: channels_last(network.output.output.shape)})
+    container.save(network, tmp_path / "network")
     assert main(["--config", "configs/log_4x4.toml", "--network", str(tmp_path / "network"), "--jobs", "1"]) == 0
     table = json.loads(report.read_text())
     assert [bench["test"] for bench in table["benches"]] == ["log_4x4 mine"] * 2

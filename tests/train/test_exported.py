@@ -108,7 +108,11 @@ def resized(self, x):
         (shuffled, ["a", "b"]),
         (lists, ["a", "leaky_relu", "add", "b", "b_2"]),
         (resized, ["a", "b", "upsample_nearest2d", "conv_transpose2d", "pixel_shuffle", "pixel_shuffle_2", "b_2"]),
-        (lambda self, x: F.linear(x.flatten(1)[:, :0].size(1) * x.mean((2, 3)) + x.mean((2, 3)), self.matrix), None),
+        (
+            lambda self, x: F.linear(x.flatten(1)[:, :0].size(1) * x.mean((2, 3)) + x.mean((2, 3)), self.matrix),
+            ["a", "mean", "mul", "mean_1", "add", "linear"],
+        ),
+        (lambda self, x: self.b(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 2).sigmoid(), ["a", "b"]),
         (lambda self, x: F.gelu(self.b(x).neg_().sub(1.0).div_(2)).mean((-1, -2), keepdim=True), ["a", "b", "mean"]),
         (lambda self, x: F.hardtanh(self.b(x.select(1, 0).unflatten(0, (-1, 1)).expand(-1, 4, -1, -1))), None),
     ],

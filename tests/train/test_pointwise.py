@@ -1,7 +1,6 @@
 """Activations by table: every entry, every way to write them, and the same integers everywhere."""
 
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.train.agreement import BUILD, RECIPE, agree, randomised
+from tests.train.agreement import BUILD, agree, randomised
 from twofold.golden.network import INPUT
 from twofold.train import integer
 from twofold.train.convert import calibrate, convert
@@ -156,12 +155,16 @@ def test_scales_before_functions_are_trained_and_powers_of_two_where_the_others_
             assert one.before.power.grad is None or one.before.power.requires_grad is False
 
 
-def test_a_prelu_of_several_slopes_is_refused():
+@pytest.mark.parametrize("slopes", [(0.25, -0.5), (0.25, 1.5)])
+def test_a_prelu_of_several_slopes_is_a_sum_of_scaled_tensors(slopes):
     several = nn.PReLU(2)
-    several.weight.data[1] = 0.5
-    message = "Layer '1': slope must be the same for all channels, not 0.25 to 0.5"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        convert(nn.Sequential(nn.Conv2d(1, 2, 1), several), RECIPE, InputFormat((1, 4, 4)))
+    several.weight.data = torch.tensor(slopes)
+    model = randomised(nn.Sequential(nn.Conv2d(1, 2, 1), several, nn.Flatten(), nn.Linear(32, 2), several))
+    _, network, _, gap = agree(model, (1, 4, 4))
+    first = ["0", "1.mul", *(["1.relu"] if max(slopes) > 1 else []), "1.mul_1", "1.add", "3"]
+    assert [layer.name for layer in network.layers][: len(first)] == first
+    assert len(network.layers) == 2 * len(first) - 2 and gap < 0.1
+    assert all(layer.table is None for layer in network.layers)
 
 
 def test_a_build_without_tables_takes_the_export_and_the_mapper_says_what_it_needs(ways):

@@ -223,6 +223,28 @@ def test_float_means_and_bias_correction(model, images):
         assert torch.allclose(layer.compute(tensors).mean((0, 2, 3)), means[layer.name], atol=1e-4)
 
 
+def test_tensors_are_kept_as_long_as_they_are_read(model, images, monkeypatch):
+    quantized = convert(model, recipe(), FORMAT)
+    layers = quantized.quant_layers
+    most = max(
+        len({source for layer in layers[n:] for source in layer.sources} & {INPUT, *(one.name for one in layers[:n])})
+        for n in range(len(layers))
+    )
+    assert most == 2 < len(layers)
+    kept, sums = [], float_sums
+
+    def counted(layer, tensors):
+        kept.append(len(tensors))
+        return sums(layer, tensors)
+
+    monkeypatch.setattr(ptq, "float_sums", counted)
+    wanted = quantize(quantized, images, PostSettings(images=8, steps=0))
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda layer, given: kept.append(len(given[0])))
+    correct_bias(quantized, images, wanted)
+    assert len(kept) >= 3 * len(layers) and max(kept) == most
+
+
 def test_float_sums_leave_the_quantizer_on(model, images):
     converted = convert(model, recipe(), FORMAT)
     layer = converted.conv_layers[0]

@@ -8,10 +8,11 @@ import pytest
 
 from twofold.golden import catalog
 from twofold.golden.formats import WeightFormat
+from twofold.train.quantizers import search_channels
 from twofold.train.quantizers.search import objective, search_points, smallest
-from twofold.train.quantizers.search_channels import distinct_subsets
+from twofold.train.quantizers.search_channels import _Intervals, distinct_subsets
 from twofold.train.quantizers.search_rows import SortedRow, chord_bounds
-from twofold.train.quantizers.search_tensor import path_search
+from twofold.train.quantizers.search_tensor import PathSearch, path_search
 
 SMALL = WeightFormat(menus=((2, 1, None), (0, None)), index_bits=1)  # universal set 0 to 5; two points
 NO_ZERO = WeightFormat(menus=((3, 1), (2, 0)), index_bits=1)  # 3, 6, 9, 12
@@ -157,6 +158,73 @@ def test_bounds_hold_within_and_beyond_the_span():
             g = row.values(ends, np.broadcast_to(points, (2, 4)))
             bound = chord_bounds(row.energy, ends[:1], ends[1:], g[:1], g[1:])[0]
             assert bound <= errors[low : high + 1].min() + 1e-9 * row.energy
+
+
+def test_bounds_hold_where_some_magnitudes_are_far_below_the_others():
+    rng = np.random.default_rng(2)
+    levels = np.array(catalog.subset_format(3).universal_set, dtype=float)
+    for _ in range(20):
+        weights = rng.laplace(size=40) * 10.0 ** -rng.choice([0, 5, 30], 40)
+        row = SortedRow.of(weights, rng.random(40))
+        points = np.sort(rng.choice(levels, 4, replace=False))
+        first, end = row.span(levels)
+        assert end < 1e6 * first
+        t = np.geomspace(first / 50, end * 50, 2000)
+        errors = row.errors(t, row.values(t, np.broadcast_to(points, (2000, 4))))
+        within = (t >= first) & (t <= end)
+        assert errors[within].min() <= errors[~within].min() * (1 + 1e-3)
+
+
+#: Filters of one weight that counts, beside others.
+ALONE = {
+    "that do not count": lambda rng: (rng.normal(size=(6, 8)), np.zeros((6, 8))),
+    "that hardly count": lambda rng: (rng.normal(size=(6, 8)), np.full((6, 8), 1e-30)),
+    "that are small": lambda rng: (rng.normal(size=(6, 8)) * 1e-12, np.ones((6, 8))),
+    "that are next to nothing": lambda rng: (rng.normal(size=(6, 8)) * 1e-35, np.ones((6, 8))),
+    "of the same size": lambda rng: (np.ones((6, 8)), np.ones((6, 8))),
+}
+
+
+@pytest.mark.parametrize("kind", ALONE)
+@pytest.mark.parametrize("rows", [1, 6])
+def test_filters_that_every_point_set_is_exact_for_keep_few_intervals(monkeypatch, kind, rows):
+    """As depthwise filters have them on maps of one position."""
+    kept, values, keep = [0], PathSearch.values, _Intervals._keep
+
+    def counted(self, row, t):
+        kept.append(len(t))
+        return values(self, row, t)
+
+    def counted_keep(self, *parts):
+        keep(self, *parts)
+        kept.append(len(self.subset))
+
+    monkeypatch.setattr(PathSearch, "values", counted)
+    monkeypatch.setattr(_Intervals, "_keep", counted_keep)
+    others, importance = ALONE[kind](np.random.default_rng(0))
+    lone = np.random.default_rng(1).normal(size=(6, 1)) + 2 if kind != "of the same size" else np.ones((6, 1))
+    weights, h = np.hstack((lone, others))[:rows], np.hstack((np.ones((6, 1)), importance))[:rows]
+    found = search_points(weights, catalog.subset_format(4), importance=h)
+    energy = float((h * weights**2).sum())
+    assert found.error <= 1e-13 * energy and found.lower >= -1e-13 * energy
+    assert max(kept) < 60_000
+
+
+def test_subsets_are_decided_in_parts_where_they_are_many(monkeypatch):
+    weights, importance = draw(5, (6, 9))
+    whole = search_points(weights, catalog.subset_format(4), importance=importance)
+    sizes, make = [], _Intervals.__init__
+
+    def counted(self, row, t, g, tolerance):
+        sizes.append(len(g) * len(t))
+        make(self, row, t, g, tolerance)
+
+    monkeypatch.setattr(_Intervals, "__init__", counted)
+    monkeypatch.setattr(search_channels, "MOST_NUMBERS", 100_000)
+    parts = search_points(weights, catalog.subset_format(4), importance=importance)
+    assert parts.levels == whole.levels and parts.error == whole.error
+    assert np.array_equal(parts.scales, whole.scales)
+    assert len(sizes) > 12 and max(sizes) < 20_000
 
 
 def test_dead_channels_and_dead_layers():

@@ -88,7 +88,8 @@ def search_points(
     if not by_channel:
         flat, h = flat.reshape(1, -1), None if h is None else h.reshape(1, -1)
     rows = [SortedRow.of(row, None if h is None else h[n]) for n, row in enumerate(flat)]
-    live = [n for n, row in enumerate(rows) if not row.dead]
+    exact = [n for n, row in enumerate(rows) if not row.dead and row.equal]
+    live = [n for n, row in enumerate(rows) if not row.dead and not row.equal]
     scales = np.zeros(len(rows))
     if not live:
         points, lower = levels[:count] if zero else levels[-count:], 0.0
@@ -100,6 +101,7 @@ def search_points(
         many = ChannelSearch([rows[n] for n in live], levels, count, tolerance, zero=zero).run()
         points, lower = many.points, many.lower
         scales[live] = many.scales
+    scales[exact] = [rows[n].ordered[-1] / points[-1] for n in exact]
     points, factor = smallest(points, levels)
     scales *= factor
     error = objective(flat, points, scales, h)

@@ -25,6 +25,8 @@ from twofold.train.quantizers.search_tensor import (
 
 #: Subsets whose bounds are computed at once.
 CHUNK = 4096
+#: Numbers that are kept of an interval, and of all intervals at most.
+NUMBERS, MOST_NUMBERS = 5, 1 << 27
 #: Rounds of improving the good solution that bounds are compared with, at most.
 ROUNDS = 8
 
@@ -145,13 +147,17 @@ class ChannelSearch:
         return g
 
     def _decide(self) -> None:
-        """Refine the intervals of what is left until every subset is decided."""
-        if not len(self.subsets):
-            return
-        points = self.levels[self.subsets]
+        """Refine the intervals of what is left until every subset is decided; as many subsets at once as memory has."""
+        each = NUMBERS * sum(map(len, self.grids))
+        size = max(1, MOST_NUMBERS // each)
+        for start in range(0, len(self.subsets), size):
+            self._decide_some(self.subsets[start : start + size])
+
+    def _decide_some(self, subsets: NDArray[np.intp]) -> None:
+        points = self.levels[subsets]
         channels = []
         for row, t in zip(self.rows, self.grids, strict=True):
-            channels.append(_Intervals(row, t, self._values(row, t, self.subsets), self.tolerance))
+            channels.append(_Intervals(row, t, self._values(row, t, subsets), self.tolerance))
         alive = np.ones(len(points), dtype=bool)
         while True:
             upper = sum((c.upper for c in channels), start=np.zeros(len(points)))

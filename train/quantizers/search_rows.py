@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+#: Ratio of neighbouring magnitudes from which the range of scales is not taken from the lower one.
+FAR = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,8 @@ class SortedRow:
             counts = np.arange(len(size) + 1, dtype=np.float64)
             parts = size
         else:
+            # What does not count must not widen the range of scales that are looked at.
+            size, importance = size[importance > 0], importance[importance > 0]
             order = np.argsort(size, kind="stable")
             size, h = size[order], importance[order]
             counts = np.concatenate(([0.0], np.cumsum(h)))
@@ -55,6 +59,11 @@ class SortedRow:
     def dead(self) -> bool:
         """Whether scale 0 is exact: no weight that counts differs from 0."""
         return self.energy == 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether all weights that count have one magnitude: every point set with a point above 0 is exact."""
+        return bool(self.ordered[0] == self.ordered[-1])
 
     def shortfall(self, thresholds: Array) -> Array:
         """``sum(h * (threshold - |w|))`` over the magnitudes up to each threshold."""
@@ -74,8 +83,17 @@ class SortedRow:
         clipped = energy - 2 * self.ordered * above[0] + self.ordered**2 * above[1]
         enough = np.flatnonzero((clipped >= lone + 1e-9 * self.energy) & (self.ordered > 0))
         positive = self.ordered[self.ordered > 0]
-        least = float(self.ordered[enough[-1]]) if len(enough) else float(positive[0])
+        least = self._clipped_least(int(enough[-1]), above, energy, lone) if len(enough) else float(positive[0])
         return float(levels[levels > 0][0]) / float(self.ordered[-1]), float(levels[-1]) / least
+
+    def _clipped_least(self, n: int, above: tuple[Array, Array], energy: Array, lone: float) -> float:
+        """The n-th magnitude; where the next is far above, what clipping to costs as much as one point for all."""
+        least, after = float(self.ordered[n]), float(self.ordered[n + 1])
+        if after <= FAR * least:
+            return least
+        linear, count = float(above[0][n]), float(above[1][n])
+        root = np.sqrt(max(0.0, linear**2 - count * (float(energy[n]) - lone - 1e-9 * self.energy)))
+        return min(max(least, (linear - root) / count), after)
 
     def last_values(self, t: Array, last: Array) -> Array:
         """g(t) of a point set that is one point, for each t and point (broadcast)."""
@@ -112,4 +130,5 @@ def chord_bounds(energy: float, t1: Array, t2: Array, g1: Array, g2: Array) -> A
     with np.errstate(divide="ignore", invalid="ignore"):
         bottom = np.where(square > 0, np.clip(-slope / (2 * square), low, high), high)
     inside = square * bottom**2 + slope * bottom
-    return energy + np.minimum(inside, np.minimum(g1 / t1**2, g2 / t2**2))
+    # Rounding may give less than nothing, the more the narrower the interval: where points are exact, without an end.
+    return np.maximum(energy + np.minimum(inside, np.minimum(g1 / t1**2, g2 / t2**2)), 0.0)

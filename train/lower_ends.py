@@ -1,0 +1,207 @@
+"""Lowering of what a model returns: the layers that give it, and the order that its values have there."""
+
+from collections.abc import Callable, Container
+from dataclasses import replace
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from twofold.golden.order import Order, order_of
+from twofold.train.compare import Reference
+from twofold.train.draft import Draft, Value
+from twofold.train.fold import fold_ahead
+from twofold.train.formula import Formula
+from twofold.train.graph import BATCH, DROPOUTS, SAME, called, is_shared, result_shape
+from twofold.train.layers import QuantLayer
+from twofold.train.lower_sums import Sums
+from twofold.train.outputs import flattened
+from twofold.train.picks import chosen
+from twofold.train.pointwise import FUNCTIONS
+
+#: What gives the same values in another order or shape, or some of them, or in parts.
+MOVES = (
+    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "view", "reshape", "_unsafe_view"),
+    *("flatten", "unflatten", "squeeze", "unsqueeze", "Flatten", "Unflatten"),
+    *("getitem", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "narrow"),
+)
+#: What gives the same values where they are.
+STILL = (*SAME, *DROPOUTS, "Identity")
+#: What puts several tensors together.
+JOINS = ("cat", "concat", "concatenate", "stack")
+#: What looks at each number by itself, so that it may come before positions are moved.
+POINTWISE = frozenset(
+    name.replace("_", "") for name in (*FUNCTIONS, "relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max")
+)
+#: What hosts do with a network's results.
+HOSTS = ("softmax", "logsoftmax", "softmin", "argmax", "argmin", "topk", "sort")
+
+
+class HostValue(NamedTuple):
+    """Values of a node that the network has, in another order: where they were, images one after the other.
+
+    `reason` says why the network has no layer for it; `shared`: more than one operation takes them.
+    """
+
+    node: fx.Node
+    numbers: Any
+    reason: ValueError
+    shared: bool = False
+
+
+def is_pointwise(node: fx.Node, name: str) -> bool:
+    """Whether a node of that name is a function of each number of one tensor."""
+    known = isinstance(node.target, Formula) or name.lower().replace("_", "") in POINTWISE
+    return known and len(node.all_input_nodes) == 1
+
+
+def is_hosts(name: str) -> bool:
+    """Whether an operation or layer of that name is the host's to do."""
+    return name.lower().replace("_", "") in HOSTS
+
+
+class Ends(Sums):
+    """The part of `train.lower.Lowering` that knows what the model returns."""
+
+    reference: Reference
+    input_shape: tuple[int, int, int]
+    heads: tuple[tuple[str, Order], ...] = ()
+    structure = flattened(())[1]
+
+    def __init__(self, graph: fx.GraphModule, *, signed: bool):
+        super().__init__(graph, signed=signed)
+        #: What only the host sees: values behind the first operation that moves positions, and what they are of.
+        self.moved: dict[fx.Node, HostValue] = {}
+
+    def _moves_to_end(self, node: fx.Node) -> bool:
+        """Whether nothing but the order and the shape of results comes of a node."""
+        if node.op == "output":
+            return True
+        name = self._called(node)
+        if is_hosts(name):
+            return all(user.op == "output" for user in node.users)
+        users = [user for user in node.users if "tensor_meta" in user.meta or user.op == "output"]
+        known = name in (*MOVES, *JOINS, *STILL) or is_pointwise(node, name)
+        return known and all(self._moves_to_end(user) for user in users)
+
+    def _called(self, node: fx.Node) -> str:
+        if node.op == "call_module":
+            return type(self.graph.get_submodule(str(node.target))).__name__
+        return called(node)
+
+    def _begin_end(self, node: fx.Node, reason: ValueError) -> None:
+        """Have a node, for which there is no layer, be what the host makes of a value."""
+        source: Any = node.args[0] if node.args else None
+        if self._called(node) in JOINS:
+            raise ValueError(f"{reason}; leave the end's order to the host: return what it takes") from reason
+        if is_hosts(self._called(node)) or not isinstance(source, fx.Node) or source not in self.values:
+            raise reason
+        whole = prod(result_shape(source))
+        numbers = torch.arange(whole).reshape(result_shape(source))
+        self.moved[source] = HostValue(source, numbers, reason, is_shared(source))
+        self._move(node)
+
+    def _move(self, node: fx.Node) -> None:
+        """Move numbers as a node moves what the host sees."""
+        name, where = self._called(node), self._where(node)
+        if name in JOINS:
+            raise ValueError(f"{where}: {name} behind moved positions must be left to the host: return what it takes")
+        if is_hosts(name):
+            raise ValueError(f"{where} must be left to the host, which gets what it takes, not be {name!r}")
+        source = self.moved[next(source for source in node.all_input_nodes if source in self.moved)]
+        source = source._replace(shared=source.shared or is_shared(node))
+        if is_pointwise(node, name):
+            self.moved[node] = source._replace(node=self._before_moves(node, source))
+        elif name in (*MOVES, *STILL):
+            numbers = self._called_with(node, self._number) if name in MOVES else self._number(node.all_input_nodes[0])
+            self.moved[node] = source._replace(numbers=numbers)
+        else:
+            raise ValueError(f"{where} must come before positions are moved, or be left to the host, not be {name!r}")
+
+    def _before_moves(self, node: fx.Node, source: HostValue) -> fx.Node:
+        """A node with a function of the values as they are before they are moved."""
+        with self.graph.graph.inserting_before(node):
+            args = (source.node, *node.args[1:])
+            same = self.graph.graph.create_node(node.op, node.target, args, node.kwargs, node.name)
+        same.meta = node.meta | {"tensor_meta": source.node.meta["tensor_meta"]}
+        given = {source.node: self.reference.values[source.node].clone()}
+        self.reference.values[same] = self._called_with(same, given.__getitem__)
+        value = self.values[source.node]
+        self.values[source.node] = replace(value, split=(), shared=value.shared or source.shared)
+        self._keep(same, self._lower(same))
+        self.values[source.node] = value
+        return same
+
+    def _lower(self, node: fx.Node) -> Value | list[Value]:
+        """What a node stands for; the part of `train.lower.Lowering`."""
+        raise NotImplementedError
+
+    def _called_with(self, node: fx.Node, given: Callable[[fx.Node], Any]) -> Any:
+        """What a node gives where others give this."""
+        args, kwargs = fx.map_arg((node.args, node.kwargs), given)
+        target: Any = node.target
+        if node.op == "call_module":
+            return self.graph.get_submodule(str(target))(*args)
+        return (getattr(Tensor, target) if isinstance(target, str) else target)(*args, **kwargs)
+
+    def _number(self, source: fx.Node) -> Any:
+        value = self.moved[source].numbers if source in self.moved else self.constants[source]
+        # The model's own tensors are in the memory's order wherever `view` needs it.
+        return value.contiguous() if isinstance(value, Tensor) else value
+
+    def _end(self, node: fx.Node) -> list[QuantLayer]:
+        heads, (leaves, self.structure) = flattened(node.args[0])[0], flattened(self.reference.wanted)
+        if not heads or len(heads) != len(leaves):
+            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {node.args[0]!r}")
+        found: dict[str, Order] = {}
+        for output in heads:
+            value, order = self._returned(output)
+            found[self._head(output, value, found).name] = order
+        self.heads = tuple(found.items())
+        fold_ahead(self.drafts, found, self.input_shape[0])
+        layers = {draft.name: draft.build() for draft in self.drafts}
+        needed = set(found)
+        for name in reversed(layers):
+            if name in needed:
+                needed.update(layers[name].sources)
+        kept = [layer for name, layer in layers.items() if name in needed]
+        # An only output comes last; whatever stands behind it is not needed.
+        return kept if len(found) > 1 else sorted(kept, key=lambda layer: layer.name in found)
+
+    def _returned(self, output: object) -> tuple[Value, Order]:
+        """What an output is, and its order."""
+        if not isinstance(output, fx.Node) or (output not in self.values and output not in self.moved):
+            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {type(output).__name__}")
+        if output in self.values:
+            shape = result_shape(output)[1:]
+            return self._settled(output), order_of(torch.arange(prod(shape)).reshape(shape).numpy())
+        source, numbers, reason, _ = self.moved[output]
+        value = self._settled(source)
+        whole, places = prod(value.shape), value.shape[1] * value.shape[2]
+        first = (numbers[0] if numbers.dim() else numbers) % whole
+        if not torch.equal(numbers, torch.stack([first + n * whole for n in range(BATCH)])):
+            raise ValueError(f"{reason}; at the end it must keep images apart, along dimension 0") from reason
+        channels = (first // places).unique()
+        if not 0 < first.numel() == places * len(channels):
+            raise ValueError(f"{reason}; at the end it must leave whole channels, each position once") from reason
+        first = torch.searchsorted(channels, (first // places).contiguous()) * places + first % places
+        if len(channels) < value.shape[0]:
+            picks = chosen(value.picks, channels.tolist())
+            value = replace(value, picks=picks, shape=(len(channels), *value.shape[1:]))
+        try:
+            return value, order_of(first.numpy())
+        except ValueError as error:
+            raise ValueError(f"{reason}; at the end it must move whole axes: {error}") from error
+
+    def _settled(self, node: fx.Node) -> Value:
+        """What a node stands for, all positions."""
+        value = self.values[node]
+        if all(pick.draft is None for pick in value.picks):
+            raise ValueError("Model must end with a layer, not with its input or a slice")
+        return value if value.still else self._made(node, node)
+
+    def _head(self, output: fx.Node, value: Value, taken: Container[str]) -> Draft:
+        """The layer whose result is the output, and no other output."""
+        last = value.draft if value.plain and value.draft is not None and value.draft.name not in taken else None
+        return last or self._sum(output, value, copies=len(value.picks) == 1)
