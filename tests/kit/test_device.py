@@ -13,6 +13,7 @@ from twofold.boards.pynq import PynqLink
 from twofold.golden import layers
 from twofold.golden.config import MACHINE_VERSION, load_config
 from twofold.golden.isa import End, Opcode, Output
+from twofold.golden.order import Order
 from twofold.golden.registers import ID_VALUE, Error
 from twofold.mapper.compiler import compile_network
 from twofold.sim.live import LiveMachine
@@ -178,11 +179,15 @@ def test_accesses_that_the_machine_refuses(link):
 
 @cache
 def outside_case(seed):
-    """A network that does not fit the chip, its image, two inputs and golden's outputs."""
+    """A network that does not fit the chip, its image, two inputs and golden's outputs, channels last."""
     network = outside_network(seed)
+    shapes = {layer.name: layer.output.shape for layer in network.outputs}
+    network = replace(
+        network, orders={name: Order((c, h, w), (1, 2, 0), (h, w, c)) for name, (c, h, w) in shapes.items()}
+    )
     inputs = random_inputs(seed, network, 2)
-    expected = layers.run(network, inputs)
-    return compile_network(network, OUTSIDE), inputs, [expected[layer.name] for layer in network.outputs]
+    found = layers.run(network, inputs)
+    return compile_network(network, OUTSIDE), inputs, [np.moveaxis(found[name], 1, -1) for name in shapes]
 
 
 @pytest.fixture(params=["simulation", "pynq"])
