@@ -66,6 +66,16 @@ class OutsideMachine:
         whole[(self.offset + place + np.arange(len(content))) % SIZE] = np.frombuffer(content, dtype=np.uint8)
         self.memory.ram.write(0, whole.tobytes())
 
+    def moved(self) -> list[int]:
+        """Where the list begins, and what each of its entries moves (bytes of the image's memory)."""
+        size, places = entry_beats(CONFIG) * BYTES, [0]
+        for begin in range(0, self.content_size, size):
+            entry = Transfer.decode(CONFIG, int.from_bytes(self.content()[begin : begin + size].tobytes(), "little"))
+            if entry.kind is Section.END:
+                break
+            places.append(entry.memory * BYTES)
+        return places
+
     def content(self) -> NDArray[np.uint8]:
         """Of the image's memory."""
         whole = np.frombuffer(bytes(self.memory.ram.read(0, SIZE)), dtype=np.uint8)
@@ -138,7 +148,7 @@ async def errors_end_the_inference_only(dut):
     chip = OutsideMachine(dut, case.image, 0.1)
     await chip.begin(numbers)
     stores = next(layer.output.address for layer in case.image.layers if layer.output.outside) * BYTES
-    for place in (numbers.randrange(chip.content_size), stores):
+    for place in (*numbers.sample(chip.moved(), 2), stores):
         first = (chip.offset + place) % SIZE
         chip.memory.bad = range(first, first + 512)
         result = await chip.infer(case.inputs[0])
