@@ -99,11 +99,12 @@ def deepened(config: ArrayConfig) -> ArrayConfig:
     return replace(config, **{key: max(depth, getattr(config, key)) for key, depth in DEEP.items()})
 
 
-def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
+def measure(name: str, config: ArrayConfig, rtl: bool = False) -> dict[str, Any]:
     """What the report says of a network on a build.
 
     `busy` is the part of the array's multiply-accumulates that are the network's, `word_busy` with each word of a
-    weight counted; `lost` has the cycles by `golden.causes.LOST`, `layers` what is busy in each layer with weights.
+    weight counted; `lost` has the cycles by `golden.causes.LOST`, `layers` what is busy in each layer with weights;
+    with `rtl`, `simulated` what differs there from PyTorch, golden and pass-level model, or nothing.
     """
     config = deepened(config)
     network = quantized(name, config)
@@ -114,7 +115,7 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
         for branch in weight_branches(layer)
     )
     elements = config.rows * config.cols
-    return {
+    row = {
         "cycles": image.cycles,
         "ideal_cycles": -(-image.macs // elements),
         "macs": image.macs,
@@ -124,12 +125,9 @@ def measure(name: str, config: ArrayConfig) -> dict[str, Any]:
         "lost": image.lost,
         "layers": {layer.name: round(image.utilisation(layer), 4) for layer in image.layers if layer.macs},
     }
-
-
-def simulate(name: str, config: ArrayConfig) -> str:
-    """Runs a network on RTL beside PyTorch, golden and pass-level model; what differs, or nothing."""
-    config = deepened(config)
-    return check_network(config, quantized(name, config), SEED, reference=reference.run).message
+    if rtl:
+        row["simulated"] = check_network(config, network, SEED, image=image, reference=reference.run).message
+    return row
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,14 +139,16 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     options = parser.parse_args(arguments)
     cases = [(name, load_config(path)) for name in options.network for path in options.config or NETWORKS[name].builds]
-    jobs = [Job(f"{name} on {config.name}", measure, (name, config), f"{name} {config.name}") for name, config in cases]
+    jobs = [
+        Job(f"{name} on {config.name}", measure, (name, config, options.simulate), f"{name} {config.name}")
+        for name, config in cases
+    ]
     report: dict[str, dict[str, dict[str, Any]]] = {}
     lines, causes = [], []
     with engine(options) as run:
         for (name, config), row in zip(cases, run.results(jobs), strict=True):
             report.setdefault(name, {})[config.name] = row
             if options.simulate:
-                row["simulated"] = simulate(name, config)
                 print(f"{name} on {config.name}, RTL: {row['simulated'] or 'the same integers and cycles'}", flush=True)
             counts = (f"{row[key]:,}" for key in ("macs", "cycles", "ideal_cycles"))
             shares = (f"{100 * row[key]:.1f} %" for key in ("busy", "word_busy"))

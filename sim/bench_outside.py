@@ -11,6 +11,7 @@ from twofold.golden import layers
 from twofold.golden.image import Image, PlacedTensor, read_outputs
 from twofold.golden.isa import Section
 from twofold.golden.network import Network
+from twofold.golden.outside import transfer_list
 from twofold.golden.outside_tensors import read_outside, write_input
 from twofold.golden.registers import Error, Status, registers
 from twofold.golden.transfers import Transfer, entry_beats
@@ -65,16 +66,6 @@ class OutsideMachine:
         whole = np.frombuffer(bytes(self.memory.ram.read(0, SIZE)), dtype=np.uint8).copy()
         whole[(self.offset + place + np.arange(len(content))) % SIZE] = np.frombuffer(content, dtype=np.uint8)
         self.memory.ram.write(0, whole.tobytes())
-
-    def moved(self) -> list[int]:
-        """Where the list begins, and what each of its entries moves (bytes of the image's memory)."""
-        size, places = entry_beats(CONFIG) * BYTES, [0]
-        for begin in range(0, self.content_size, size):
-            entry = Transfer.decode(CONFIG, int.from_bytes(self.content()[begin : begin + size].tobytes(), "little"))
-            if entry.kind is Section.END:
-                break
-            places.append(entry.memory * BYTES)
-        return places
 
     def content(self) -> NDArray[np.uint8]:
         """Of the image's memory."""
@@ -148,7 +139,8 @@ async def errors_end_the_inference_only(dut):
     chip = OutsideMachine(dut, case.image, 0.1)
     await chip.begin(numbers)
     stores = next(layer.output.address for layer in case.image.layers if layer.output.outside) * BYTES
-    for place in (*numbers.sample(chip.moved(), 2), stores):
+    moved = [0, *(entry.memory * BYTES for entry in transfer_list(CONFIG, chip.content()))]
+    for place in (*numbers.sample(moved, 2), stores):
         first = (chip.offset + place) % SIZE
         chip.memory.bad = range(first, first + 512)
         result = await chip.infer(case.inputs[0])

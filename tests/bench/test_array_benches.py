@@ -85,8 +85,9 @@ def test_a_network_that_differs_on_rtl_fails_the_bench(message, tmp_path, monkey
     """What runs it and compares is that of `twofold sim --network`, which has tests of its own."""
     ran = []
 
-    def check(config, network, seed, *, reference):
+    def check(config, network, seed, *, image, reference):
         ran.append((config.name, network.name))
+        assert image.config == config
         inputs = random_inputs(seed, network, 1)
         found = reference(network, inputs)
         assert all((found[name] == value).all() for name, value in layers.run(network, inputs).items())
