@@ -36,7 +36,7 @@ class Transfers(wiring.Component):
     bus : Out(1)
         Since the start the bus answered an error.
     drain_idle : In(1)
-        No drain is under way: all that drains wrote can be read.
+        No drain is under way: all that drains wrote can be read. Between two drains it is on for a cycle or more.
     write : Out(`line_filler.memory_writes`), write_valid : Out(1)
         A line for a memory, written in this cycle.
     feature : Out(`spare_port`)

@@ -70,9 +70,11 @@ _SETTINGS = """
 source_paths = ["src/twofold"]
 only_mutate = {modules}
 also_copy = ["configs", "docs", "tests"]
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "twofold.mutation.caches"]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
+# A fault that loops takes as long as this lets it.
+timeout_multiplier = 5.0
 """
 
 

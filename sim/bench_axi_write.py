@@ -33,8 +33,9 @@ async def runs_are_written(dut, pause):
     for first, count in runs:
         for beat in range(first, first + count):
             data = numbers.randbytes(BYTES)
-            if beat * BYTES not in memory.bad:
-                held[beat * BYTES : (beat + 1) * BYTES] = data
+            place = beat * BYTES % SIZE
+            if place not in memory.bad:
+                held[place : place + BYTES] = data
             beats.append(int.from_bytes(data, "little"))
     given = at = errors = 0
     for _ in range(20_000):

@@ -54,9 +54,10 @@ class OutsideMachine:
         self.content_size = len(self.image.outside.content)
         self.write(0, self.image.outside.content)
         assert not await self.host.send(self.image.beats)
-        response, _ = await self.host.access(REGISTERS["MEMORY"].address, page * PAGE + numbers.randrange(PAGE))
-        assert response == 0
-        assert await self.read("MEMORY") == page * PAGE
+        for number in (*(numbers.getrandbits(BASE_BITS) for _ in range(6)), page):
+            response, _ = await self.host.access(REGISTERS["MEMORY"].address, number * PAGE + numbers.randrange(PAGE))
+            assert response == 0
+            assert await self.read("MEMORY") == number * PAGE
 
     async def read(self, name: str) -> int:
         return (await self.host.access(REGISTERS[name].address))[1]
@@ -104,7 +105,9 @@ class LargeNetwork:
             image = compile_network(network, CONFIG)
         except FitError:
             return None
-        outside = image.input.outside and any(layer.output.outside for layer in image.layers)
+        stored = [layer.output for layer in image.layers if layer.output.outside]
+        # Every lane of a line is stored.
+        outside = image.input.outside and any(placed.tensor.shape[0] >= CONFIG.rows for placed in stored)
         fits = image.cycles < MOST_CYCLES and image.outside is not None and image.outside.size < SIZE
         return (network, image) if outside and fits and len(image.program) > CONFIG.program_depth else None
 

@@ -1,10 +1,13 @@
 """The transfer engine against a list executed in order: same memories, in time for who waits for `done`, no hang."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import cocotb
 
+from twofold.golden.config import bits_for
 from twofold.golden.isa import Section, line_bits, section_kinds
 from twofold.golden.transfers import Transfer, bus_beats, entry_beats
 from twofold.hdl.transfer_list import BASE_BITS
@@ -18,6 +21,7 @@ CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
 BYTES = CONFIG.bus_bits // 8
 #: Lines of each memory that lists use, lines of feature memory that each drain writes, and drains in an inference.
 LINES, DRAIN_LINES, DRAINS = 96, 4, 6
+DEPTH_BITS = bits_for(CONFIG.feature_depth)
 #: Beats outside: the list lies below, what is loaded and stored behind.
 PLACE = SIZE // BYTES // 4
 INPUTS = ("base", "transferring__start", "transferring__stop", "drain_idle", "feature__free", "feature__line")
@@ -54,18 +58,37 @@ class Lists:
                 self.stored.append(transfers[-1])
         return [*transfers, Transfer(kind=Section.END)]
 
+    def draw_any(self) -> list[Transfer]:
+        """A transfer of any numbers that its fields hold; another before it, or a wait without an end."""
+        numbers = self.numbers
+        free = {
+            name: numbers.getrandbits(bits)
+            for name, bits in Transfer.record(CONFIG).widths.items()
+            if name not in ("kind", "store", "after")
+        }
+        kind = numbers.choice((*section_kinds(CONFIG), Section.FEATURE))
+        store = int(kind is Section.FEATURE and numbers.random() < 0.7)
+        # What a STORE has begun of a row, it ends.
+        most = free.pop("length")
+        rows, length = free.pop("rows") + 1, numbers.choice((1, 2, (most & 0xFF if store else most) + 1))
+        first = Transfer(kind=kind, store=store, rows=rows, length=length, **free)
+        match numbers.randrange(3):
+            case 0:
+                return [first, Transfer(kind=Section.END, after=numbers.getrandbits(24), **free)]
+            case 1:
+                late = replace(first, after=numbers.getrandbits(24) | 1 << 23)
+                return [replace(first, rows=1, length=1), late, Transfer(kind=Section.END)]
+            case _:
+                return [replace(first, rows=1, length=2), first, Transfer(kind=Section.END)]
+
     @staticmethod
-    def lines(transfer: Transfer) -> list[tuple[int, int]]:
+    def lines(transfer: Transfer) -> Iterator[tuple[int, int]]:
         """(chip line, first beat outside) of every line, in order."""
         wide = bus_beats(CONFIG, transfer.kind)
-        return [
-            (
-                (transfer.line + r * transfer.line_step + k) % (1 << 24),
-                transfer.memory + r * transfer.memory_step + k * wide,
-            )
-            for r in range(transfer.rows)
-            for k in range(transfer.length)
-        ]
+        for r in range(transfer.rows):
+            for k in range(transfer.length):
+                line = (transfer.line + r * transfer.line_step + k) % (1 << 24)
+                yield line, transfer.memory + r * transfer.memory_step + k * wide
 
 
 class Chip:
@@ -76,6 +99,7 @@ class Chip:
         self.offset = page * 4096
         self.lines: Lines = {}
         self.log: list[tuple[int, tuple[int, int]]] = []
+        self.sent: list[tuple[int, int]] = []
         self.cycle = self.drained = self.draining = 0
         self.read = 0
 
@@ -113,15 +137,17 @@ class Chip:
             self.log.append((self.cycle, (kind, address)))
         self.read = numbers.getrandbits(CONFIG.feature_bits)
         if free and driver.get("feature__read"):
-            self.read = self.lines.get((Section.FEATURE, driver.get("feature__address")), 0)
+            address = driver.get("feature__address")
+            self.read = self.lines.setdefault((Section.FEATURE, address), self.read)
+            self.sent.append((Section.FEATURE, address))
         if self.draining == 1:
             for n in range(DRAIN_LINES):
                 line = LINES + self.drained * DRAIN_LINES + n
                 self.lines[Section.FEATURE, line] = numbers.getrandbits(CONFIG.feature_bits)
             self.drained += 1
-        self.draining = max(0, self.draining - 1)
-        if self.draining == 0 and self.drained < DRAINS and numbers.random() < 0.02:
-            self.draining = numbers.randint(2, 60)
+        # Who drains is idle for a cycle before the next drain.
+        begins = self.draining == 0 and self.drained < DRAINS and numbers.random() < 0.02
+        self.draining = numbers.randint(2, 60) if begins else max(0, self.draining - 1)
         self.cycle += 1
         await driver.step()
 
@@ -141,6 +167,7 @@ async def start(dut, numbers: random.Random, pause: float, busy: float) -> Chip:
 async def begin(around: Chip) -> None:
     around.drained = around.draining = 0
     around.log.clear()
+    around.sent.clear()
     around.driver.set(transferring__start=1)
     await around.step()
     around.driver.set(transferring__start=0)
@@ -221,3 +248,42 @@ async def errors_end_and_leave_nothing(dut):
         assert seen == (1, 0, 0), f"after {name}"
         lines = [around.lines[Section.WEIGHT, line] for line, _ in Lists.lines(good)]
         equal(lines, [around.line(Section.WEIGHT, beat) for _, beat in Lists.lines(good)], f"after {name}, line")
+
+
+@timed
+async def any_numbers_are_followed_until_a_stop(dut):
+    numbers = random.Random(SEED)
+    around = await start(dut, numbers, 0.1, busy=0.1)
+    engine, lists = around.driver, Lists(numbers)
+    for number in range(24):
+        page = numbers.getrandbits(BASE_BITS)
+        engine.set(base=page)
+        around.offset = page * 4096
+        transfers = lists.draw_any()
+        around.write(transfers)
+        await begin(around)
+        stop = numbers.randint(60, 300)
+        for cycle in range(20_000):
+            engine.set(transferring__stop=cycle >= stop)
+            await around.step()
+            if cycle > stop and engine.get("transferring__idle"):
+                break
+        engine.set(transferring__stop=0)
+        seen = tuple(engine.get(port) for port in ("transferring__idle", "bus", "transferring__fault"))
+        assert seen == (1, 0, 0), f"list {number}: {transfers}"
+        _followed(around, transfers, f"list {number}")
+
+
+def _followed(around: Chip, transfers: list[Transfer], text: str) -> None:
+    """What was loaded and stored are the first lines of the list, and what was loaded has its values."""
+    loaded, stored = [place for _, place in around.log], [line for _, line in around.sent]
+    wanted = [one for one in transfers if one.kind is not Section.END]
+    lines = ((one.kind, *line) for one in wanted if not one.store for line in Lists.lines(one))
+    expected = list(islice(lines, len(loaded)))
+    equal(loaded, [(kind, line) for kind, line, _ in expected], f"{text}, line loaded")
+    # A line that is read has the bits of its memory's addresses only.
+    wrapped = (line % (1 << DEPTH_BITS) for one in wanted if one.store for line, _ in Lists.lines(one))
+    equal(stored, list(islice(wrapped, len(stored))), f"{text}, line stored")
+    # A STORE may have written where something was loaded from.
+    for (kind, line), beat in {(kind, line): beat for kind, line, beat in expected if not stored}.items():
+        assert around.lines[kind, line] == around.line(kind, beat), f"{text}, line {line} of {kind.name}"

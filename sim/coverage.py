@@ -20,7 +20,8 @@ class Point(NamedTuple):
     kind
         ``line`` (a block or branch) or ``toggle`` (a bit that rises or falls).
     name
-        A branch's number among those of its module, of which texts may have several forms; or a bit and its edge.
+        A branch's number among those of its module, of which texts may have several forms; or a bit and its edge, and
+        which it is of so many signals of that name.
     """
 
     build: str
@@ -41,6 +42,8 @@ Points = dict[Point, Count]
 _LINES = ("line", "branch")
 KINDS = ("line", "toggle")
 #: In lines with which Yosys wakes its blocks: an empty `if` that is never true.
+#: A number that Amaranth appends to a name which there is already, as Verilator writes it; and which bit it is.
+_NUMBER, _BIT = re.compile(r"__024(\d+)"), re.compile(r"\[\d+\]$")
 _WAKING = "$auto$verilog_backend"
 
 
@@ -62,6 +65,7 @@ def read(path: Path, build: str) -> Points:
     texts = path.with_name("design.v").read_text(encoding="utf-8").splitlines()
     found: Points = {}
     branches: dict[str, list[tuple[int, int, str, int]]] = defaultdict(list)
+    bits: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
     top = ""
     for facts, hits in _records(path):
         kind, _, module = facts["page"].removeprefix("v_").partition("/")
@@ -72,7 +76,11 @@ def read(path: Path, build: str) -> Points:
                 branches[module].append((line, column, name, hits))
         # `$1` and the like are parts of expressions; what they make up has a name.
         elif not name.startswith("__024"):
-            point = Point(build, _component(module, top, build), "toggle", name)
+            bits[module].append((line, name, hits))
+    for module, counted in bits.items():
+        common = _common({name for _, name, _ in counted})
+        for line, name, hits in counted:
+            point = Point(build, _component(module, top, build), "toggle", common[name])
             found[point] = Count(hits + (found[point].hits if point in found else 0), f"{top}:{line}")
     for module, rows in branches.items():
         # The same module in another text has the same branches in the same order, on other lines.
@@ -82,6 +90,24 @@ def read(path: Path, build: str) -> Points:
             point = Point(build, _component(module, top, build), "line", f"{form} {number} {name}")
             found[point] = Count(hits, f"{top}:{line}:{column}")
     return found
+
+
+def _common(names: Iterable[str]) -> dict[str, str]:
+    """Names of a module's bits in any text: Amaranth's number of a signal is its place among those of its name."""
+    numbers: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    parts = {name: (_NUMBER.sub("", name.partition(":")[0]), name) for name in names}
+    for bare, name in parts.values():
+        numbers[_BIT.sub("", bare)].add(_numbers(name))
+    found = {}
+    for bare, name in parts.values():
+        alike = sorted(numbers[_BIT.sub("", bare)])
+        place = f"{bare} {alike.index(_numbers(name)) + 1}/{len(alike)}" if len(alike) > 1 else bare
+        found[name] = f"{place}:{name.partition(':')[2]}"
+    return found
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(map(int, _NUMBER.findall(name)))
 
 
 def _records(path: Path) -> Iterable[tuple[dict[str, str], int]]:
@@ -97,7 +123,8 @@ def _records(path: Path) -> Iterable[tuple[dict[str, str], int]]:
 
 def _component(module: str, top: str, build: str) -> str:
     name = top.removeprefix("twofold_") if module == top else module.removeprefix(f"{top}_")
-    return {build: "top", "unit": "requant_unit"}.get(name, name)
+    # Of modules of one name, Amaranth marks the second.
+    return {build: "top", "unit": "requant_unit"}.get(name, name).rstrip("_")
 
 
 def merge(tables: Iterable[Points]) -> Points:

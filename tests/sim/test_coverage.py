@@ -73,6 +73,27 @@ def test_a_module_in_two_texts_counts_once(counted):
     assert len([point for point in other if point.component == "window"]) == 6
 
 
+def test_signals_of_one_name_are_told_apart_by_their_order(counted):
+    """Amaranth appends numbers that differ from text to text."""
+
+    def texts(*suffixes, hit):
+        names = [f"entry{suffix}" for suffix in suffixes]
+        rows = [("v_toggle/a_list", "a", 1, f"{name}[2]:0->1", int(name == names[hit])) for name in names]
+        rows += [("v_toggle/a_list", "a", 1, f"{name}__02eline:0->1", 0) for name in names]
+        return counted("-".join((*suffixes, str(hit))), TEXT, *rows)
+
+    own, machine = texts("", "__0247", hit=0), texts("__02424", "__024107", hit=1)
+    points = merge([read(own, "log_4x4"), read(machine, "log_4x4")])
+    assert {point.name: count.hits for point, count in points.items()} == {
+        "entry[2] 1/2:0->1": 1,
+        "entry[2] 2/2:0->1": 1,
+        "entry__02eline 1/2:0->1": 0,
+        "entry__02eline 2/2:0->1": 0,
+    }
+    three = read(texts("", "__0241", "__0242", hit=0), "log_4x4")
+    assert len(merge([points, three])) == 10, "of another number of signals"
+
+
 def test_what_is_excluded_is_no_point_and_what_is_reached_is_one():
     points = {
         Point("a", "window", "toggle", name): Count(hits, "place")
