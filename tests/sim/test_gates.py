@@ -73,7 +73,7 @@ def test_the_model_of_a_lut_is_that_of_yosys(tmp_path):
     given = gates.models_of("ecp5/cells_sim.v", ["LUT4"], instead={})
     for name, model in (("gold", given), ("gate", gates.LUT4)):
         text, tables = re.subn(r"parameter \[15:0\] INIT = 16'h0000;", "", model)
-        text, heads = re.subn(r"^module LUT4\((.*)\);", rf"module {name}(\1, input [15:0] INIT);", text, flags=re.MULTILINE)
+        text, heads = re.subn(r"(?m)^module LUT4\((.*)\);", rf"module {name}(\1, input [15:0] INIT);", text)
         assert (tables, heads) == (1, 1)
         (tmp_path / f"{name}.v").write_text(text)
     prove = "miter -equiv -flatten gold gate miter; sat -verify -prove trigger 0 miter"
