@@ -1,9 +1,21 @@
 """Scikit-learn's handwritten digits."""
 
+from functools import cache
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from twofold.train.data.base import DataSet, InputFormat
+
+
+@cache
+def _read_texts() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Pixels and digits, read once a process: scikit-learn has them as text."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images, bunch.target
 
 
 def handwritten_digits() -> DataSet:
@@ -11,13 +23,11 @@ def handwritten_digits() -> DataSet:
 
     The split depends on nothing but the data: within each label every third image is held out, from a fixed shuffle.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16
-    labels = torch.tensor(bunch.target, dtype=torch.int64)
+    pixels, digits = _read_texts()
+    images = torch.tensor(pixels, dtype=torch.float32).unsqueeze(1) / 16
+    labels = torch.tensor(digits, dtype=torch.int64)
     order = np.random.default_rng(0).permutation(len(labels))
-    order = order[np.argsort(bunch.target[order], kind="stable")]
+    order = order[np.argsort(digits[order], kind="stable")]
     held_out = np.zeros(len(labels), dtype=bool)
     held_out[order[::3]] = True
     train, test = torch.tensor(np.flatnonzero(~held_out)), torch.tensor(np.flatnonzero(held_out))

@@ -178,8 +178,8 @@ class ActivationQuantizer(nn.Module):
         wanted, best = through(flat), (np.inf, largest)
         for clip in np.linspace(least, 1.0, 91):
             scale = largest * float(clip)
-            found = through(torch.round(flat / scale).clamp(self.low, high) * scale)
-            best = min(best, (float(((found - wanted) ** 2).sum()), scale))
+            found = through((flat / scale).round_().clamp_(self.low, high).mul_(scale))
+            best = min(best, (float((found - wanted).square_().sum()), scale))
         self.scale.fill_(best[1])
 
     @torch.no_grad()
