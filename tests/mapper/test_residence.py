@@ -71,7 +71,7 @@ def chunks_do(config, one, bands):
 
 
 def test_bands_have_the_longest_free_run_and_are_as_few_as_can_be(found):
-    several = fewer = 0
+    several = fewer = amid = 0
     for config, drawn, residence in found:
         for number, one in enumerate(drawn.layers):
             area = residence.areas.get(one.name)
@@ -87,8 +87,9 @@ def test_bands_have_the_longest_free_run_and_are_as_few_as_can_be(found):
             fits = [bands for bands in wanted if need(config, drawn, residence, one, bands) <= size]
             assert (area.begin, area.half, list(area.bands)) == (begin, size // min(2, len(fits[0])), fits[0])
             several += len(area.bands) > 4
+            amid += begin + size < config.feature_depth
             fewer += len(area.bands) < min(4, height)
-    assert several > 5 and fewer > 5
+    assert several > 5 and fewer > 5 and amid > 3
 
 
 def test_what_is_added_lies_where_the_sum_does(found):
