@@ -70,10 +70,10 @@ _SETTINGS = """
 source_paths = ["src/twofold"]
 only_mutate = {modules}
 also_copy = ["configs", "docs", "tests"]
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "twofold.mutation.caches"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "twofold.mutation.plugin"]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
-# A fault that loops takes as long as this lets it.
+# Of all tests of a fault together; `twofold.mutation.plugin` ends a single one.
 timeout_multiplier = 5.0
 """
 
