@@ -263,8 +263,7 @@ class ArrayConfig:
     @property
     def tree_stages(self) -> int:
         """Registers from operands to column sum."""
-        levels = (self.rows - 1).bit_length()
-        return -(-levels // self.tree_step)
+        return -(-(self.rows - 1).bit_length() // self.tree_step)
 
     @property
     def coord_bits(self) -> int:

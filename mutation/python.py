@@ -70,10 +70,10 @@ _SETTINGS = """
 source_paths = ["src/twofold"]
 only_mutate = {modules}
 also_copy = ["configs", "docs", "tests"]
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "twofold.mutation.caches"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "twofold.mutation.plugin"]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
-# A fault that loops takes as long as this lets it.
+# Of all tests of a fault together; `twofold.mutation.plugin` ends a single one.
 timeout_multiplier = 5.0
 """
 
@@ -125,8 +125,8 @@ def run(folder: Path, *, count: int, seed: int, workers: int = 2) -> dict[str, o
         raise RuntimeError(f"mutmut must be installed in {PYTHON.parent.parent}; make mutation does it")
     _copy(folder)
     command = [str(python), "-m", "mutmut", "run", "--max-children", str(workers)]
-    # For the processes that tests start, in mutmut's folder.
-    environment = os.environ | {"PYTHONPATH": "src"}
+    # For the processes that tests start, in mutmut's folder; and a forked PyTorch hangs with threads of its own.
+    environment = os.environ | {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
     if not _codes(folder):
         # No fault has this name: mutmut makes all of them, runs the tests once without and stops.
         subprocess.run([*command, "none"], cwd=folder, env=environment, check=False)

@@ -3,18 +3,22 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import cocotb
 
 from twofold.golden.config import bits_for
 from twofold.golden.isa import Section, line_bits, section_kinds
+from twofold.golden.transfer_clock import TransferClock
 from twofold.golden.transfers import Transfer, bus_beats, entry_beats
 from twofold.hdl.transfer_list import BASE_BITS
 from twofold.sim import settings
 from twofold.sim.axi_memory import SIZE, AxiMemory
 from twofold.sim.compare import equal
 from twofold.sim.component import Driver
+from twofold.sim.steady_memory import SteadyMemory
+from twofold.testing.random_transfers import random_transfers
 
 SETTINGS = settings.read()
 CONFIG, SEED = SETTINGS["config"], SETTINGS["seed"]
@@ -206,6 +210,47 @@ async def lists_are_worked_through(dut, pause):
 
 
 @timed
+@cocotb.parametrize(latency=[1, 32, 150])
+async def times_are_as_predicted(dut, latency):
+    engine = Driver(dut)
+    await engine.start(*INPUTS)
+    engine.set(drain_idle=1, feature__free=1)
+    for seed in range(SEED, SEED + 5):
+        numbers = random.Random(seed)
+        transfers = random_transfers(CONFIG, seed)
+        page = numbers.getrandbits(BASE_BITS - 6)
+        base, size = page * 4096 // BYTES, entry_beats(CONFIG)
+        bits = [one.encode(CONFIG) for one in (*transfers, Transfer(kind=Section.END))]
+        memory = SteadyMemory(engine, CONFIG, latency, partial(_list_word, bits, base, size))
+        clock = TransferClock(CONFIG, transfers, latency, base)
+        clock.start(0)
+        expected = [clock.ready(n + 1) for n in range(len(transfers))] + [clock.finished()]
+        found: list[int] = []
+        engine.set(base=page, transferring__start=1)
+        for cycle in range(50_000):
+            memory.offer(cycle)
+            await engine.settle()
+            memory.take(cycle)
+            # The counter stands from the list before until the start was seen.
+            found += [cycle] * ((engine.get("transferring__done") if cycle else 0) - len(found))
+            if cycle and engine.get("transferring__finished"):
+                found.append(cycle)
+                break
+            await engine.step()
+            engine.set(transferring__start=0)
+        equal(found, expected, f"latency {latency}, list {seed}, cycle of transfer")
+        await engine.step()
+
+
+def _list_word(entries: list[int], base: int, size: int, beat: int) -> int:
+    """A beat of a list; anything elsewhere."""
+    number, part = divmod(beat - base, size)
+    if 0 <= number < len(entries):
+        return entries[number] >> part * CONFIG.bus_bits & ((1 << CONFIG.bus_bits) - 1)
+    return beat
+
+
+@timed
 async def errors_end_and_leave_nothing(dut):
     numbers = random.Random(SEED)
     around = await start(dut, numbers, 0.2, busy=0.3)
@@ -255,7 +300,7 @@ async def any_numbers_are_followed_until_a_stop(dut):
     numbers = random.Random(SEED)
     around = await start(dut, numbers, 0.1, busy=0.1)
     engine, lists = around.driver, Lists(numbers)
-    for number in range(24):
+    for number in range(16):
         page = numbers.getrandbits(BASE_BITS)
         engine.set(base=page)
         around.offset = page * 4096

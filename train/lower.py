@@ -75,7 +75,7 @@ class Lowering(Ends):
                 self._keep_constant(node)
             elif "tensor_meta" not in node.meta:
                 continue  # a size, computed from shapes
-            elif any(source in self.moved for source in node.all_input_nodes if source not in self.values):
+            elif any(source in self.host for source in node.all_input_nodes if source not in self.values):
                 self._move(node)
             else:
                 try:

@@ -1,6 +1,6 @@
 """Lowering of what a model returns: the layers that give it, and the order that its values have there."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Set
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from twofold.train.formula import Formula
 from twofold.train.graph import BATCH, DROPOUTS, SAME, called, is_shared, result_shape
 from twofold.train.layers import QuantLayer
 from twofold.train.lower_sums import Sums
-from twofold.train.outputs import flattened
+from twofold.train.outputs import Join, flattened
 from twofold.train.picks import chosen
 from twofold.train.pointwise import FUNCTIONS
 
@@ -29,7 +29,7 @@ MOVES = (
 #: What gives the same values where they are.
 STILL = (*SAME, *DROPOUTS, "Identity")
 #: What puts several tensors together.
-JOINS = ("cat", "concat", "concatenate", "stack")
+JOINS = ("cat", "concat", "concatenate")
 #: What looks at each number by itself, so that it may come before positions are moved.
 POINTWISE = frozenset(
     name.replace("_", "") for name in (*FUNCTIONS, "relu", "relu6", "clamp", "clip", "clamp_min", "clamp_max")
@@ -48,6 +48,13 @@ class HostValue(NamedTuple):
     numbers: Any
     reason: ValueError
     shared: bool = False
+
+
+class HostParts(NamedTuple):
+    """A node whose values are those of several, one behind the other along a dimension."""
+
+    parts: tuple[fx.Node, ...]
+    dim: int
 
 
 def is_pointwise(node: fx.Node, name: str) -> bool:
@@ -73,6 +80,12 @@ class Ends(Sums):
         super().__init__(graph, signed=signed)
         #: What only the host sees: values behind the first operation that moves positions, and what they are of.
         self.moved: dict[fx.Node, HostValue] = {}
+        self.joined: dict[fx.Node, HostParts] = {}
+
+    @property
+    def host(self) -> Set[fx.Node]:
+        """Nodes that only the host sees."""
+        return self.moved.keys() | self.joined.keys()
 
     def _moves_to_end(self, node: fx.Node) -> bool:
         """Whether nothing but the order and the shape of results comes of a node."""
@@ -82,7 +95,7 @@ class Ends(Sums):
         if is_hosts(name):
             return all(user.op == "output" for user in node.users)
         users = [user for user in node.users if "tensor_meta" in user.meta or user.op == "output"]
-        known = name in (*MOVES, *JOINS, *STILL) or is_pointwise(node, name)
+        known = name in (*MOVES, *JOINS, *STILL, "stack") or is_pointwise(node, name)
         return known and all(self._moves_to_end(user) for user in users)
 
     def _called(self, node: fx.Node) -> str:
@@ -94,6 +107,8 @@ class Ends(Sums):
         """Have a node, for which there is no layer, be what the host makes of a value."""
         source: Any = node.args[0] if node.args else None
         if self._called(node) in JOINS:
+            return self._join(node, f"{reason}; at the end it")
+        if self._called(node) == "stack":
             raise ValueError(f"{reason}; leave the end's order to the host: return what it takes") from reason
         if is_hosts(self._called(node)) or not isinstance(source, fx.Node) or source not in self.values:
             raise reason
@@ -106,9 +121,17 @@ class Ends(Sums):
         """Move numbers as a node moves what the host sees."""
         name, where = self._called(node), self._where(node)
         if name in JOINS:
-            raise ValueError(f"{where}: {name} behind moved positions must be left to the host: return what it takes")
+            return self._join(node, f"{where}: {name} at the end")
+        if name == "stack":
+            raise ValueError(f"{where}: stack behind moved positions must be left to the host: return what it takes")
         if is_hosts(name):
             raise ValueError(f"{where} must be left to the host, which gets what it takes, not be {name!r}")
+        behind = next((source for source in node.all_input_nodes if source in self.joined), None)
+        if behind is not None:
+            if name not in STILL:
+                raise ValueError(f"{where} must come before results are put together, or be left to the host")
+            self.joined[node] = self.joined[behind]
+            return None
         source = self.moved[next(source for source in node.all_input_nodes if source in self.moved)]
         source = source._replace(shared=source.shared or is_shared(node))
         if is_pointwise(node, name):
@@ -118,6 +141,24 @@ class Ends(Sums):
             self.moved[node] = source._replace(numbers=numbers)
         else:
             raise ValueError(f"{where} must come before positions are moved, or be left to the host, not be {name!r}")
+
+    def _join(self, node: fx.Node, what: str) -> None:
+        """Have a node be the results of several, which the host puts together."""
+        given: dict[str, Any] = dict(zip(("tensors", "dim"), node.args, strict=False)) | dict(node.kwargs)
+        parts, dim = given["tensors"], given.get("dim", given.get("axis", 0)) % len(result_shape(node))
+        if dim == 0:
+            raise ValueError(f"{what} must keep images apart, not put them together along dimension 0")
+        if isinstance(parts, fx.Node):
+            raise ValueError(f"{what} must put whole channels together, each position once, not parts of one result")
+        found: list[fx.Node] = []
+        for part in parts:
+            inner = self.joined.get(part)
+            if inner is not None and inner.dim != dim:
+                raise ValueError(f"{what} must put results together along one dimension, not {inner.dim} and {dim}")
+            if inner is None and part not in self.moved and part not in self.values:
+                raise ValueError(f"{what} must put results together, not a constant")
+            found += [part] if inner is None else inner.parts
+        self.joined[node] = HostParts(tuple(found), dim)
 
     def _before_moves(self, node: fx.Node, source: HostValue) -> fx.Node:
         """A node with a function of the values as they are before they are moved."""
@@ -155,9 +196,14 @@ class Ends(Sums):
         if not heads or len(heads) != len(leaves):
             raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {node.args[0]!r}")
         found: dict[str, Order] = {}
+        joins = []
         for output in heads:
-            value, order = self._returned(output)
-            found[self._head(output, value, found).name] = order
+            parts, dim = self.joined.get(output, HostParts((output,), 0))
+            joins.append(Join(len(parts), dim))
+            for part in parts:
+                value, order = self._returned(part)
+                found[self._head(part, value, found).name] = order
+        self.structure = replace(self.structure, joins=tuple(joins))
         self.heads = tuple(found.items())
         fold_ahead(self.drafts, found, self.input_shape[0])
         layers = {draft.name: draft.build() for draft in self.drafts}

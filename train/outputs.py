@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
@@ -11,11 +13,19 @@ from twofold.golden.network import Layer
 from twofold.golden.order import Order
 
 
+class Join(NamedTuple):
+    """How the host makes a tensor of results: of so many, one behind the other along a dimension; one is as it is."""
+
+    parts: int = 1
+    dim: int = 0
+
+
 @dataclass(frozen=True)
 class Structure:
-    """What tensors are in."""
+    """What tensors are in, and what each is made of; no `joins`: of one result each."""
 
     spec: TreeSpec
+    joins: tuple[Join, ...] = ()
 
     def __deepcopy__(self, memo: object) -> "Structure":
         """Itself: it never changes, and PyTorch warns where a spec is copied."""
@@ -29,8 +39,11 @@ def flattened(returned: Any) -> tuple[list[Any], Structure]:
 
 
 def gathered(leaves: list[Any], structure: Structure) -> Any:
-    """The leaves in what they were in."""
-    return tree_unflatten(leaves, structure.spec)
+    """The leaves in what they were in, put together first where several make one."""
+    rest = iter(leaves)
+    joined = [(list(islice(rest, join.parts)), join) for join in structure.joins]
+    whole = [parts[0] if join.parts == 1 else torch.cat(parts, join.dim) for parts, join in joined]
+    return tree_unflatten(whole or leaves, structure.spec)
 
 
 def ordered(maps: Tensor, order: Order) -> Tensor:

@@ -46,6 +46,7 @@ def test_lines_take_whole_beats(bits, feature, channel):
     config = ArrayConfig(name="outside", pe="log", rows=4, cols=4, word_bits=3, memory="axi4", bus_bits=bits)
     assert bus_beats(config, Section.FEATURE) == feature  # 4 lanes of 8 bits
     assert bus_beats(config, Section.CHANNEL) == channel  # 52 bits
+    assert Transfer(kind=Section.CHANNEL, rows=3, length=5).beats(config) == 15 * channel
     memory = np.full(64, 255, dtype=np.uint8)
     lines = [0x0403_0201, 0xFF00_FF00]
     write_lines(config, memory, bits // 8, Section.FEATURE, lines)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.sim.builds import OUTSIDE, OUTSIDE_SEEDS, outside_network
+from tests.support.outside import OUTSIDE, OUTSIDE_SEEDS, outside_network
 from twofold.boards.device import Device, MachineError
 from twofold.boards.pynq import PynqLink
 from twofold.golden import layers

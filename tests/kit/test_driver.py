@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sim.builds import OUTSIDE, OUTSIDE_SEEDS, outside_network
+from tests.support.outside import OUTSIDE, OUTSIDE_SEEDS, outside_network
 from twofold.golden.config import load_config
 from twofold.kit.package import package_files, save
 from twofold.kit.testbench import vectors

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.sim.builds import OUTSIDE, OUTSIDE_SEEDS, outside_network
+from tests.support.outside import OUTSIDE, OUTSIDE_SEEDS, outside_network
 from twofold.command import main
 from twofold.golden.config import MACHINE_VERSION, ArrayConfig
 from twofold.golden.container import save as save_network

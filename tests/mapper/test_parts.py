@@ -65,6 +65,12 @@ def test_impossible_parts_are_refused(change, message):
     assert str(caught.value) == f"Layer 'up': {message}"
 
 
+def test_parts_have_accumulators_each():
+    net = network([upsampled()], (4, 2, 3))
+    with pytest.raises(ValueError, match=r"^Layer 'up': accumulators must be of a layer without parts, not 2$"):
+        layers.accumulate(net, net.layers[0], {"input": np.zeros((1, 4, 2, 3), dtype=np.int64)})
+
+
 def test_steps_that_the_machine_cannot_count_are_refused():
     with pytest.raises(ValueError, match=r"^Step of a part must be at most 15, not \(1, 16\)$"):
         Part((0, 0), (1, 16), (1, 1))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.sim.builds import OUTSIDE, outside_network
+from tests.support.outside import CYCLES, LATENCIES, OUTSIDE, outside_network
 from twofold.golden import layers as golden_layers
 from twofold.golden.order import channels_last
 from twofold.golden.timing import cycles
@@ -38,13 +38,13 @@ def same(network, runs, expected):
             np.testing.assert_array_equal(tensor, expected[name][n], name)
 
 
-@pytest.mark.parametrize("seed", [6, 9, 15, 16, 18, 29, 26])
+@pytest.mark.parametrize("seed", CYCLES)
 def test_integers_and_cycles(program, seed):
     network, image, inputs, expected = case(seed)
-    for latency in (1, 32, 150):
+    for latency, wanted in zip(LATENCIES, CYCLES[seed], strict=True):
         runs = run_outside(image, inputs, program, latency=latency)
         same(network, runs, expected)
-        assert {run.cycles for run in runs} == {cycles(image.steps(latency))}
+        assert {run.cycles for run in runs} == {cycles(image.steps(latency))} == {wanted}
         assert {run.passes for run in runs} == {image.passes}
 
 

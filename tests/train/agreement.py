@@ -11,8 +11,9 @@ from twofold.mapper import compile_network
 from twofold.train import integer
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
+from twofold.train.evaluation import real_outputs
 from twofold.train.export import export
-from twofold.train.outputs import flattened
+from twofold.train.outputs import flattened, ordered
 from twofold.train.recipe import parse_recipe
 from twofold.train.snap import snap
 
@@ -101,9 +102,14 @@ def agree(
         assert result.run.cycles == image.cycles
     with torch.no_grad():
         wanted = model(values)
-    gaps = []
-    for layer, found, one in zip(network.outputs, network.results(ours), flattened(wanted)[0], strict=True):
+    for layer, found, (_, order) in zip(network.outputs, network.results(ours), quantized.heads, strict=True):
+        one = ordered(theirs[layer.name], order)
         assert layer.name not in network.orders or found.shape == one.shape
-        got = torch.as_tensor(found).reshape(one.shape) * layer.output.scale
+        assert np.array_equal(found.reshape(one.shape), one.numpy())
+    gaps = []
+    for got, one in zip(
+        *(flattened(all_)[0] for all_ in (real_outputs(quantized, network, theirs), wanted)), strict=True
+    ):
+        assert got.shape == one.shape
         gaps.append(float((got - one).abs().max() / one.square().mean().sqrt()))
     return quantized, network, image, max(gaps)

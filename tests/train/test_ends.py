@@ -95,13 +95,55 @@ def test_channels_last_and_back_is_nothing():
     assert [layer.name for layer in network.layers] == ["body"] and network.orders == {}
 
 
+def joined(m, x):
+    """As torchvision's detectors give their boxes: all maps' in one tensor."""
+    y = torch.max_pool2d(m.side(x), 2)
+    return {
+        "boxes": torch.cat([boxes(x, 2), boxes(m.side(x), 2), boxes(y, 2)], dim=1).contiguous(),
+        "twice": torch.cat((torch.concat([x.flatten(1), y.flatten(1)], 1), m.side(x).flatten(1)), -1),
+        "rows": torch.concatenate([m.side(x), x[:, :4]], 2),
+        "one": m.side(x).permute(0, 2, 3, 1),
+    }
+
+
+def test_results_of_several_maps_are_put_together():
+    model = randomised(Ends(joined))
+    quantized, network, image, gap = agree(model, SHAPE)
+    assert gap < 0.1 and len(network.outputs) == len(image.outputs) == 9
+    x = torch.rand(5, *SHAPE)
+    found, wanted = quantized(x), model(x)
+    assert {name: tensor.shape for name, tensor in found.items()} == {n: t.shape for n, t in wanted.items()}
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         (
-            lambda m, x: torch.cat([boxes(x, 3), boxes(m.side(x), 4)[..., :3]], 1),
-            "Operation in 'the model itself': cat behind moved positions must be left to the host: "
+            lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 0),
+            "Operation in 'the model itself': cat at the end must keep images apart, "
+            "not put them together along dimension 0",
+        ),
+        (
+            lambda m, x: torch.cat([torch.cat([boxes(x, 3), boxes(x, 3)], 1), torch.cat([boxes(x, 3)] * 2, 1)], 2),
+            "Operation in 'the model itself': cat at the end must put results together along one dimension, "
+            "not 1 and 2",
+        ),
+        (
+            lambda m, x: torch.stack([boxes(x, 3), boxes(x, 3)], 1),
+            "Operation in 'the model itself': stack behind moved positions must be left to the host: "
             "return what it takes",
+        ),
+        (
+            lambda m, x: torch.cat([boxes(x, 3), torch.zeros(x.shape[0], 1, 3)], 1),
+            "Operation in 'the model itself': cat at the end must put results together, not a constant",
+        ),
+        (
+            lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 1).sigmoid(),
+            "Operation in 'the model itself' must come before results are put together, or be left to the host",
+        ),
+        (
+            lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 1).softmax(-1),
+            "Operation in 'the model itself' must be left to the host, which gets what it takes, not be 'softmax'",
         ),
         (
             lambda m, x: boxes(x, 3).softmax(-1),

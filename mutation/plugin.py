@@ -1,15 +1,19 @@
-"""A plugin of pytest: each test begins without kept results, so that mutmut sees who runs which function.
+"""A plugin of pytest for mutmut's runs: tests begin without kept results, and a fault that loops ends.
 
 What a test finds in a cache, filled while modules were imported or by a test before it, it does not run: a fault there
 would count as one that no test runs.
 """
 
+import signal
 import sys
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 import pytest
+
+#: CPU seconds that a test may take; the longest takes five.
+LIMIT_S = 25.0
 
 
 def clear() -> None:
@@ -29,6 +33,15 @@ def _kept(owner: ModuleType | type) -> Iterator[Any]:
             yield from _kept(value)
 
 
+def _late(number: int, frame: FrameType | None) -> NoReturn:
+    raise TimeoutError(f"Test must end within {LIMIT_S:g} CPU seconds")
+
+
 @pytest.fixture(autouse=True)
-def _without_kept_results() -> None:
+def _short_and_without_kept_results() -> Iterator[None]:
     clear()
+    before = signal.signal(signal.SIGVTALRM, _late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT_S)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)
