@@ -223,7 +223,7 @@ class ArrayConfig:
             spans.append((min(shifts), max(shifts) + self.act_bits) if shifts else (0, 0))
         return tuple(spans)
 
-    @property
+    @cached_property
     def product_max(self) -> int:
         """Largest product, which is that of a zero word: every term gives all ones less what it selects."""
         return sum((1 << end) - (1 << begin) for begin, end in self.term_spans)
