@@ -77,9 +77,9 @@ test: $(COMPILED) ## check style and types, and run every test beside it
 	@$(MAKE) --no-print-directory --jobs 2 pytest lint
 
 # What it starts asks for no share of its jobs: MAKEFLAGS is none of theirs. Hundreds of processes import the project:
-# Python may keep what it has compiled of it.
+# Python may keep what it has compiled of it. Memory of large arrays is kept for the next ones.
 pytest: $(COMPILED)
-	MAKEFLAGS= MFLAGS= PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n 2 --dist worksteal
+	MAKEFLAGS= MFLAGS= PYTHONDONTWRITEBYTECODE= MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_MMAP_THRESHOLD_=268435456 $(RUN) -m pytest -n 2 --dist worksteal
 
 lint: $(COMPILED) ## check style and types
 	$(RUN) -m ruff check .
