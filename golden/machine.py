@@ -256,7 +256,7 @@ class Machine:
         config = self.config
         # Exact: no column sum comes near 2**53.
         if not tile.chain:
-            acts, inside = self._activations(number, tile)
+            acts, inside = self._activations(number, tile, 0)
             return (acts.astype(np.float64) @ self._words).astype(np.int64) + self._bases, inside
         window = self._chunk(number)
         if window.step_x < 1 or window.positions < config.min_pass:
@@ -273,7 +273,7 @@ class Machine:
                 complete = inside
         return sums.astype(np.int64), complete
 
-    def _activations(self, number: int, tile: Pass, late: int = 0) -> tuple[Array, NDArray[np.bool_]]:
+    def _activations(self, number: int, tile: Pass, late: int) -> tuple[Array, NDArray[np.bool_]]:
         """The array's operands for every position, shape (P, rows), and which positions are in bounds.
 
         In a chain pass those that stand when a position is complete, or `late` positions before.

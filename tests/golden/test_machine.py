@@ -353,8 +353,14 @@ def test_reaching_beyond_a_memory_stops_it(program, message):
 
 def test_feature_lines_beyond_an_odd_depth_stop_it():
     config = ArrayConfig(name="odd", pe="log", rows=2, cols=2, word_bits=3, feature_depth=20)
-    for access in (tile(address=20), drain(address=20)):
-        machine = loaded(config, [window(1, 1, 1, 1), access, END], [], [])
+    one, six = window(1, 1, 1, 1), window(4, 1, 6, 1)
+    for chunk, access in (
+        (one, tile(address=20)),
+        (six, tile(address=15, chain=1)),
+        (one, drain(address=20)),
+        (one, drain(address=10, skip=1, skip_offset=10)),
+    ):
+        machine = loaded(config, [chunk, access, END], [], [])
         with pytest.raises(StoppedError) as caught:
             machine.run()
         assert (caught.value.code, str(caught.value)) == (
