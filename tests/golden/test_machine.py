@@ -1,15 +1,18 @@
 """Small programs against numbers worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from twofold.golden.config import ArrayConfig
 from twofold.golden.frame import FrameError, frame
 from twofold.golden.image import PlacedTensor, pack_tensor
-from twofold.golden.isa import Channel, Digit, Drain, End, Opcode, Output, Pass, Section, Window
+from twofold.golden.isa import Channel, Digit, Drain, End, Opcode, Output, Pass, Section, Sync, Window
 from twofold.golden.machine import Machine, StoppedError
 from twofold.golden.network import Tensor
 from twofold.golden.registers import Error
+from twofold.golden.transfers import Transfer, entry_beats
 
 LOG = ArrayConfig(
     name="hand", pe="log", rows=2, cols=2, word_bits=3, acc_width=24, acc_depth=8, feature_depth=32, weight_depth=16
@@ -367,6 +370,29 @@ def test_feature_lines_beyond_an_odd_depth_stop_it():
             Error.RANGE,
             "Line 1: feature line must be below 20, not 20",
         )
+
+
+@pytest.mark.parametrize(
+    ("list_", "program", "message"),
+    [
+        ([], [END], "Line 0: Transfer 0 is not in the list; 0 DRAINs are done"),
+        ([1], [window(1, 1, 1, 1), Sync(need=2), END], "Line 1: Transfer 1 is not in the list; 0 DRAINs are done"),
+        ([1, 1], [window(1, 1, 1, 1), END], None),
+    ],
+)
+def test_what_waits_without_an_end_names_the_line(list_, program, message):
+    config = replace(LOG, memory="axi4", bus_bits=32)
+    machine = loaded(config, program, [], [])
+    size = entry_beats(config) * 4
+    entries = [Transfer(kind=Section.WEIGHT, memory=200, length=length) for length in list_]
+    content = b"".join(one.encode(config).to_bytes(size, "little") for one in entries)
+    machine.outside.memory = np.frombuffer(content.ljust(1024, b"\0"), dtype=np.uint8).copy()
+    if message is None:
+        assert machine.run().frames == ()
+        return
+    with pytest.raises(StoppedError) as caught:
+        machine.run()
+    assert (caught.value.code, str(caught.value)) == (Error.INSTRUCTION, message)
 
 
 def test_wide_builds_requantise_beyond_64_bits():
