@@ -41,9 +41,9 @@ Points = dict[Point, Count]
 #: Verilator's kinds that count as lines.
 _LINES = ("line", "branch")
 KINDS = ("line", "toggle")
-#: In lines with which Yosys wakes its blocks: an empty `if` that is never true.
 #: A number that Amaranth appends to a name which there is already, as Verilator writes it; and which bit it is.
 _NUMBER, _BIT = re.compile(r"__024(\d+)"), re.compile(r"\[\d+\]$")
+#: In lines with which Yosys wakes its blocks: an empty `if` that is never true.
 _WAKING = "$auto$verilog_backend"
 
 
