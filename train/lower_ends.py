@@ -26,6 +26,8 @@ MOVES = (
     *("flatten", "unflatten", "squeeze", "unsqueeze", "Flatten", "Unflatten"),
     *("getitem", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "narrow"),
 )
+#: Those that move whole axes.
+AXES = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis")
 #: What gives the same values where they are.
 STILL = (*SAME, *DROPOUTS, "Identity")
 #: What puts several tensors together.
@@ -51,9 +53,9 @@ class HostValue(NamedTuple):
 
 
 class HostParts(NamedTuple):
-    """A node whose values are those of several, one behind the other along a dimension."""
+    """Values of several nodes, one behind the other along a dimension."""
 
-    parts: tuple[fx.Node, ...]
+    parts: tuple[HostValue, ...]
     dim: int
 
 
@@ -128,10 +130,7 @@ class Ends(Sums):
             raise ValueError(f"{where} must be left to the host, which gets what it takes, not be {name!r}")
         behind = next((source for source in node.all_input_nodes if source in self.joined), None)
         if behind is not None:
-            if name not in STILL:
-                raise ValueError(f"{where} must come before results are put together, or be left to the host")
-            self.joined[node] = self.joined[behind]
-            return None
+            return self._move_parts(node, behind)
         source = self.moved[next(source for source in node.all_input_nodes if source in self.moved)]
         source = source._replace(shared=source.shared or is_shared(node))
         if is_pointwise(node, name):
@@ -150,15 +149,38 @@ class Ends(Sums):
             raise ValueError(f"{what} must keep images apart, not put them together along dimension 0")
         if isinstance(parts, fx.Node):
             raise ValueError(f"{what} must put whole channels together, each position once, not parts of one result")
-        found: list[fx.Node] = []
+        found: list[HostValue] = []
         for part in parts:
             inner = self.joined.get(part)
             if inner is not None and inner.dim != dim:
                 raise ValueError(f"{what} must put results together along one dimension, not {inner.dim} and {dim}")
             if inner is None and part not in self.moved and part not in self.values:
                 raise ValueError(f"{what} must put results together, not a constant")
-            found += [part] if inner is None else inner.parts
+            found += [self._seen(part)] if inner is None else inner.parts
         self.joined[node] = HostParts(tuple(found), dim)
+
+    def _seen(self, node: fx.Node) -> HostValue:
+        """What the host sees of a node's values: in their order, if nothing has moved them."""
+        if node in self.moved:
+            return self.moved[node]
+        shape = result_shape(node)
+        reason = ValueError(f"{self._where(node)} must be one result of the network")
+        return HostValue(node, torch.arange(prod(shape)).reshape(shape), reason, is_shared(node))
+
+    def _move_parts(self, node: fx.Node, behind: fx.Node) -> None:
+        """Have what comes behind results that are put together come before, part by part."""
+        name, (parts, dim) = self._called(node), self.joined[behind]
+        if is_pointwise(node, name):
+            parts = tuple(part._replace(node=self._before_moves(node, part)) for part in parts)
+        elif name in AXES:
+            shape = range(2, 2 + len(result_shape(behind)))
+            dim = self._called_with(node, {behind: torch.empty(*shape)}.__getitem__).shape.index(shape[dim])
+            moved = [self._called_with(node, {behind: part.numbers}.__getitem__) for part in parts]
+            parts = tuple(part._replace(numbers=numbers) for part, numbers in zip(parts, moved, strict=True))
+        elif name not in STILL:
+            where = self._where(node)
+            raise ValueError(f"{where} must come before results are put together, or be the host's, not be {name!r}")
+        self.joined[node] = HostParts(parts, dim)
 
     def _before_moves(self, node: fx.Node, source: HostValue) -> fx.Node:
         """A node with a function of the values as they are before they are moved."""
@@ -198,11 +220,11 @@ class Ends(Sums):
         found: dict[str, Order] = {}
         joins = []
         for output in heads:
-            parts, dim = self.joined.get(output, HostParts((output,), 0))
+            parts, dim = self.joined.get(output, ((output,), 0))
             joins.append(Join(len(parts), dim))
             for part in parts:
                 value, order = self._returned(part)
-                found[self._head(part, value, found).name] = order
+                found[self._head(part.node if isinstance(part, HostValue) else part, value, found).name] = order
         self.structure = replace(self.structure, joins=tuple(joins))
         self.heads = tuple(found.items())
         fold_ahead(self.drafts, found, self.input_shape[0])
@@ -217,12 +239,11 @@ class Ends(Sums):
 
     def _returned(self, output: object) -> tuple[Value, Order]:
         """What an output is, and its order."""
-        if not isinstance(output, fx.Node) or (output not in self.values and output not in self.moved):
-            raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {type(output).__name__}")
-        if output in self.values:
-            shape = result_shape(output)[1:]
-            return self._settled(output), order_of(torch.arange(prod(shape)).reshape(shape).numpy())
-        source, numbers, reason, _ = self.moved[output]
+        if not isinstance(output, HostValue):
+            if not isinstance(output, fx.Node) or (output not in self.values and output not in self.moved):
+                raise ValueError(f"Model must return tensors, in tuples, lists or tables, not {type(output).__name__}")
+            output = self._seen(output)
+        source, numbers, reason, _ = output
         value = self._settled(source)
         whole, places = prod(value.shape), value.shape[1] * value.shape[2]
         first = (numbers[0] if numbers.dim() else numbers) % whole

@@ -102,14 +102,16 @@ def joined(m, x):
         "boxes": torch.cat([boxes(x, 2), boxes(m.side(x), 2), boxes(y, 2)], dim=1).contiguous(),
         "twice": torch.cat((torch.concat([x.flatten(1), y.flatten(1)], 1), m.side(x).flatten(1)), -1),
         "rows": torch.concatenate([m.side(x), x[:, :4]], 2),
+        "lines": torch.cat([m.flat(m.side(x)), y.flatten(2)], -1).transpose(1, 2).sigmoid(),
         "one": m.side(x).permute(0, 2, 3, 1),
     }
 
 
 def test_results_of_several_maps_are_put_together():
     model = randomised(Ends(joined))
-    quantized, network, image, gap = agree(model, SHAPE)
-    assert gap < 0.1 and len(network.outputs) == len(image.outputs) == 9
+    quantized, network, image, gap = agree(model, SHAPE, config=replace(BUILD, tables=4))
+    assert gap < 0.1 and len(network.outputs) == len(image.outputs) == 11
+    assert sum(layer.table is not None for layer in network.outputs) == 2
     x = torch.rand(5, *SHAPE)
     found, wanted = quantized(x), model(x)
     assert {name: tensor.shape for name, tensor in found.items()} == {n: t.shape for n, t in wanted.items()}
@@ -138,8 +140,14 @@ def test_results_of_several_maps_are_put_together():
             "Operation in 'the model itself': cat at the end must put results together, not a constant",
         ),
         (
-            lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 1).sigmoid(),
-            "Operation in 'the model itself' must come before results are put together, or be left to the host",
+            lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 1)[:, :40],
+            "Operation in 'the model itself' must come before results are put together, or be the host's, "
+            "not be 'getitem'",
+        ),
+        (
+            lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 1).transpose(0, 1),
+            "Operation in 'the model itself' must move axes of channels only, not (0, 3, 4, 1, 2); "
+            "at the end it must keep images apart, along dimension 0",
         ),
         (
             lambda m, x: torch.cat([boxes(x, 3), boxes(x, 3)], 1).softmax(-1),
