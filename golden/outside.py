@@ -117,7 +117,7 @@ def read_lines(config: ArrayConfig, memory: Bytes, place: int, kind: Section, co
 
 def transfer_clock(config: ArrayConfig, memory: Bytes, latency: int = REFERENCE_LATENCY) -> TransferClock:
     """When the transfers of a memory's list are done in an inference, with a memory of some latency (cycles)."""
-    return TransferClock(config, transfer_list(config, memory), latency)
+    return TransferClock(config, transfer_list(config, memory), latency, 0)
 
 
 def transfer_list(config: ArrayConfig, memory: Bytes) -> tuple[Transfer, ...]:

@@ -69,7 +69,7 @@ class TransferClock:
         For each transfer, the first cycle in which it is counted as done, as far as the list was walked.
     """
 
-    def __init__(self, config: ArrayConfig, entries: Sequence[Transfer], latency: int, base: int = 0) -> None:
+    def __init__(self, config: ArrayConfig, entries: Sequence[Transfer], latency: int, base: int) -> None:
         self.config, self.entries, self.latency = config, entries, latency
         self.port = PortUse(config)
         self.drained: list[int] = []

@@ -215,7 +215,7 @@ async def times_are_as_predicted(dut, latency):
     engine = Driver(dut)
     await engine.start(*INPUTS)
     engine.set(drain_idle=1, feature__free=1)
-    for seed in range(SEED, SEED + 5):
+    for seed in range(SEED, SEED + 6):
         numbers = random.Random(seed)
         transfers = random_transfers(CONFIG, seed)
         page = numbers.getrandbits(BASE_BITS - 6)

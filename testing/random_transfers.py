@@ -25,10 +25,11 @@ def random_transfers(config: ArrayConfig, seed: int, count: int = 8) -> list[Tra
         kind = numbers.choice(kinds)
         wide = bus_beats(config, kind)
         length = numbers.choice((1, 2, numbers.randint(3, 40), numbers.randint(1, 5 * BURST_BEATS // (2 * wide))))
-        # Some rows begin a few beats before a boundary.
-        place = numbers.choice((numbers.randrange(1 << 14), (numbers.randrange(1, 64) << 8) - numbers.randint(1, 3)))
+        # Some rows begin a few beats before a boundary; some are more than there may be bursts without an answer.
+        near = (numbers.randrange(1, 1 << 16) << 8) - numbers.randint(1, 3)
+        place = numbers.choice((numbers.randrange(1 << 24), near))
         step = numbers.choice((length * wide, length * wide + numbers.randint(1, 300)))
-        rows = numbers.choice((1, 1, 2, numbers.randint(3, 6))) if length < 50 else 1
+        rows = numbers.choice((1, 2, numbers.randint(3, 12), 80 if length == 1 else 5)) if length < 50 else 1
         store = int(kind is Section.FEATURE and numbers.random() < 0.6)
         shape = {"rows": rows, "length": length, "line_step": length, "memory_step": step}
         transfers.append(Transfer(kind=kind, store=store, memory=place, **shape))
