@@ -51,7 +51,6 @@ class OutsideMachine:
         self.offset = page * PAGE % SIZE
         self.memory.fill(numbers)
         assert self.image.outside is not None
-        self.content_size = len(self.image.outside.content)
         self.write(0, self.image.outside.content)
         assert not await self.host.send(self.image.beats)
         for number in (*(numbers.getrandbits(BASE_BITS) for _ in range(6)), page):

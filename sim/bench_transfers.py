@@ -103,7 +103,7 @@ class Chip:
         self.offset = page * 4096
         self.lines: Lines = {}
         self.log: list[tuple[int, tuple[int, int]]] = []
-        self.sent: list[tuple[int, int]] = []
+        self.sent: list[int] = []
         self.cycle = self.drained = self.draining = 0
         self.read = 0
 
@@ -143,7 +143,7 @@ class Chip:
         if free and driver.get("feature__read"):
             address = driver.get("feature__address")
             self.read = self.lines.setdefault((Section.FEATURE, address), self.read)
-            self.sent.append((Section.FEATURE, address))
+            self.sent.append(address)
         if self.draining == 1:
             for n in range(DRAIN_LINES):
                 line = LINES + self.drained * DRAIN_LINES + n
@@ -321,7 +321,7 @@ async def any_numbers_are_followed_until_a_stop(dut):
 
 def _followed(around: Chip, transfers: list[Transfer], text: str) -> None:
     """What was loaded and stored are the first lines of the list, and what was loaded has its values."""
-    loaded, stored = [place for _, place in around.log], [line for _, line in around.sent]
+    loaded, stored = [place for _, place in around.log], around.sent
     wanted = [one for one in transfers if one.kind is not Section.END]
     lines = ((one.kind, *line) for one in wanted if not one.store for line in Lists.lines(one))
     expected = list(islice(lines, len(loaded)))

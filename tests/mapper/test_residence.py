@@ -66,7 +66,8 @@ def need(config, drawn, residence, one, bands):
 def chunks_do(config, one, bands):
     """Whether every chunk of a piece that chain passes may compute has positions enough for them."""
     pieces = [(part, piece) for part, piece in one.pieces if may_chain(config, piece)]
-    sizes = [c.width * c.height for part, piece in pieces for b in bands for c in band_chunks(part, piece, b, 64)]
+    cuts = [band_chunks(part, piece, band, config.acc_depth) for part, piece in pieces for band in bands]
+    sizes = [chunk.width * chunk.height for chunks in cuts for chunk in chunks]
     return len(bands) == 1 or all(size >= config.min_pass for size in sizes)
 
 
