@@ -14,7 +14,8 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """The tables of a recipe's file, merged with those of its bases; and the files, its own first.
 
     A base is a file, named relative to the one that names it and ending in ``.toml``, or a recipe that comes with the
-    package, by its name. What `merged` says holds from file to file.
+    package, by its name; of several, later ones are merged over earlier ones. What `merged` says holds from file to
+    file.
 
     Raises
     ------
@@ -23,20 +24,25 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
     ValueError
         If a file is not TOML, a base is not there, bases lead back to a file, or they are more than `MOST` - 1.
     """
-    files, found = [path], [read_toml(path)]
-    while "base" in found[-1]:
-        base = _file(files[-1], found[-1].pop("base"))
-        chain = " -> ".join(str(file) for file in (*files, base))
-        if base.resolve() in [file.resolve() for file in files]:
-            raise ValueError(f"{path}: base must not lead back to a file, not {chain}")
-        if len(files) == MOST:
-            raise ValueError(f"{path}: files must be at most {MOST}, not {chain}")
-        files.append(base)
-        found.append(read_toml(base))
-    table = found.pop()
-    while found:
-        table = merged(table, found.pop())
-    return table, tuple(files)
+    files: list[Path] = []
+    return _read(path, (), files), tuple(files)
+
+
+def _read(path: Path, above: tuple[Path, ...], files: list[Path]) -> dict[str, Any]:
+    """Tables of a file over those of its bases; `files` gets its name and theirs."""
+    chain = (*above, path)
+    shown = " -> ".join(str(file) for file in chain)
+    if path.resolve() in [file.resolve() for file in above]:
+        raise ValueError(f"{chain[0]}: base must not lead back to a file, not {shown}")
+    if len(files) == MOST:
+        raise ValueError(f"{chain[0]}: files must be at most {MOST}, not {shown}")
+    files.append(path)
+    own = read_toml(path)
+    bases = own.pop("base", [])
+    table: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        table = merged(table, _read(_file(path, base), chain, files))
+    return merged(table, own)
 
 
 def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def _matches(rule: Any) -> bool:
 
 def _file(path: Path, base: Any) -> Path:
     if not isinstance(base, str):
-        raise ValueError(f"{path}: base must be a string, not {base!r}")
+        raise ValueError(f"{path}: base must be a string or a list of them, not {base!r}")
     if base.endswith(".toml"):
         file = path.parent / base
         if not file.exists():

@@ -76,6 +76,16 @@ def test_a_recipe_that_comes_with_the_package_is_a_base_by_its_name(tmp_path):
     assert (mine.train.epochs, mine.train.weight_decay) == (1, theirs.train.weight_decay)
 
 
+def test_of_several_bases_later_ones_have_their_way(tmp_path):
+    files = {"one": BASE, "two": "[train]\nepochs = 9\n", "own": 'name = "own"\nbase = ["one.toml", "two.toml"]\n'}
+    write(tmp_path, **files)
+    recipe = load_recipe(tmp_path / "own.toml")
+    assert recipe.train == TrainSettings(epochs=9, lr=0.5) and [rule.match for rule in recipe.rules] == ["*", "@first"]
+    assert [file.stem for file in read_recipe(tmp_path / "own.toml")[1]] == ["own", "one", "two"]
+    write(tmp_path, own='name = "own"\nbase = ["two.toml", "one.toml"]\n')
+    assert load_recipe(tmp_path / "own.toml").train.epochs == 3
+
+
 def test_rules_of_one_file_stay_as_they_are():
     twice = [{"match": "*", "weight": 1}, {"match": "*", "activation": 2}]
     assert merged({}, {"layer": twice})["layer"] == twice
@@ -87,7 +97,7 @@ def test_rules_of_one_file_stay_as_they_are():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("base = 3", "{own}: base must be a string, not 3"),
+        ("base = 3", "{own}: base must be a string or a list of them, not 3"),
         ('base = "gone.toml"', "{own}: base must be a file that is there, not '{folder}/gone.toml'"),
         ('base = "own.toml"', "{own}: base must not lead back to a file, not {own} -> {own}"),
         ('base = "other.toml"', "{own}: base must not lead back to a file, not {own} -> {other} -> {own}"),
@@ -142,9 +152,12 @@ def stated(table):
 
 @pytest.mark.parametrize("path", sorted(Path("recipes").rglob("*.toml")), ids=lambda path: path.stem)
 def test_no_recipe_repeats_what_its_base_states(path):
-    files = read_recipe(path)[1]
-    own = stated(read_toml(path))
-    base = stated(read_recipe(files[1])[0]) if len(files) > 1 else {}
+    own = read_toml(path)
+    bases = own.pop("base", [])
+    table = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        table = merged(table, read_recipe(path.parent / base)[0])
+    own, base = stated(own), stated(table)
     assert own and {key for key, value in own.items() if base.get(key) == value} == set()
 
 
