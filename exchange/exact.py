@@ -16,6 +16,7 @@ from twofold.exchange.graph import GraphBuilder, Shape, activation_type
 from twofold.exchange.known import check_known
 from twofold.exchange.places import assembled, sliced
 from twofold.golden.layers import FLOAT64_EXACT, worst_case, worst_scaled
+from twofold.golden.narrow import Narrow
 from twofold.golden.network import INPUT, Branch, Layer, Network, Padding, SkipTensor
 from twofold.golden.parts import Part
 
@@ -135,6 +136,8 @@ class _Exact:
     def _bytes(self, branch: Branch) -> tuple[str, int]:
         """Unsigned bytes of a branch's source, what is taken off them; lines that negative padding leaves out are."""
         tensor, source = self.network.tensors[branch.source], branch.source
+        if branch.narrow is not None:
+            source = self._narrowed(source, branch.narrow, activation_type(tensor))
         if tensor.signed:
             wide = self.graph.cast(source, np.int32, out=f"{source}/int32")
             offset = self.graph.constant(np.array(SIGNED_ZERO, np.int32), "offset")
@@ -143,6 +146,15 @@ class _Exact:
             )
         cut = [min(0, side) for side in (*branch.begin, *branch.end)]
         return self._pad(source, (cut[0], cut[1], cut[2], cut[3])), SIGNED_ZERO if tensor.signed else 0
+
+    def _narrowed(self, source: str, narrow: Narrow, dtype: type[np.generic]) -> str:
+        """The bits of a source that are read, in its own type."""
+        graph = self.graph
+        step = graph.constant(np.array(1 << narrow.drop, np.float32), "step")
+        bounds = [graph.constant(np.array(bound, np.float32), "bound") for bound in (narrow.low, narrow.high)]
+        parts = graph.add("Div", graph.cast(source, np.float32, out=self._name("wide")), step, out=self._name("parts"))
+        read = graph.add("Clip", graph.add("Floor", parts, out=self._name("floor")), *bounds, out=self._name("read"))
+        return graph.cast(graph.add("Mul", read, step, out=self._name("read")), dtype, out=self._name("narrow"))
 
     def _weight_bytes(self, branch: Branch) -> tuple[int, list[NDArray[np.int64]]]:
         """Groups, and signed bytes of the weights.

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import fields
 
+from twofold.golden.narrow import Narrow
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.order import Order
 from twofold.golden.parts import Part
@@ -12,8 +13,21 @@ KNOWN: dict[type, frozenset[str]] = {
     Network: frozenset({"name", "input", "layers", "point_sets", "meta", "heads", "orders"}),
     Tensor: frozenset({"shape", "bits", "signed", "scale"}),
     Branch: frozenset(
-        {"source", "point_set", "codes", "shifts", "stride", "padding", "dilation", "groups", "channel", "channels"}
+        {
+            "source",
+            "point_set",
+            "codes",
+            "shifts",
+            "stride",
+            "padding",
+            "dilation",
+            "groups",
+            "channel",
+            "channels",
+            "narrow",
+        }
     ),
+    Narrow: frozenset({"drop", "bits", "signed"}),
     SkipTensor: frozenset({"source", "shift"}),
     Order: frozenset({"split", "axes", "shape"}),
     Part: frozenset({"offset", "step", "size"}),

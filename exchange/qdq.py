@@ -172,7 +172,8 @@ class _Real:
         scale = tensor.scale
         part = slice(branch.channel, branch.channel + branch.out_channels)
         cut = [min(0, side) for side in (*branch.begin, *branch.end)]
-        source = self._pad(self.source(branch.source, np.array(scale)), [0, 0, *cut[:2], 0, 0, *cut[2:]])
+        read = self.source(branch.source, np.array(scale)) if branch.narrow is None else self._narrowed(branch)
+        source = self._pad(read, [0, 0, *cut[:2], 0, 0, *cut[2:]])
         used = branch.weights(self.network.point_sets[branch.point_set]) * self.used[part, None, None, None]
         weights, groups = whole_weights(branch, used, tensor.shape[0])
         geometry: dict[str, Any] = {
@@ -197,6 +198,16 @@ class _Real:
         """Real values of an activation tensor."""
         dtype = activation_type(self.network.tensors[name])
         return dequantize(self.graph, self.integers[name], scale, dtype, out=self._name("source"))
+
+    def _narrowed(self, branch: Branch) -> str:
+        """Real values of the bits of a source that are read; leaving bits out is exact, as parts of 2 are."""
+        graph, narrow, tensor = self.graph, branch.narrow, self.network.tensors[branch.source]
+        assert narrow is not None
+        parts = self.source(branch.source, np.array(2.0**-narrow.drop))
+        bounds = [graph.constant(np.array(bound, np.float32), "bound") for bound in (narrow.low, narrow.high)]
+        read = graph.add("Clip", graph.add("Floor", parts, out=self._name("floor")), *bounds, out=self._name("read"))
+        unit = graph.constant(_float32(np.array(tensor.scale * 2.0**narrow.drop), branch.source), "scale")
+        return graph.add("Mul", read, unit, out=self._name("narrow"))
 
     def _weights(self, weights: NDArray[np.int64], scale: NDArray[np.float64]) -> str:
         """Real weights, of integers in the fewest bytes."""

@@ -1,6 +1,9 @@
 """Products are weight times operand, and columns add them exactly."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from collections.abc import Callable
+from typing import ClassVar
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 
 from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
@@ -47,12 +50,19 @@ class OperandsOfLine(Checker):
 
     The two beside them are the same in a pass without `chain`, and else the operands of one row further up a cycle
     before, and of two rows further up two cycles before: for a line whose line before was one of a chain, too.
+
+    In builds with narrow reads an activation is first clipped to what has so many high bits less, and then so many low
+    bits of it are zeros, whatever the two numbers are.
     """
 
-    name = "operands: activation, masked or not, signed, chain"
+    name = "operands: activation, the bits read, masked or not, signed, chain"
     component = "operands"
-    short = ("log_4x4",)
+    short = ("log_4x4", "log_4x4 with narrow reads")
+    fault_build: ClassVar = {"narrow_reads": True}
     faults = (
+        Fault("operands", "Mux(beyond, ~rest, bit)", "bit", "operand"),
+        Fault("operands", "self.is_signed & ~operand[-1]", "self.is_signed & operand[-1]", "operand"),
+        Fault("operands", "kept & Mux(clipped", "Mux(clipped", "operand"),
         Fault("operands", "Mux(self.live[row], line, offset)", "line", "operand"),
         Fault("operands", "Mux(self.is_signed, ", "Mux(~self.is_signed, ", "operand"),
         Fault("operands", "Mux(self.chain, early[row - 1], line)", "Mux(self.chain, early[row], line)", "once"),
@@ -63,10 +73,15 @@ class OperandsOfLine(Checker):
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
         right = []
+        read = self._reads(m) if config.narrow_reads else lambda value: value
         for lane in range(config.rows):
             line = dut.line[lane]
             activation = Signal(signed(config.act_bits + 1), name=f"activation{lane}")
-            m.d.comb += activation.eq(Mux(dut.live[lane], Mux(dut.is_signed, line.as_signed(), line), 0))
+            value = Signal(signed(config.act_bits + 1), name=f"value{lane}")
+            m.d.comb += [
+                value.eq(Mux(dut.is_signed, line.as_signed(), line)),
+                activation.eq(Mux(dut.live[lane], read(value), 0)),
+            ]
             raised = activation + Mux(dut.is_signed, config.operand_offset, 0)
             right.append(dut.operands[lane] == self.past(m, raised, f"operand{lane}"))
         self.require(operand=~self.running | Cat(right).all())
@@ -80,6 +95,29 @@ class OperandsOfLine(Checker):
             once=~self.running | (dut.once.as_value() == Mux(chain, Cat(once), Cat(lanes))),
             twice=~self.running | (chain & ~both) | (dut.twice.as_value() == Mux(chain, Cat(twice), Cat(lanes))),
         )
+
+    def _reads(self, m: Module) -> Callable[[Value], Value]:
+        """What is read of an activation, for any numbers of bits left out."""
+        config, dut = self.config, self.dut
+        bits, ones = config.act_bits, Const((1 << config.act_bits) - 1, config.act_bits)
+        drop, clip = (Signal(range(bits), name=f"free_{name}") for name in ("drop", "clip"))
+        self.inputs |= {"free_drop": drop, "free_clip": clip}
+        self.assume((drop < bits) & (clip < bits))
+        self.assume(dut.kept == (ones << drop)[:bits])
+        self.assume(dut.clipped == ((ones & ~(ones >> clip)) >> dut.is_signed)[:bits])
+
+        def read(value: Value) -> Value:
+            most = Signal(signed(bits + 2))
+            least = Signal(signed(bits + 2))
+            clipped = Signal(signed(bits + 1))
+            m.d.comb += [
+                most.eq((Const(1 << bits) >> (clip + dut.is_signed)) - 1),
+                least.eq(Mux(dut.is_signed, -most - 1, 0)),
+                clipped.eq(Mux(value > most, most, Mux(value < least, least, value))),
+            ]
+            return (clipped >> drop) << drop
+
+        return read
 
 
 class ColumnSum(Checker):

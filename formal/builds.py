@@ -20,9 +20,15 @@ def tabled() -> dict[str, ArrayConfig]:
     return {"log_4x4 with tables": replace(load_config("log_4x4"), tables=3, table_bits=6)}
 
 
-def shipped_and_tabled() -> dict[str, ArrayConfig]:
-    """Both of these."""
-    return shipped() | tabled()
+def narrow() -> dict[str, ArrayConfig]:
+    """Small builds whose passes may read a part of an activation's bits."""
+    found = {name: load_config(name) for name in ("log_4x4", "subset_4x4")}
+    return {f"{name} with narrow reads": replace(config, narrow_reads=True) for name, config in found.items()}
+
+
+def on_chip() -> dict[str, ArrayConfig]:
+    """All of these."""
+    return shipped() | tabled() | narrow()
 
 
 def outside() -> dict[str, ArrayConfig]:

@@ -1,6 +1,6 @@
 """The compute path: a position's line, operands, words and tag meet at the right cycles."""
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from twofold.formal.builds import SMALL
@@ -8,6 +8,9 @@ from twofold.formal.checker import Checker
 from twofold.formal.faults import Fault
 from twofold.golden.config import bits_for
 from twofold.hdl.layouts import tag_layout
+
+#: Operands of a pass about the bits that it reads.
+READS = ("drop", "clip")
 
 
 class ComputeTags(Checker):
@@ -22,10 +25,10 @@ class ComputeTags(Checker):
 
     name = "compute path: the tag that comes with a sum is its position's"
     component = "compute"
-    short = ("log_4x4",)
+    short = ("log_4x4", "log_4x4 with narrow reads")
     cut_memories = True
     fault_depth = 9
-    fault_build = SMALL
+    fault_build = SMALL | {"narrow_reads": True}
     faults = (
         Fault(
             "compute",
@@ -37,13 +40,15 @@ class ComputeTags(Checker):
         Fault("compute", "is_signed.eq(current.signed)", "is_signed.eq(taken.signed)", "operands"),
         Fault("compute", "swap.eq(window.first & ~current.kept)", "swap.eq(window.first)", "swap"),
         Fault("compute", "chain.eq(current.chain)", "chain.eq(taken.chain)", "operands"),
+        Fault("compute", "narrow_masks(current.drop, current.clip", "narrow_masks(current.clip, current.drop", "bits"),
+        Fault("compute", "bit < top, 1) & (clip > top", "bit < top, 1) & (clip >= top", "bits"),
         Fault("compute", "issued.bank.eq(bank)", "issued.bank.eq(self.start.payload.bank)", "stage0"),
         Fault("compute", "window.start.payload.y.eq(taken.y)", "window.start.payload.y.eq(taken.x)", "connected"),
     )
 
     def specify(self, m: Module) -> None:
         config, dut = self.config, self.dut
-        last = 2 + config.tree_stages
+        last, narrow = 2 + config.tree_stages, config.narrow_reads
         layout = tag_layout(config)
         start = Signal.like(dut.start.payload, name="pass_start", reset_less=True)
         begun = Signal(name="begun")
@@ -65,6 +70,9 @@ class ComputeTags(Checker):
         issued = Signal(layout, name="given_tag", reset_less=True)
         first, row_mask = Signal(name="given_first", reset_less=True), Signal(config.rows, reset_less=True)
         is_signed, chain = (Signal(name=f"given_{name}", reset_less=True) for name in ("signed", "chain"))
+        reads = (
+            {name: Signal.like(taken[name], name=f"given_{name}", reset_less=True) for name in READS} if narrow else {}
+        )
         with m.If(age != last + 1):
             m.d.sync += age.eq(age + 1)
         with m.Elif(chosen & begun):
@@ -75,6 +83,7 @@ class ComputeTags(Checker):
                 row_mask.eq(taken.row_mask),
                 is_signed.eq(taken.signed),
                 chain.eq(taken.chain),
+                *(signal.eq(taken[name]) for name, signal in reads.items()),
             ]
 
         begins = window["first"] & ~taken.kept
@@ -94,6 +103,7 @@ class ComputeTags(Checker):
             **{f"stage{n}": (age != n) | (tags[n] == issued.as_value()) for n in range(1, last + 1)},
             tag=(age != last) | (arrived == issued.as_value()),
             operands=(age != 1) | (inputs == Cat(live, is_signed, chain)),
+            bits=(age != 1) | self._bits(reads, is_signed) if narrow else Const(1),
             swap=(age != 1) | (self.peek("array.swap") == first),
             # Words change for no other reason than the first position of a pass that loads.
             kept=~self.running | (self.peeks["array.swap"] == self.past(m, begins, "first")),
@@ -107,6 +117,14 @@ class ComputeTags(Checker):
             self.require(**{f"nothing{n}": ~nothing | ~data.View(layout, tags[n]).valid})
             nothing = self.past(m, nothing, f"nothing{n}") & self.running
         self.require((), connected=Cat(self._connected()).all())
+
+    def _bits(self, reads: dict[str, Signal], is_signed: Value) -> Value:
+        """Whether the operands have the masks of a pass: of what it drops, and of what it clips, below a sign."""
+        bits = self.config.act_bits
+        kept, clipped = self.peek("operands$.kept", bits), self.peek("operands$.clipped", bits)
+        ones = Const((1 << bits) - 1, bits)
+        beyond = ones & ~(ones >> reads["clip"])
+        return (kept == (ones << reads["drop"])[:bits]) & (clipped == (beyond >> is_signed)[:bits])
 
     def _connected(self) -> list[Value]:
         """Everything else is a wire."""

@@ -72,7 +72,7 @@ class ProofResult:
 def candidates(checker: type[Checker], *, short: bool = False) -> dict[str, ArrayConfig]:
     """The builds that have a property, by name."""
     sources = {
-        "shipped": builds.shipped_and_tabled,
+        "shipped": builds.on_chip,
         "formats": builds.shipped_and_formats,
         "selects": builds.selects,
         "outside": builds.outside,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet
+from twofold.golden.narrow import Narrow
 from twofold.golden.plain import check_integers, check_name
 
 Pair = tuple[int, int]
@@ -47,6 +48,8 @@ class Branch:
         First output channel of the layer that the M channels of the branch add into.
     channels
         The N channels of the source that are read, in their order, each once; None: all of them.
+    narrow
+        The bits of an activation that are read; None: all of them.
     """
 
     source: str
@@ -59,6 +62,7 @@ class Branch:
     groups: int = 1
     channel: int = 0
     channels: tuple[int, ...] | None = None
+    narrow: Narrow | None = None
 
     def __post_init__(self) -> None:
         if self.codes.dtype != np.uint8 or self.codes.ndim != 5:

@@ -82,6 +82,8 @@ class ArrayConfig:
         Resident tables of pointwise functions; with 0 the requantiser has no memory for them.
     table_bits
         Bits of the value that a table is asked with.
+    narrow_reads
+        Passes may read a part of an activation's bits (`golden.narrow`).
     select
         ``mux`` or ``and_or``: gates that a PE picks its shifts with; the same products either way.
     memory
@@ -121,6 +123,7 @@ class ArrayConfig:
     tree_step: int = 2
     tables: int = 0
     table_bits: int = 8
+    narrow_reads: bool = False
     select: str = "mux"
     memory: str = "on_chip"
     bus_bits: int = 64
@@ -292,7 +295,7 @@ class ArrayConfig:
 
     def hash_in(self, version: int) -> int:
         """The build's hash in a version of the machine."""
-        without: dict[str, object] = {"menus": "", "load_columns": 1}
+        without: dict[str, object] = {"menus": "", "load_columns": 1, "narrow_reads": False}
         if not self.tables:
             without |= {"tables": self.tables, "table_bits": self.table_bits}
         if not self.external:

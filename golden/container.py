@@ -13,6 +13,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from twofold.golden.formats import PointSet, WeightFormat
+from twofold.golden.narrow import Narrow
 from twofold.golden.network import Branch, Layer, Network, SkipTensor, Tensor
 from twofold.golden.order import read_order
 from twofold.golden.parts import Part
@@ -149,6 +150,7 @@ def _structure(network: Network) -> dict[str, Any]:
                         "groups": branch.groups,
                         "channel": branch.channel,
                         "channels": branch.channels,
+                        **({} if branch.narrow is None else {"narrow": asdict(branch.narrow)}),
                     }
                     for branch in layer.branches
                 ],
@@ -214,7 +216,8 @@ def _table(fields: dict[str, Any] | None, tensors: dict[str, NDArray[Any]], numb
 
 def _branch(fields: dict[str, Any], codes: NDArray[np.uint8]) -> Branch:
     pairs = {key: tuple(fields[key]) for key in ("shifts", "stride", "padding", "dilation")}
-    others = {key: value for key, value in (fields | pairs).items() if key not in ("points", "channels")}
+    others = {key: value for key, value in (fields | pairs).items() if key not in ("points", "channels", "narrow")}
     channels = fields.get("channels")
     chosen = None if channels is None else tuple(channels)
-    return Branch(**others, point_set=fields["points"], codes=codes, channels=chosen)
+    narrow = Narrow(**fields["narrow"]) if "narrow" in fields else None
+    return Branch(**others, point_set=fields["points"], codes=codes, channels=chosen, narrow=narrow)

@@ -67,9 +67,10 @@ class BranchKernel:
         return self._fold(np.maximum, self._pad(products, lowest), size)
 
     def _read(self, x: Numbers) -> Numbers:
-        """The channels that the branch reads."""
-        channels = self.branch.channels
-        return x if channels is None else x[..., list(channels)]
+        """The channels, and of their activations the bits, that the branch reads."""
+        channels, narrow = self.branch.channels, self.branch.narrow
+        x = x if channels is None else x[..., list(channels)]
+        return x if narrow is None else narrow.of(x)
 
     def _pad(self, x: Numbers, value: float) -> Numbers:
         if not any(self.branch.padding):

@@ -59,6 +59,7 @@ _STEP = _bits(lambda config: 4)
 _FEATURE_LINE = _bits(lambda config: bits_for(config.feature_depth))
 _COORDINATE = _bits(lambda config: config.coord_bits, signed=True)
 _CLIP = _bits(lambda config: config.clip_bits, signed=True)
+_READ = _bits(lambda config: bits_for(config.act_bits) if config.narrow_reads else 0)
 #: Width (bits) of the shift of a skip: beyond it nothing of 8 bits would be left, or nothing else be seen.
 SKIP_SHIFT_BITS = 4
 #: Width (bits) of counts of transfers and of drains in an inference.
@@ -137,6 +138,10 @@ class Pass(Instruction):
     kept: int = field(metadata=_FLAG)  # the array holds the tile already: nothing is loaded
     shift: int = field(metadata=_bits(lambda config: bits_for(config.max_pass_shift + 1)))
     signed: int = field(metadata=_FLAG)  # activations are two's complement
+    drop: int = field(default=0, metadata=_READ)  # low bits of an activation that are read as zeros
+    clip: int = field(
+        default=0, metadata=_READ
+    )  # high bits, below the sign, that activations are clipped to be without
     first: int = field(metadata=_FLAG)  # accumulators start afresh: from 0, with `maximum` from the least number
     chain: int = field(metadata=_FLAG)  # three neighbouring taps of channel-by-channel words at once
     maximum: int = field(metadata=_FLAG)  # maximum instead of sum; out-of-bounds windows change nothing

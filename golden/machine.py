@@ -290,6 +290,9 @@ class Machine:
         acts = self.memories.feature[lines]
         if tile.signed:
             acts = acts - ((acts >> (config.act_bits - 1)) << config.act_bits)
+        if tile.drop or tile.clip:
+            most = 1 << (config.act_bits - tile.signed - tile.clip)
+            acts = np.clip(acts, -most if tile.signed else 0, most - 1) & -(1 << tile.drop)
         lanes = tile.row_mask >> np.arange(config.rows, dtype=np.uint64) & 1
         offset = config.operand_offset if tile.signed else 0
         return np.where(inside[:, None] & (lanes == 1), acts, 0) + offset, inside

@@ -244,6 +244,7 @@ class Network:
                     raise ValueError(
                         f"{where}: branch must read channels below {channels}, not {max(branch.channels)!r}"
                     )
+                self._check_narrow(branch, tensors[branch.source], layer)
                 positions = layer.positions(branch)
                 if branch.output_size(height, width) != positions:
                     raise ValueError(
@@ -266,6 +267,18 @@ class Network:
                 order.check(self.tensors[name].shape)
             except ValueError as error:
                 raise ValueError(f"Output {name!r}: {error}") from error
+
+    @staticmethod
+    def _check_narrow(branch: Branch, source: Tensor, layer: Layer) -> None:
+        narrow = branch.narrow
+        if narrow is None:
+            return
+        where = f"Layer {layer.name!r}: narrow read"
+        if narrow.signed != source.signed or narrow.drop + narrow.bits > source.bits:
+            bits = narrow.drop + narrow.bits
+            raise ValueError(f"{where} must be of a tensor of its sign and of {bits} bits or more, not of {source!r}")
+        if layer.maximum:
+            raise ValueError(f"{where} must be of a sum, not of a maximum")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """The compute path: window addresses, feature lines, array, accumulators, and the tags that keep them in step."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -92,6 +92,9 @@ class Compute(wiring.Component):
         for n in range(2 + config.tree_stages):
             tags.append(Signal(tag_layout(config), name=f"tag{n + 1}"))
             m.d.sync += tags[-1].eq(tags[-2])
+        if config.narrow_reads:
+            kept, clipped = narrow_masks(current.drop, current.clip, current.signed, config.act_bits)
+            m.d.sync += [operands.kept.eq(kept), operands.clipped.eq(clipped)]
         live = Signal(config.rows)
         is_signed = Signal()
         chain = Signal()
@@ -118,3 +121,11 @@ class Compute(wiring.Component):
         ]
         connect(m, flipped(self.accumulators), accumulators.read)
         return m
+
+
+def narrow_masks(drop: Value, clip: Value, is_signed: Value, width: int) -> tuple[Value, Value]:
+    """`Operands.kept` and `Operands.clipped` of operands of so many bits, for those fields of a pass."""
+    top = width - 1
+    kept = Cat(*(drop <= bit for bit in range(width)))
+    clipped = Cat(*(Mux(is_signed, bit < top, 1) & (clip > top - bit - is_signed) for bit in range(width)))
+    return kept, clipped

@@ -1,6 +1,6 @@
-"""From a feature line to the array's operands: masked, zero outside the map, signed ones raised; those of a chain."""
+"""From a feature line to the array's operands: the bits that are read, masked, signed ones raised; those of a chain."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,6 +24,9 @@ class Operands(wiring.Component):
         Lanes not set are zero: those that are masked, and all where the position lies outside the input map.
     is_signed : In(1)
         Activations are two's complement.
+    kept, clipped : In(act_bits), where `ArrayConfig.narrow_reads`
+        Bits that are read, the others being zeros of the operand; and those that activations are clipped to be without
+        (`hdl.compute.narrow_masks`).
     chain : In(1)
         The line is of a chain pass.
     operands : Out(array of unsigned(act_bits), one a row)
@@ -41,6 +44,7 @@ class Operands(wiring.Component):
                 "live": In(config.rows),
                 "is_signed": In(1),
                 "chain": In(1),
+                **({"kept": In(config.act_bits), "clipped": In(config.act_bits)} if config.narrow_reads else {}),
                 "operands": Out(operands_layout(config)),
                 "once": Out(operands_layout(config)),
                 "twice": Out(operands_layout(config)),
@@ -55,6 +59,8 @@ class Operands(wiring.Component):
         for row in range(self.config.rows):
             offset = Mux(self.is_signed, self.config.operand_offset, 0)
             line = self.line[row] ^ offset
+            if self.config.narrow_reads:
+                line = self._narrowed(line)
             m.d.sync += operands[row].eq(Mux(self.live[row], line, offset))
             for late, early in ((once, operands), (twice, once)):
                 m.d.sync += late[row].eq(Mux(self.chain, early[row - 1], line))
@@ -62,3 +68,14 @@ class Operands(wiring.Component):
                 with m.If(~self.chain & ~self.live[row]):
                     m.d.sync += late[row].eq(offset)
         return m
+
+    def _narrowed(self, operand: Value) -> Value:
+        """The bits of an operand that are read."""
+        # What the clipped bits of an operand within the range are: zeros, or the opposite of a sign.
+        rest = self.is_signed & ~operand[-1]
+        beyond = ((operand ^ rest.replicate(len(operand))) & self.clipped).any()
+        bits = [
+            kept & Mux(clipped, rest, Mux(beyond, ~rest, bit))
+            for bit, kept, clipped in zip(operand, self.kept, self.clipped, strict=True)
+        ]
+        return Cat(*bits)

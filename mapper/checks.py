@@ -93,6 +93,11 @@ def table_needs(network: Network) -> tuple[int, int]:
     return len({table.words(bits, 8) for table in tables}), bits
 
 
+def reads_narrow(network: Network) -> bool:
+    """Whether some branch reads a part of an activation's bits."""
+    return any(branch.narrow is not None for layer in network.layers for branch in layer.branches)
+
+
 def _check_tables(config: ArrayConfig, network: Network) -> None:
     count, bits = table_needs(network)
     if count > config.tables:
@@ -117,6 +122,8 @@ def _check_branches(config: ArrayConfig, network: Network, layer: Layer, where: 
         padded = max(side + begin + end for side, begin, end in zip(size, branch.begin, branch.end, strict=True))
         if padded > config.max_side:
             raise FitError(f"{where}: max_side must be at least {padded}, padding included, not {config.max_side!r}")
+        if branch.narrow is not None and not config.narrow_reads:
+            raise FitError(f"{where}: narrow_reads must be true to read {branch.narrow.bits} bits of more, not false")
         stride = max(used_stride(branch, layer.positions(branch)))
         if stride > step:
             raise FitError(f"{where}: stride must be at most {step}, not {stride!r}")

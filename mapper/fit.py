@@ -9,7 +9,7 @@ from twofold.golden.image import Image
 from twofold.golden.isa import Section, Window, decode, line_bits, line_count, section_kinds
 from twofold.golden.network import Network
 from twofold.mapper.bounds import acc_width
-from twofold.mapper.checks import table_needs
+from twofold.mapper.checks import reads_narrow, table_needs
 from twofold.mapper.compiler import compile_network
 
 #: The key of each memory whose depth is a build's choice.
@@ -106,7 +106,7 @@ def _deeper(network: Network, config: ArrayConfig) -> Image | None:
     """The network on the build with deeper memories and its tables; feature memory, which a folded input could fill, if
     it must."""
     width = max([config.acc_width, *(acc_width(config, network, layer) for layer in network.layers)])
-    depths = dict.fromkeys(DEPTHS.values(), _DEEPEST) | _table_keys(network, config)
+    depths = dict.fromkeys(DEPTHS.values(), _DEEPEST) | _needed_keys(network, config)
     for feature in (config.feature_depth, _DEEPEST):
         deep = replace(config, acc_width=min(width, _WIDEST), **depths | {"feature_depth": feature})  # type: ignore[arg-type]
         try:
@@ -116,10 +116,10 @@ def _deeper(network: Network, config: ArrayConfig) -> Image | None:
     return None
 
 
-def _table_keys(network: Network, config: ArrayConfig) -> dict[str, int]:
-    """The keys of the fewest tables that do; `table_bits` stays where it is enough."""
+def _needed_keys(network: Network, config: ArrayConfig) -> dict[str, int]:
+    """The keys of the fewest tables that do, and of narrow reads where needed; `table_bits` stays if it is enough."""
     tables, bits = table_needs(network)
-    return {"tables": tables, "table_bits": max(bits, config.table_bits)}
+    return {"tables": tables, "table_bits": max(bits, config.table_bits), "narrow_reads": reads_narrow(network)}
 
 
 def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfig | None:
@@ -128,7 +128,7 @@ def _smallest(network: Network, config: ArrayConfig, image: Image) -> ArrayConfi
     depths["program_depth"] += len(network.layers) - 1
     if config.pe == "subset":
         depths["point_sets"] = max(1, len(image.points) // config.fmt.point_count)
-    depths |= _table_keys(network, config)
+    depths |= _needed_keys(network, config)
     least = replace(config, name=f"{config.name}_fit", **depths)  # type: ignore[arg-type]
     # A narrower accumulator also limits the right shifts, a shallower memory the strides, and shallower banks give
     # other chunks to choose among: only mapping tells.

@@ -240,6 +240,8 @@ class Scheduler:
                 **self._load(self._words(one), self.layout.blocks[one.block]),
                 shift=one.shift,
                 signed=int(one.signed),
+                drop=one.drop,
+                clip=one.clip,
                 first=int(first),
                 chain=int(one.chain),
                 maximum=int(one.maximum),

@@ -62,7 +62,7 @@ class TilePass:
         Left shift of the column sums (bits).
     row_mask, col_mask
         Lanes that supply activations, columns whose accumulators change.
-    signed, maximum, chain
+    signed, maximum, chain, drop, clip
         As in PASS.
     purpose
         ``weights``, ``words`` (further ones of the same weights) or ``constants`` (residuals and pooling).
@@ -80,6 +80,8 @@ class TilePass:
     maximum: bool
     chain: bool
     purpose: str
+    drop: int = 0
+    clip: int = 0
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,15 @@ def _branch_passes(
                     layer.maximum,
                     chain,
                     _purpose(layer, branch, word),
+                    *_left_out(config, branch),
                 )
                 yield tile, constants
+
+
+def _left_out(config: ArrayConfig, branch: Branch) -> tuple[int, int]:
+    """Low and high bits of an activation that a branch does not read."""
+    narrow = branch.narrow
+    return (0, 0) if narrow is None else (narrow.drop, config.act_bits - narrow.bits - narrow.drop)
 
 
 def weight_branches(layer: Layer) -> list[Branch]:

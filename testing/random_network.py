@@ -17,6 +17,7 @@ from twofold.golden.rounding import csd, scale_multiplier
 from twofold.testing.random_branches import random_images, random_points, random_words, tile_passes
 from twofold.testing.random_channels import with_channels
 from twofold.testing.random_heads import random_heads
+from twofold.testing.random_narrow import with_narrow
 from twofold.testing.random_parts import with_parts
 from twofold.testing.random_skip import with_skip
 from twofold.testing.random_table import random_table
@@ -143,6 +144,8 @@ class _Draw:
             source = self.live[-1] if self.chance(0.8) else str(self.rng.choice(self.live))
             whole, shape = self.branches(kind, source, size)
             branches = tuple(with_channels(self.rng, branch) for branch in whole)
+            if kind != "maxpool":
+                branches = tuple(self.narrowed(branch) for branch in branches)
             same = [name for name in self.live if self.tensor(name).shape == shape]
             skip = str(self.rng.choice(same)) if kind in ("skip", "avgpool", "add") and same else None
             layer = self.quantise(f"layer{n}.{kind}", kind, branches, shape, skip)
@@ -326,6 +329,10 @@ class _Draw:
             return None
         self.samples[name] = y
         return layer
+
+    def narrowed(self, branch: Branch) -> Branch:
+        """Now and then, where the build can: a branch that reads a part of its source's bits."""
+        return with_narrow(self.aside, self.config, branch, self.tensor(branch.source))
 
     def parted(self, layer: Layer) -> Layer:
         """The layer, or one of parts that looks like it."""

@@ -196,6 +196,13 @@ def _reach(window: dict[str, int]) -> int:
     return (window["width"] - 1) * window["step_x"] + (window["height"] - 1) * window["row_step"]
 
 
+def _bits(config: ArrayConfig, numbers: random.Random) -> dict[str, int]:
+    """A pass's operands about the bits that it reads: all of them, or any, in builds that can."""
+    if not config.narrow_reads:
+        return {}
+    return {name: int(numbers.random() < 0.6) * numbers.randrange(config.act_bits) for name in ("drop", "clip")}
+
+
 def _pass(config: ArrayConfig, numbers: random.Random, address: int, load: dict[str, int], *, start: bool) -> int:
     # The first pass of a chunk starts all accumulators, so that nothing depends on earlier programs.
     edge = min(8, (1 << (config.coord_bits - 1)) - 1)
@@ -206,6 +213,7 @@ def _pass(config: ArrayConfig, numbers: random.Random, address: int, load: dict[
         **load,
         shift=numbers.randrange(config.max_pass_shift + 1),
         signed=numbers.getrandbits(1),
+        **_bits(config, numbers),
         first=int(start or numbers.random() < 0.1),
         maximum=int(numbers.random() < 0.3),
         row_mask=numbers.getrandbits(config.rows),

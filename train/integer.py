@@ -102,8 +102,12 @@ def round_shift(value: Tensor, right: Tensor) -> Tensor:
 
 
 def _read(branch: Branch, x: Tensor) -> Tensor:
-    """The channels of the source that the branch reads."""
-    return x if branch.channels is None else x[:, list(branch.channels)]
+    """The channels of the source, and of their activations the bits, that the branch reads."""
+    x = x if branch.channels is None else x[:, list(branch.channels)]
+    if branch.narrow is None:
+        return x
+    read = torch.bitwise_right_shift(x, branch.narrow.drop).clamp(branch.narrow.low, branch.narrow.high)
+    return torch.bitwise_left_shift(read, branch.narrow.drop)
 
 
 def _entries(table: PointwiseTable, values: Tensor) -> Tensor:

@@ -32,6 +32,15 @@ def networks_with_tables() -> tuple[tuple[Network, np.ndarray], ...]:
     return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
 
 
+@cache
+def networks_with_narrow_reads() -> tuple[tuple[Network, np.ndarray], ...]:
+    """Networks whose branches read a part of an activation's bits, with inputs."""
+    configs = [replace(load_config(name), narrow_reads=True) for name in ("log_4x4", "subset_4x4")]
+    networks = [random_network(seed, configs[seed % 2]) for seed in range(10)]
+    assert sum(branch.narrow is not None for one in networks for layer in one.layers for branch in layer.branches) > 9
+    return tuple((network, random_inputs(seed, network, 4)) for seed, network in enumerate(networks))
+
+
 def powers_of_two(network: Network) -> Network:
     """The network with scales and multipliers that are powers of two."""
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.exchange.networks import networks_with_tables, random_networks, sums
+from tests.exchange.networks import networks_with_narrow_reads, networks_with_tables, random_networks, sums
 from tests.mapper.small import branch, layer, network
 from twofold.exchange.exact import exact_model
 from twofold.exchange.referee import compare, run_onnx
@@ -22,7 +22,8 @@ def column(values):
 def test_fifty_random_networks_agree_at_every_layer():
     different = {}
     seen = set()
-    for number, (one, x) in enumerate((*random_networks(), *networks_with_tables())):
+    networks = *random_networks(), *networks_with_tables(), *networks_with_narrow_reads()
+    for number, (one, x) in enumerate(networks):
         found = compare(one, x)
         assert [agreement.layer for agreement in found] == [layer.name for layer in one.layers]
         different |= {(number, a.layer): a for a in found if a.different or a.own or a.largest}

@@ -3,7 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.exchange.networks import networks_with_tables, powers_of_two, random_networks, sums
+from tests.exchange.networks import (
+    networks_with_narrow_reads,
+    networks_with_tables,
+    powers_of_two,
+    random_networks,
+    sums,
+)
 from tests.mapper.small import branch, layer, network
 from twofold.exchange.qdq import OUTPUT, qdq_model
 from twofold.exchange.referee import compare, run_onnx
@@ -13,7 +19,8 @@ from twofold.golden.network import INPUT, Tensor
 
 def test_powers_of_two_agree_at_every_layer():
     different = {}
-    for number, (one, x) in enumerate((*random_networks(), *networks_with_tables())):
+    networks = *random_networks(), *networks_with_tables(), *networks_with_narrow_reads()
+    for number, (one, x) in enumerate(networks):
         found = compare(powers_of_two(one), x, style="qdq")
         different |= {(number, a.layer): a for a in found if a.different or a.own}
     assert different == {}

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
+from math import floor
 
 
 def output(network, layer, sources):
@@ -49,6 +50,15 @@ def place(layer, i, j):
     return one
 
 
+def bits_read(branch, x):
+    """What a branch reads of an activation."""
+    narrow = branch.narrow
+    if not narrow:
+        return x
+    top = 2 ** (narrow.bits - 1) if narrow.signed else 2**narrow.bits
+    return min(max(floor(Fraction(x, 2**narrow.drop)), -top if narrow.signed else 0), top - 1) * 2**narrow.drop
+
+
 def branch_products(network, branch, m, i, j, source):
     """Weight times activation of every position of a window, those outside the map left out."""
     if not 0 <= m < branch.codes.shape[1]:
@@ -67,5 +77,6 @@ def branch_products(network, branch, m, i, j, source):
                 for word, shift in enumerate(branch.shifts)
             )
             read = group * inputs + n
-            products.append(weight * source[branch.channels[read] if branch.channels else read][y][x])
+            activation = source[branch.channels[read] if branch.channels else read][y][x]
+            products.append(weight * bits_read(branch, activation))
     return products

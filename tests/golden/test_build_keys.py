@@ -33,6 +33,6 @@ def test_every_range():
     ranges = {key: f"{low} to {high}" for key, low, high in _RANGES}
     ranges |= {"pe": choices(PES), "select": choices(SELECTS), "universal_set": choices(catalog.SUBSET_MENUS)}
     ranges |= {"memory": choices(MEMORIES), "bus_bits": choices(BUS_BITS)}
-    ranges |= {"asymmetric": choices(["true", "false"])}
+    ranges |= {"asymmetric": choices(["true", "false"]), "narrow_reads": choices(["true", "false"])}
     assert {key: ROWS[key][1] for key in ranges} == ranges
     assert set(ROWS) - set(ranges) == {"name", "menus"}

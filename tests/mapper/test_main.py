@@ -64,7 +64,7 @@ def failure(capsys, arguments):
 def test_a_network_that_does_not_fit_leaves_nothing(files, tmp_path, capsys):
     (tmp_path / "small.toml").write_text(TOML + "feature_depth = 20\n")
     message = "Network 'net' does not fit build 'small': feature memory must have 32 lines, not 20 (12 short)"
-    builds = "log_4x4, log_8x8, log_16x16, resnet56_16x16"
+    builds = "log_4x4, log_8x8, log_16x16, resnet56_16x16, stream_log_16x16"
     made_for = f"Network 'net' was made for a build of its weight format: {builds}"
     assert failure(capsys, files) == f"{message}. {made_for}. It fits log_4x4"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "small.toml"]

@@ -37,6 +37,11 @@ def test_bench_of_what_builds_with_tables_have_on_top(name, sizes, build):
     passes(name, replace(load_config(build), **sizes))
 
 
+@pytest.mark.parametrize(("name", "build"), [("operands", "subset_4x4"), ("compute", "log_4x4")])
+def test_bench_of_what_builds_with_narrow_reads_have_on_top(name, build):
+    passes(name, replace(load_config(build), narrow_reads=True), simulator())
+
+
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_bench_of_what_moves_lines_to_and_from_outside(name):
     passes(name, replace(load_config("subset_8x8"), memory="axi4", bus_bits=32))

@@ -198,7 +198,7 @@ def test_another_weight_format_names_the_builds_to_take(no_simulator, tmp_path, 
     assert main([*arguments, "--config", "configs/log_4x4.toml"]) == 2
     error = capsys.readouterr().err
     assert "must be of the build's format" in error
-    paths = "subset_4x4, subset_8x8, linear_16x16, mobilenet_16x16, subset_16x16, imagenet_16x16"
+    paths = "subset_4x4, subset_8x8, linear_16x16, mobilenet_16x16, stream_16x16, subset_16x16, imagenet_16x16"
     assert f"Network 'mine' was made for a build of its weight format: {paths}" in error
     assert error.endswith("It fits subset_4x4\n")
 
