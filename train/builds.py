@@ -7,7 +7,7 @@ from pathlib import Path
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.support import resources
-from twofold.train.export import export
+from twofold.train.export import check_reads, export
 from twofold.train.layers import QuantModel
 
 
@@ -29,6 +29,7 @@ def check_build(model: QuantModel, config: ArrayConfig) -> None:
 def _check_formats(model: QuantModel, config: ArrayConfig) -> None:
     for layer in model.conv_layers:
         try:
+            check_reads(layer, config)
             layer.weight_quantizer.check_format(config.fmt)
         except ValueError as error:
             raise ValueError(f"Layer {layer.name!r}: {error}") from error

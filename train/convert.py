@@ -18,6 +18,7 @@ from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer, build
 from twofold.train.quantizers.activation import sample
 from twofold.train.recipe import Recipe
 from twofold.train.streams import choose_scales, tie_streams
+from twofold.train.wide import widen
 
 #: Bits of what a table is asked with: those of a build's `table_bits`, if its file does not say otherwise.
 TABLE_BITS = 8
@@ -76,6 +77,7 @@ def convert(
         recipe=recipe.name,
     )
     quantized.given_input = input
+    widen(quantized, recipe.residual.bits)
     tie_streams(quantized, residuals=recipe.residual.tie)
     quantized.train(False)
     check_same(quantized, lowering.reference, lowering.places, kept=norms)

@@ -95,8 +95,17 @@ def multiplier(config: ArrayConfig, scale: float) -> tuple[int, int]:
     return scale_multiplier(scale, digits=config.digits, span=config.digit_span, max_right=most)
 
 
+def check_reads(layer: ConvLayer, config: ArrayConfig) -> None:
+    """Refuse a build that cannot read a part of an activation's bits, where a layer does (`train.wide`)."""
+    narrow = None if layer.reader is None else layer.reader.narrow
+    if narrow is not None and not config.narrow_reads:
+        raise ValueError(f"narrow_reads of the build must be true to read {narrow.bits} bits of more, not false")
+
+
 #: Fraction bits of the accumulator (below the output's LSB) where a filter has no weight that says otherwise.
 FREE_BITS = 8
+#: More of them where the output is of a residual stream, in which errors of biases would add up.
+STREAM_BITS = 2
 
 
 class _Exporter:
@@ -110,6 +119,12 @@ class _Exporter:
         self.units = {
             layer.name: self.formats[layer.name].scale if layer.before is None else float(layer.before.scale)
             for layer in model.quant_layers
+        }
+        #: What tensors of a residual stream are raised by, so that leaving bits out rounds (`golden.narrow`).
+        self.raised = {
+            layer.name: layer.quantizer.lift * self.units[layer.name]
+            for layer in model.quant_layers
+            if layer.quantizer is not None and layer.quantizer.lift
         }
 
     def run(self, meta: dict[str, object]) -> Network:
@@ -179,6 +194,7 @@ class _Exporter:
         return build(layer.skips)
 
     def _conv(self, layer: ConvLayer) -> Layer:
+        check_reads(layer, self.config)
         coded = layer.weight_quantizer.encode(layer.float_weight.detach(), self.config.fmt)
         self._count(layer, coded)
         return self._shifted(layer, lambda skips: self._sums(layer, coded, skips))
@@ -199,8 +215,11 @@ class _Exporter:
             layer.padding,
             layer.dilation,
             layer.groups,
+            narrow=None if layer.reader is None else layer.reader.narrow,
         )
-        bias = np.rint(layer.bias.detach().double().numpy() / unit).astype(np.int64)
+        bias = np.rint((layer.bias.detach().double().numpy() + self._raised(layer, layer.skips)) / unit).astype(
+            np.int64
+        )
         weights = conv_branches(layer, branch, self.formats)
         if not layer.transposed:
             return self._requantised(layer, (*weights, *branches), unit, bias)
@@ -218,6 +237,8 @@ class _Exporter:
     def _fine_bits(self, layer: ConvLayer, coded: CodedWeights, unit: NDArray[np.float64]) -> int:
         """Fraction bits of the accumulator with which a rounded bias is off by half an LSB of the output at most."""
         wanted = int(np.ceil(np.log2((unit / self.units[layer.name]).max())))
+        if layer.name in self.raised:
+            wanted += STREAM_BITS
         if wanted <= 0:
             return 0
         most = min(self._spare_shift(layer, coded), self._spare_bits(layer, coded, unit))
@@ -248,6 +269,13 @@ class _Exporter:
             branches.append(addend_branch(self.config, skip, factors.astype(np.int64), self._digits()))
         self.report[layer.name]["residual_error"] = worst
         return branches
+
+    def _raised(self, layer: QuantLayer, skips: tuple[Skip, ...]) -> NDArray[np.float64]:
+        """What a layer's sums are to be raised by, shape (M,): its own result is, less what its addends are."""
+        found = np.full(layer.shape[0], self.raised.get(layer.name, 0.0))
+        for skip in skips:
+            found[self._span(skip)] -= self.raised.get(skip.source, 0.0)
+        return found
 
     def _span(self, skip: Skip) -> slice:
         return slice(skip.channel, skip.channel + skip.taken.count(self.formats[skip.source].shape[0]))
@@ -287,7 +315,8 @@ class _Exporter:
         bits = fraction_bits(list(zip(ratios, tensors, strict=True)), shift=shift, most=room)
         unit = np.full(layer.shape[0], base * 2.0**-bits)
         branches = self._branches(layer, skips, ratios, bits)
-        return self._requantised(layer, tuple(branches), unit, np.zeros(layer.shape[0], dtype=np.int64))
+        bias = np.rint(self._raised(layer, layer.skips) / unit).astype(np.int64)
+        return self._requantised(layer, tuple(branches), unit, bias)
 
     def _scaled(self, layer: ScaleLayer) -> Layer:
         """A branch of ones for each tensor; the gains are the multipliers."""
@@ -338,7 +367,7 @@ class _Exporter:
         """One layer, or one for each region whose windows are alike and one that puts them together."""
         channels, config, size = layer.shape[0], self.config, self.formats[layer.source].shape[1:]
         unit = np.full(channels, self.formats[layer.source].scale / layer.divisor / (1 << config.fmt.digit_shift))
-        zeros, parts = np.zeros(channels, dtype=np.int64), []
+        zeros, parts = np.rint(-self.raised.get(layer.source, 0.0) / unit).astype(np.int64), []
         for place, branch in average_branches(config, layer, size, self._digits()):
             whole = self._requantised(layer, (branch,), unit, zeros)
             shape = (channels, *branch.output_size(*size))
@@ -366,7 +395,8 @@ class _Exporter:
         self.report[layer.name]["multiplier_error"] = float(max(errors))
         low, high = max(output.low, 0) if layer.relu else output.low, output.high
         if layer.quantizer is not None:
-            high = layer.quantizer.high
+            lift = layer.quantizer.lift
+            low, high = low + lift, layer.quantizer.high + lift
         if table is not None:
             low, high = table.low, table.high
         return Layer(

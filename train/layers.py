@@ -16,6 +16,7 @@ from twofold.train.norm import bound, forgotten, gains, normalise, offsets
 from twofold.train.outputs import Structure, gathered, ordered
 from twofold.train.pointwise import Function
 from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
+from twofold.train.quantizers.residual_stream import StreamActivation
 from twofold.train.quantizers.tying import read_octaves, tie_again
 from twofold.train.skip import Read, Skip, concatenated
 from twofold.train.windows import pad, transpose
@@ -108,8 +109,20 @@ class ConvLayer(QuantLayer):
         self.transposed = transposed
         self.weight = nn.Parameter(weight)
         self.norm = norm
+        self.__dict__["reader"] = None
         # With a batch norm, the bias is the norm's; the convolution's own would do nothing.
         self.bias = nn.Parameter(bias) if norm is None else norm.bias
+
+    @property
+    def reader(self) -> StreamActivation | None:
+        """The quantizer of what is convolved, where it is of a residual stream and has more bits than are read."""
+        # It is a module of the layer that it is the output of, and must not be one of this layer's, too.
+        found: StreamActivation | None = self.__dict__["reader"]
+        return found
+
+    def read_with(self, quantizer: StreamActivation) -> None:
+        """Set `reader`."""
+        self.__dict__["reader"] = quantizer
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -131,7 +144,8 @@ class ConvLayer(QuantLayer):
 
     def input(self, tensors: Tensors) -> Tensor:
         """What is convolved."""
-        return concatenated(self.reads, tensors)
+        x = concatenated(self.reads, tensors)
+        return x if self.reader is None else self.reader.read(x)
 
     @property
     def begin(self) -> Pair:

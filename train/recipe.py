@@ -246,9 +246,13 @@ class ResidualSettings:
     ----------
     tie
         Scales along a residual stream differ by powers of two, where they can (`train.streams`).
+    bits
+        Tensors that residuals read keep so many bits, and convolutions read those of their rule (`train.wide`); 0: they
+        have the bits of their rule.
     """
 
     tie: bool = True
+    bits: Annotated[int, must("0 or 3 to 8", lambda value: value == 0 or 3 <= value <= 8)] = 0
 
 
 _KINDS: dict[Any, str] = {str: "a string", dict: "a table", list: "a list"}

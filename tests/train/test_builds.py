@@ -38,7 +38,8 @@ def test_an_exported_network_names_its_build(run, tmp_path):
     assert main(arguments) == 0
     network = container.load(tmp_path / "net")
     assert network.meta["build"] == "subset_16x16"
-    builds = ["subset_16x16", "subset_4x4", "subset_8x8", "linear_16x16", "mobilenet_16x16", "imagenet_16x16"]
+    builds = ["subset_16x16", "subset_4x4", "subset_8x8", "linear_16x16", "mobilenet_16x16", "stream_16x16"]
+    builds.append("imagenet_16x16")
     assert [path.stem for path in made_for(network)] == builds
     assert describe(network).startswith(f"Network {network.name!r} was made for build 'subset_16x16': subset_16")
 
@@ -49,7 +50,7 @@ def test_another_builds_error_names_those_to_take(command, run, tmp_path, capsys
     assert main([command, str(run), "--config", "configs/log_8x8.toml", *out]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "Weight format must be the array's" in line
-    builds = "subset_4x4, subset_8x8, linear_16x16, mobilenet_16x16, subset_16x16, imagenet_16x16"
+    builds = "subset_4x4, subset_8x8, linear_16x16, mobilenet_16x16, stream_16x16, subset_16x16, imagenet_16x16"
     assert line.endswith(f". Build 'log_8x8' does not take the network. Take one of {builds}")
     assert not (tmp_path / "net").exists()
 

@@ -127,6 +127,11 @@ class ActivationQuantizer(nn.Module):
         self.scale = nn.Parameter(torch.tensor([1.0 if scale is None else scale]), requires_grad=False)
 
     @property
+    def lift(self) -> int:
+        """What the integers are raised by in the exported network (`quantizers.residual_stream`)."""
+        return 0
+
+    @property
     def low(self) -> int:
         """Least integer."""
         return -(1 << (self.bits - 1)) if self.signed else 0
@@ -157,6 +162,10 @@ class ActivationQuantizer(nn.Module):
     def clips_negatives(self) -> bool:
         """Whether negative numbers become 0, as a ReLU before it would make them."""
         return self.enabled and not self.signed and type(self).forward is ActivationQuantizer.forward
+
+    def format_at(self, scale: float) -> tuple[float, int, int]:
+        """Scale, least and largest integer of what an error is of, with that scale."""
+        return scale, self.low, (1 << (self.bits - self.signed)) - 1
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:

@@ -40,9 +40,8 @@ class Member:
 
     def error(self, scale: float) -> float:
         """Mean squared error of quantization with that scale."""
-        quantizer = self.quantizer
-        high = (1 << (quantizer.bits - quantizer.signed)) - 1
-        rounded = (self.values / scale).round_().clamp_(quantizer.low, high).mul_(scale)
+        scale, low, high = self.quantizer.format_at(scale)
+        rounded = (self.values / scale).round_().clamp_(low, high).mul_(scale)
         return float(rounded.sub_(self.values).square_().mean())
 
     def best(self, base: float) -> tuple[float, int]:
