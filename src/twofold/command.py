@@ -31,6 +31,7 @@ COMMANDS = {
     "board": Command("boards.__main__", "a board's bitstream; inferences on a board over its serial line"),
     "bench": Command("bench.__main__", "benchmarks beside what one would use instead"),
     "results": Command("bench.results.__main__", "measure the rows of docs/results.md"),
+    "claims": Command("bench.claims.__main__", "measure the rows of docs/claims.md"),
     "mutate": Command("mutation.__main__", "seed faults into netlist and Python, and see who finds them"),
     "demo": Command("demo.__main__", "train, quantize, map, emit and verify on real images"),
 }

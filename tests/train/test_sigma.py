@@ -239,3 +239,12 @@ def test_frozen_in_the_second_phase():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
+
+
+def test_without_rescaling_the_clipping_level_stays():
+    weight = row(*torch.linspace(-1, 1, 21).tolist())
+    quantizer = quantizer_of(weight, 2.0, bits=3, rescale=False)
+    quantizer.set_bits(4)
+    assert quantizer.bits == 4 and quantizer.alpha.item() == 2
+    quantizer.set_bits(0)
+    assert quantizer.bits == 3 and quantizer.alpha.item() == 2

@@ -77,6 +77,43 @@ def test_ragged_tiles_are_normalised_by_their_elements():
     assert quantizer.chosen.flatten().tolist() == [0, 0, 0, 1]
 
 
+def test_scores_by_the_norm_prefer_large_tiles():
+    weight = torch.zeros(3, 2, 1, 1)
+    weight[:2] = 0.30  # a tile of four
+    weight[2] = 0.36  # a ragged one of two: worse by weight, better in all
+    rms, norm = (STLQuantizer((3, 2, 1, 1), bits=3, ratio=0.5, tile=(2, 2), score=score) for score in ("rms", "l2"))
+    for quantizer in (rms, norm):
+        quantizer.scale.data.fill_(0.25)
+        quantizer.choose(weight)
+    # Residuals 0.05 and 0.11; the norms are 0.10 and 0.1556, so make the large tile's greater.
+    assert rms.chosen.flatten().tolist() == [0, 1] == norm.chosen.flatten().tolist()
+    weight[:2] = 0.34
+    for quantizer in (rms, norm):
+        quantizer.choose(weight)
+    # 0.09 and 0.11; norms 0.18 and 0.1556.
+    assert rms.chosen.flatten().tolist() == [0, 1]
+    assert norm.chosen.flatten().tolist() == [1, 0]
+
+
+def test_without_auxiliary_values_selection_is_all():
+    quantizer = STLQuantizer((3, 3, 1, 1), bits=3, ratio=0.3, unit="element", auxiliary=False)
+    quantizer.scale.data.fill_(0.25)
+    quantizer.choose(example())
+    assert quantizer.chosen.reshape(3, 3).tolist() == CHOSEN
+    assert not quantizer.v.any() and not quantizer.with_aid
+
+
+def test_a_threshold_chooses_in_units_of_the_weights():
+    quantizer = STLQuantizer((3, 3, 1, 1), bits=3, unit="element", threshold=0.125)
+    quantizer.scale.data.fill_(0.25)
+    quantizer.choose(example())
+    assert quantizer.chosen.reshape(3, 3).tolist() == CHOSEN  # residuals 0.15, 0.20 and 0.20
+    with pytest.raises(ValueError, match=r"Threshold must be above 0 and without a ratio, not 0\.1 with 0\.5"):
+        STLQuantizer((1, 1, 1, 1), bits=3, ratio=0.5, threshold=0.1)
+    with pytest.raises(ValueError, match=r"Score must be one of \('rms', 'l2'\), not 'sum'"):
+        STLQuantizer((1, 1, 1, 1), bits=3, score="sum")
+
+
 @pytest.mark.parametrize("literal", [False, True])
 def test_gradients_are_straight_through(literal):
     torch.manual_seed(0)

@@ -59,6 +59,8 @@ class SigmaQuantizer(AlphaWeights, name="sigma"):
         ``uniform`` or ``log``.
     gradient_scale
         s of eq. 8; ``None``: the paper's for so many bits.
+    rescale
+        With other bits, alpha keeps the step (eq. 11); without, it keeps the clipping level.
 
     Attributes
     ----------
@@ -69,14 +71,20 @@ class SigmaQuantizer(AlphaWeights, name="sigma"):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], *, bits: int, levels: str = "uniform", gradient_scale: float | None = None
+        self,
+        shape: tuple[int, ...],
+        *,
+        bits: int,
+        levels: str = "uniform",
+        gradient_scale: float | None = None,
+        rescale: bool = True,
     ):
         super().__init__(shape, alpha=3.0)
         if levels not in LEVELS:
             raise ValueError(f"Levels must be one of {LEVELS}, not {levels!r}")
         if gradient_scale is not None and gradient_scale < 0:
             raise ValueError(f"Gradient scale must be at least 0, not {gradient_scale!r}")
-        self.levels, self.asked_scale = levels, gradient_scale
+        self.levels, self.asked_scale, self.rescales = levels, gradient_scale, rescale
         self.final_bits = weight_bits(bits, "Sigma", 5 if levels == "log" else 8)
         self.bits = self.final_bits
 
@@ -130,10 +138,11 @@ class SigmaQuantizer(AlphaWeights, name="sigma"):
 
     @torch.no_grad()
     def set_bits(self, least: int) -> bool:
-        """Have the final bits or, if these are fewer, `least`; alpha keeps the step (eq. 11)."""
+        """Have the final bits or, if these are fewer, `least`; alpha keeps the step (eq. 11), or stays."""
         before = self.top
         self.bits = max(self.final_bits, least)
-        self.alpha.mul_(self.top / before)
+        if self.rescales:
+            self.alpha.mul_(self.top / before)
         return True
 
 

@@ -13,6 +13,8 @@ from twofold.train.quantizers.units import UnitGrid, auxiliary, select
 
 ROUNDINGS = ("linear", "log")
 SCALES = ("channel", "layer")
+#: What a unit's residuals are scored by: their root mean square, or their L2 norm, which [STLQ] prints.
+SCORES = ("rms", "l2")
 #: Below this magnitude an auxiliary value becomes 0 and stays 0 [STLQ].
 LEAST_V = 0.001
 #: Largest power-of-two offset of the second word that calibration tries (bits).
@@ -45,6 +47,14 @@ class STLQuantizer(WeightQuantizer, name="stlq"):
         ``channel`` or ``layer``: what shares a scale.
     literal
         The paper's printed form ``w1 + LogQ(r1 * (C + v))``, with dw~/dv = r1.
+    auxiliary
+        Units that are not chosen begin with v above 0. Without: selection alone.
+    score
+        ``rms`` or ``l2``; they differ on units of different sizes (ragged tiles), and v starts nearer to 1 with
+        ``rms``.
+    threshold
+        Instead of a ratio: the units whose score is at least so many units of the weights have two words ([SLQ]: of
+        elements; [FLightNN]: of filters).
 
     Attributes
     ----------
@@ -68,12 +78,20 @@ class STLQuantizer(WeightQuantizer, name="stlq"):
         tile: tuple[int, int] = (8, 8),
         granularity: str = "channel",
         literal: bool = False,
+        auxiliary: bool = True,
+        score: str = "rms",
+        threshold: float | None = None,
     ):
         super().__init__(shape)
         if rounding not in ROUNDINGS:
             raise ValueError(f"Rounding must be one of {ROUNDINGS}, not {rounding!r}")
         if granularity not in SCALES:
             raise ValueError(f"Granularity must be one of {SCALES}, not {granularity!r}")
+        if score not in SCORES:
+            raise ValueError(f"Score must be one of {SCORES}, not {score!r}")
+        if threshold is not None and (ratio or not threshold > 0):
+            raise ValueError(f"Threshold must be above 0 and without a ratio, not {threshold!r} with {ratio!r}")
+        self.auxiliary, self.score, self.threshold = auxiliary, score, threshold
         self.fmt = catalog.log_format(bits, asymmetric=asymmetric)
         self.points = catalog.log_points(self.fmt)
         self.rounding, self.ratio, self.granularity, self.literal = rounding, ratio, granularity, literal
@@ -143,12 +161,13 @@ class STLQuantizer(WeightQuantizer, name="stlq"):
 
     @torch.no_grad()
     def choose(self, weight: Tensor) -> None:
-        """Select the two-word units by the root mean square of their residuals, for the scales as they are."""
+        """Select the two-word units by their residuals (`score`), for the scales as they are."""
         scale = per_channel(self.scale)
         x = weight / scale
         residual = (x - self.integers(x)) * scale
-        scores = (self.units.total(residual**2) / self.units.counts).sqrt()
-        chosen = select(scores, self.ratio)
+        squares = self.units.total(residual**2)
+        scores = (squares / self.units.counts if self.score == "rms" else squares).sqrt()
+        chosen = select(scores, self.ratio) if self.threshold is None else scores >= self.threshold
         here = self.units.spread(chosen)
         errors = []
         for offset in range(LARGEST_OFFSET + 1):
@@ -157,7 +176,7 @@ class STLQuantizer(WeightQuantizer, name="stlq"):
             errors.append(float(((residual - second)[here] ** 2).sum()))
         self.offset.fill_(min(range(len(errors)), key=errors.__getitem__))
         self.chosen.copy_(chosen)
-        self.v.copy_(auxiliary(scores, chosen))
+        self.v.copy_(auxiliary(scores, chosen) if self.auxiliary else torch.zeros_like(scores))
         self.live.copy_(~chosen)
         self.after_step()
 
