@@ -16,6 +16,10 @@ STEPS = 390
 #: Epochs of a float network that rows start from, in the schedule of the page.
 FLOAT_EPOCHS = 4
 LOG, SUBSET = "log_16x16", "subset_16x16"
+#: Those for residual streams of more bits than convolutions read.
+STREAM_LOG, STREAM = "stream_log_16x16", "stream_16x16"
+#: Epochs of the rows that the page has of a long schedule.
+LONG_EPOCHS = 13
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Row:
     @property
     def config(self) -> str:
         """Name of the build: log arrays for log words, subset arrays for all others."""
-        return LOG if self.name.startswith(("stlq_", "log_")) else SUBSET
+        log, subset = (LOG, SUBSET) if self.recipe is None or not self.recipe.residual.bits else (STREAM_LOG, STREAM)
+        return log if self.name.startswith(("stlq_", "log_")) else subset
 
     @property
     def folder(self) -> Path:
@@ -71,12 +76,19 @@ class Row:
         return Row(self.network, self.data, "float", 32, 32)
 
     @property
+    def long(self) -> bool:
+        """Whether its training is a long one."""
+        return self.name.endswith("_distilled")
+
+    @property
     def schedule(self) -> tuple[str, ...]:
         """Options of the page's schedule, which is much shorter than the recipe's; none where nothing is trained."""
         if self.recipe is None:
             return "--epochs", str(FLOAT_EPOCHS), "--bf16"
         if not self.trains:
             return ()
+        if self.long:
+            return "--epochs", str(LONG_EPOCHS)
         # In one epoch a recipe that warms up would do nothing else.
         epochs = 3 if self.recipe.train.warmup else 1
         steps = STEPS // (epochs * len(trainings(self.recipe.train)))
@@ -120,6 +132,8 @@ _CIFAR = (
     ("stlq_w3a4_r05_cifar", 3, 4),
     ("stlq_w3a4_r15_cifar", 3, 4),
     *((f"stlq_w3a{bits}_r{ratio}_cifar", 3, bits) for bits in (8, 3) for ratio in _RATIOS),
+    ("lsq_w3a3_distilled", 3, 3),
+    ("stlq_w3a3_r10_distilled", 3, 3),
     ("sigma_w4a4", 4, 4),
     ("sigma_log_w4a4", 4, 4),
     ("sigma_w2a2", 2, 2),

@@ -86,6 +86,8 @@ def test_rows_of_a_schedule_train_the_same_number_of_steps(row):
         assert (options.epochs, options.steps, options.bf16) == (4, None, True)
     elif row.recipe.method == "ptq":
         assert row.schedule == ()
+    elif row.long:
+        assert (options.epochs, options.steps, options.bf16) == (rows.LONG_EPOCHS, None, False)
     else:
         rule = row.recipe.train
         steps = options.epochs * options.steps * (len(rule.stages) + 1 + rule.again)

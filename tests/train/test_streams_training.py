@@ -197,7 +197,7 @@ def test_a_recipes_table():
     assert merged({"residual": {"tie": False}}, {"name": "own", "residual": {}})["residual"] == {"tie": False}
     for value, message in (
         ({"tie": 1}, "residual.tie must be true or false, not 1"),
-        ({"ties": True}, "key must be one of ('residual.tie',), not 'residual.ties'"),
+        ({"ties": True}, "key must be one of ('residual.tie', 'residual.bits'), not 'residual.ties'"),
         (True, "residual must be a table, not True"),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
