@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
@@ -67,6 +68,8 @@ def _fit(options: argparse.Namespace, here: World) -> None:
     )
     if options.save_every < 0 or options.evaluate < 0:
         raise ValueError("Arguments --save-every and --evaluate must be at least 0, not less")
+    if options.bf16 and here.first and slow_bfloat16(how.device):
+        print("bfloat16 is slower than float32 here: this processor computes it in software", file=sys.stderr)
     with _progress(here) as progress:
         report = _report(options, here)
         if recipe is None:
@@ -76,6 +79,11 @@ def _fit(options: argparse.Namespace, here: World) -> None:
                 print(f"float {spoken(reached)}, written to {options.out}")
             return
         _quantize(options, model, data, facts, replace(recipe, train=settings), report, progress, how)
+
+
+def slow_bfloat16(device: str) -> bool:
+    """Whether bfloat16 gains nothing on a device: on processors whose vectors are too short for it."""
+    return device == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX2")
 
 
 def ptq(options: argparse.Namespace) -> None:

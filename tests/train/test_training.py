@@ -311,3 +311,13 @@ def test_command_line(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: Run must be of a quantized model, not the float model in {run!r}\n"
     assert main(["eval", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: Run must have a file 'model.safetensors', not so {str(tmp_path)!r}\n"
+
+
+@pytest.mark.parametrize(("capability", "said"), [("AVX2", True), ("DEFAULT", True), ("AVX512", False)])
+def test_slow_bfloat16_is_said(capability, said, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    command = ["fit", "--epochs", "1", "--steps", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert main([*command, "--bf16"]) == 0
+    assert ("bfloat16 is slower than float32 here" in capsys.readouterr().err) == said
+    assert main(command) == 0
+    assert "bfloat16" not in capsys.readouterr().err
