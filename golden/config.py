@@ -25,6 +25,7 @@ BUS_BITS = (32, 64, 128)
 MACHINE_VERSION = 3
 #: Neighbouring kernel positions that a chain pass computes at once.
 CHAIN = 3
+_KINDS: dict[object, str] = {str: "a string", int: "an integer", bool: "true or false"}
 #: Most bits of each memory of a build file; more would take minutes and gigabytes to emit.
 MOST_BITS = 1 << 26
 
@@ -132,7 +133,7 @@ class ArrayConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is not field.type:
-                raise TypeError(f"{field.name} must be {_kind(field.type)}, not {value!r}")
+                raise TypeError(f"{field.name} must be {_KINDS[field.type]}, not {value!r}")
         if not self.name.isidentifier():
             raise ValueError(f"name must be letters, digits and underscores, not {self.name!r}")
         if self.pe not in PES:
@@ -355,10 +356,6 @@ _RANGES = (
     ("tables", 0, 64),
     ("table_bits", 2, 10),
 )
-
-
-def _kind(kind: object) -> str:
-    return {str: "a string", int: "an integer", bool: "true or false"}[kind]  # type: ignore[index]
 
 
 def load_config(path: Path | str) -> ArrayConfig:

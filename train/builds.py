@@ -7,7 +7,8 @@ from pathlib import Path
 from twofold.golden.config import ArrayConfig, load_config
 from twofold.golden.network import Network
 from twofold.support import resources
-from twofold.train.export import check_reads, export
+from twofold.train.export import export
+from twofold.train.exported_formats import check_reads
 from twofold.train.layers import QuantModel
 
 

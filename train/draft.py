@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from twofold.golden.network import INPUT, Pair
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
+from twofold.train.add_layer import AddLayer
+from twofold.train.layers import ConvLayer, QuantLayer
 from twofold.train.picks import Pick, Picks
 from twofold.train.pointwise import Function
 from twofold.train.pool_layers import AverageLayer, MaxLayer

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from twofold.golden.network import INPUT
 from twofold.support.names import free_name
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
+from twofold.train.add_layer import AddLayer
+from twofold.train.layers import ConvLayer, QuantLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.skip import Read, Skip
 from twofold.train.streams import owners

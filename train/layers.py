@@ -79,7 +79,15 @@ class ConvLayer(QuantLayer):
     """Convolution (or linear layer) of a tensor, or of channels of several, with bias, plus residuals.
 
     The weights are (M, N / groups, Kh, Kw), of a transposed convolution too.
+
+    Attributes
+    ----------
+    reader
+        The quantizer of what is convolved, where it is of a residual stream and has more bits than are read. It is a
+        module of the layer that it is the output of: set it in ``__dict__``, so that it is none of this layer's, too.
     """
+
+    reader: StreamActivation | None
 
     def __init__(
         self,
@@ -112,17 +120,6 @@ class ConvLayer(QuantLayer):
         self.__dict__["reader"] = None
         # With a batch norm, the bias is the norm's; the convolution's own would do nothing.
         self.bias = nn.Parameter(bias) if norm is None else norm.bias
-
-    @property
-    def reader(self) -> StreamActivation | None:
-        """The quantizer of what is convolved, where it is of a residual stream and has more bits than are read."""
-        # It is a module of the layer that it is the output of, and must not be one of this layer's, too.
-        found: StreamActivation | None = self.__dict__["reader"]
-        return found
-
-    def read_with(self, quantizer: StreamActivation) -> None:
-        """Set `reader`."""
-        self.__dict__["reader"] = quantizer
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -205,35 +202,6 @@ class ConvLayer(QuantLayer):
             norm, self.norm = self.norm, None
             self.weight_quantizer.rescale(gains(norm), keep=True)
             self.bias = nn.Parameter(offsets(norm))
-
-
-class AddLayer(QuantLayer):
-    """Sum of one or more tensors; with `copies` one tensor as it is, but for padding and steps."""
-
-    def __init__(
-        self,
-        name: str,
-        shape: tuple[int, int, int],
-        skips: tuple[Skip, ...],
-        *,
-        relu: bool = False,
-        nonnegative: bool = False,
-        limit: float | None = None,
-        function: Function | None = None,
-        copies: bool = False,
-    ):
-        super().__init__(name, "add", shape, relu=relu, nonnegative=nonnegative, limit=limit, function=function)
-        self.skips, self.copies = skips, copies
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return tuple(skip.source for skip in self.skips)
-
-    def compute(self, tensors: Tensors) -> Tensor:
-        y = self.skips[0].read(tensors, self.shape[0])
-        for skip in self.skips[1:]:
-            y = y + skip.read(tensors, self.shape[0])
-        return y
 
 
 class QuantModel(nn.Module):

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from twofold.golden.config import ArrayConfig
-from twofold.train.export import multiplier, tensor_formats
-from twofold.train.layers import AddLayer, ConvLayer, QuantModel
+from twofold.train.add_layer import AddLayer
+from twofold.train.exported_formats import multiplier, tensor_formats
+from twofold.train.layers import ConvLayer, QuantModel
 from twofold.train.pool_layers import MeanLayer
 from twofold.train.reads import scale_units, unit_scale
 from twofold.train.scale_layer import ScaleLayer

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from twofold.golden.network import INPUT
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
+from twofold.train.add_layer import AddLayer
+from twofold.train.layers import ConvLayer, QuantLayer, QuantModel
 from twofold.train.pool_layers import MeanLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.quantizers.activation import Stream

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from twofold.golden.phases import axis_phases
+from twofold.train.add_layer import AddLayer
 from twofold.train.data import InputFormat
 from twofold.train.formula import NAMES
 from twofold.train.graph import TYPES
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer
+from twofold.train.layers import ConvLayer, QuantLayer
 from twofold.train.lower import HANDLERS, Lowering
 from twofold.train.own_weights import LAYERS
 from twofold.train.pointwise import FUNCTIONS

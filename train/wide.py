@@ -1,6 +1,7 @@
 """Residual streams that keep more bits than convolutions read (`ResidualSettings.bits`)."""
 
-from twofold.train.layers import AddLayer, ConvLayer, QuantLayer, QuantModel
+from twofold.train.add_layer import AddLayer
+from twofold.train.layers import ConvLayer, QuantLayer, QuantModel
 from twofold.train.pool_layers import AverageLayer
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.quantizers.residual_stream import StreamActivation
@@ -43,7 +44,7 @@ def widen(model: QuantModel, bits: int) -> None:
         )
         layer.quantizer.learn, layer.quantizer.network_weights = quantizer.learn, quantizer.network_weights
         for reader in convolved:
-            reader.read_with(layer.quantizer)
+            reader.__dict__["reader"] = layer.quantizer
 
 
 def _streams(model: QuantModel) -> list[str]:

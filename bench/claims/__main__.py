@@ -12,6 +12,7 @@ from twofold.bench.claims import measure, table
 from twofold.bench.claims.groups import GROUPS
 from twofold.bench.claims.trials import Claim
 from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.entries import Entry
 from twofold.support.commands import Parser, complain, failed
 from twofold.support.files import write_text
 
@@ -76,7 +77,7 @@ def _run(groups: list[Claim], options: argparse.Namespace) -> int:
     return ended
 
 
-def _all() -> list[measure.Entry]:
+def _all() -> list[Entry]:
     """The page's entries, and over them those of the report."""
     entries = table.read(table.SOURCE)
     for entry in table.read(REPORT):

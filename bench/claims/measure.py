@@ -13,6 +13,7 @@ from rich.progress import Progress
 from twofold.bench.claims.trials import Claim, Trial
 from twofold.bench.results.measure import commit
 from twofold.bench.results.rows import WEIGHTS
+from twofold.bench.tools.entries import Entry
 from twofold.golden.config import load_config
 from twofold.support.output import build_folder
 from twofold.train.data import DataSet, load_data
@@ -24,7 +25,6 @@ from twofold.train.pipelines import apply
 FOLDER = build_folder("claims")
 #: Training images that are held out where a group is judged by them, and the seed that draws them.
 HELD_OUT, DRAW = 5000, 1234
-Entry = dict[str, Any]
 
 
 def key(entry: Entry) -> str:

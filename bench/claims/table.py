@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from twofold.bench.claims.groups import GROUPS
-from twofold.bench.claims.measure import Entry, key
+from twofold.bench.claims.measure import key
 from twofold.bench.claims.trials import Claim, Trial
+from twofold.bench.tools.entries import Entry, read_entries
 from twofold.support.files import write_text
 from twofold.support.resources import SOURCES, need_sources
 
@@ -16,22 +17,8 @@ HEAD = "| | accuracy | beside the first | sure of it | measured |"
 
 
 def read(file: Path) -> list[Entry]:
-    """Entries; none where there is no file.
-
-    Raises
-    ------
-    ValueError
-        If it is no list of entries.
-    """
-    if not file.is_file():
-        return []
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-        for entry in entries:
-            key(entry)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file}: file must be a list of results, not this: {error!r}") from error
-    return list(entries)
+    """Entries of a report; none where there is no file."""
+    return read_entries(file, key)
 
 
 def put(entries: list[Entry], new: Entry) -> list[Entry]:

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from twofold.bench.results.rows import ROWS, Row
+from twofold.bench.tools.entries import Entry, read_entries
 from twofold.support.files import write_text
 from twofold.support.resources import SOURCES, need_sources
 
@@ -13,7 +13,6 @@ BEGIN, END = "<!-- begin of the tables: twofold results --write -->", "<!-- end 
 HEAD = (
     "| recipe | W | A | fake-quantized | integer | drop | weights only | cycles | epochs | seed | seconds | measured |"
 )
-Entry = dict[str, Any]
 
 
 def key(entry: Entry) -> str:
@@ -22,22 +21,8 @@ def key(entry: Entry) -> str:
 
 
 def read(file: Path) -> list[Entry]:
-    """Entries of a report; none where there is no file.
-
-    Raises
-    ------
-    ValueError
-        If it is no list of entries.
-    """
-    if not file.is_file():
-        return []
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-        for entry in entries:
-            key(entry)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file}: file must be a list of results, not this: {error!r}") from error
-    return list(entries)
+    """Entries of a report; none where there is no file."""
+    return read_entries(file, key)
 
 
 def write(file: Path, entries: list[Entry]) -> None:

@@ -12,11 +12,12 @@ from torch import nn
 from tests.train.agreement import BUILD, agree, randomised
 from twofold.golden.network import INPUT
 from twofold.train import integer
+from twofold.train.add_layer import AddLayer
 from twofold.train.convert import calibrate, convert
 from twofold.train.data import InputFormat
-from twofold.train.export import export, table_of
+from twofold.train.export import export
+from twofold.train.exported_formats import table_of
 from twofold.train.hooks import QuantTraining
-from twofold.train.layers import AddLayer
 from twofold.train.pointwise import FUNCTIONS, MODULES, Pointwise
 from twofold.train.quantizers import ActivationQuantizer
 from twofold.train.recipe import parse_recipe
