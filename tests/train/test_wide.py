@@ -156,6 +156,16 @@ def test_reading_rounds_halves_up_and_clips():
     assert quantizer.read(stream) is stream
 
 
+def test_a_limit_is_that_of_the_real_numbers():
+    quantizer = StreamActivation(bits=8, read_bits=3, signed=False, limit=6.0)
+    quantizer.scale.data.fill_(0.0625)
+    quantizer.drop.fill_(4)
+    assert (quantizer.high, quantizer.lift) == (96, 8)
+    assert quantizer(torch.tensor([5.97, 7.0])).tolist() == [6.0, 6.0]
+    quantizer.scale.data.fill_(0.02)
+    assert quantizer.high == 247
+
+
 def test_every_number_of_a_stream_is_read_as_the_machine_does():
     for signed in (False, True):
         for scale in (0.25, 0.1, 0.0371):

@@ -54,8 +54,8 @@ class StreamActivation(ActivationQuantizer):
 
     @property
     def high(self) -> int:
-        """Largest integer, half of the read LSB below that of the format."""
-        return super().high - self.lift
+        """Largest integer: of the format, less what it is raised by, or of `limit`."""
+        return min(super().high, (1 << (self.bits - self.signed)) - 1 - self.lift)
 
     @property
     def clips_negatives(self) -> bool:
