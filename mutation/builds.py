@@ -1,4 +1,4 @@
-"""The builds that faults are seeded into: both PEs, tables, narrow reads; so small that a simulation takes a blink."""
+"""The builds that faults are seeded into: both PEs, one with tables, small enough that a simulation takes a blink."""
 
 from typing import Any
 
@@ -16,9 +16,8 @@ _SMALL: dict[str, Any] = {
     "max_pass_shift": 7,
 }
 
-#: Builds that differ in PE, word width, point sets, requantisation units, tables and narrow reads.
+#: Two builds that differ in PE, word width, point sets, requantisation units and tables.
 BUILDS = (
     ArrayConfig(name="mutation_log", pe="log", word_bits=3, tables=2, table_bits=5, **_SMALL),
     ArrayConfig(name="mutation_subset", pe="subset", word_bits=4, point_sets=2, requant_units=2, **_SMALL),
-    ArrayConfig(name="mutation_narrow", pe="log", word_bits=3, narrow_reads=True, **_SMALL),
 )
