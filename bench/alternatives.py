@@ -2,7 +2,7 @@
 
 ResNet-20 on CIFAR-10, 1,024 calibration images without labels, all test images. onnxruntime's static int8 runs with its
 defaults and a scale a channel, Brevitas as its own example of post-training, first and last layers in 8 bits. Ours are
-the recipes named, fake-quantized, scales exact for the build. Brevitas runs in an environment of its own (`make bench`).
+the recipes named, fake-quantized, scales exact for the build. Brevitas has an environment of its own (`make bench`).
 """
 
 import json
