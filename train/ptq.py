@@ -70,13 +70,15 @@ def float_results(model: QuantModel, images: Tensor) -> Tensors:
 
 
 def float_sums(layer: QuantLayer, tensors: Tensors) -> Tensor:
-    """A layer's sums with float weights."""
+    """A layer's sums with float weights, of all that its tensors hold."""
     if not isinstance(layer, ConvLayer):
         return layer.compute(tensors)
-    quantizer = layer.weight_quantizer
-    quantizer.enabled = False
+    quantizers = [layer.weight_quantizer, *([] if layer.reader is None else [layer.reader])]
+    for quantizer in quantizers:
+        quantizer.enabled = False
     sums = layer.compute(tensors)
-    quantizer.enabled = True
+    for quantizer in quantizers:
+        quantizer.enabled = True
     return sums
 
 

@@ -21,6 +21,7 @@ from twofold.train.convert import calibrate, convert
 from twofold.train.data import DataSet
 from twofold.train.export import export
 from twofold.train.loop import fit
+from twofold.train.ptq import float_sums
 from twofold.train.quantizers.residual_stream import StreamActivation
 from twofold.train.recipe import ResidualSettings, TrainSettings, load_recipe
 from twofold.train.saved import load_model, save_model
@@ -242,6 +243,21 @@ def test_a_quantizer_of_another_kind_is_refused_by_name():
     assert str(error.value) == (
         "Layer 'stem': activation quantizer must be 'lsq' where residual.bits is set, not SigmaActivation"
     )
+
+
+def test_post_training_compares_with_all_that_the_stream_holds():
+    torch.manual_seed(1)
+    model = convert(Shortcuts().eval(), recipe("sq_w4a4", read=4), FORM)
+    plain = convert(Shortcuts().eval(), recipe("sq_w4a4", bits=0, read=4), FORM)
+    x = images(32)
+    for one in (model, plain):
+        one.load_state_dict(model.state_dict(), strict=False)
+    tensors = {"input": x.reshape(len(x), *FORM.shape)}
+    for layer, other in zip(model.quant_layers, plain.quant_layers, strict=True):
+        wanted = float_sums(other, tensors)
+        assert torch.equal(float_sums(layer, tensors), wanted), layer.name
+        tensors[layer.name] = layer.activate(wanted)
+    assert all(quantizer.enabled for quantizer in model.quantizers())
 
 
 def test_a_build_without_narrow_reads_is_refused_before_training():
