@@ -13,6 +13,7 @@ from twofold.train.convert import calibrate, calibrate_weights, still_read
 from twofold.train.data import check_images
 from twofold.train.data.augment import Augment
 from twofold.train.layers import ConvLayer, QuantLayer, QuantModel, Tensors
+from twofold.train.quantizers import ActivationQuantizer, WeightQuantizer
 from twofold.train.quantizers.activation import sample
 from twofold.train.recipe import PostSettings
 from twofold.train.reconstruct import learn_block
@@ -73,7 +74,8 @@ def float_sums(layer: QuantLayer, tensors: Tensors) -> Tensor:
     """A layer's sums with float weights, of all that its tensors hold."""
     if not isinstance(layer, ConvLayer):
         return layer.compute(tensors)
-    quantizers = [layer.weight_quantizer, *([] if layer.reader is None else [layer.reader])]
+    reader = [] if layer.reader is None else [layer.reader]
+    quantizers: list[WeightQuantizer | ActivationQuantizer] = [layer.weight_quantizer, *reader]
     for quantizer in quantizers:
         quantizer.enabled = False
     sums = layer.compute(tensors)
