@@ -151,9 +151,8 @@ class _Exact:
         """The bits of a source that are read, in its own type."""
         graph = self.graph
         step = graph.constant(np.array(1 << narrow.drop, np.float32), "step")
-        bounds = [graph.constant(np.array(bound, np.float32), "bound") for bound in (narrow.low, narrow.high)]
         parts = graph.add("Div", graph.cast(source, np.float32, out=self._name("wide")), step, out=self._name("parts"))
-        read = graph.add("Clip", graph.add("Floor", parts, out=self._name("floor")), *bounds, out=self._name("read"))
+        read = graph.narrow(parts, narrow, out=self._name("read"))
         return graph.cast(graph.add("Mul", read, step, out=self._name("read")), dtype, out=self._name("narrow"))
 
     def _weight_bytes(self, branch: Branch) -> tuple[int, list[NDArray[np.int64]]]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
+from twofold.golden.narrow import Narrow
 from twofold.golden.network import Tensor
 from twofold.golden.order import Order
 from twofold.golden.table import PointwiseTable
@@ -50,6 +51,11 @@ class GraphBuilder:
         """Adds a change of number type."""
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.add("Cast", value, out=out, reserved=reserved, to=to)
+
+    def narrow(self, parts: str, narrow: Narrow, *, out: str) -> str:
+        """Adds what is read of activations in units of what is read, which are float32."""
+        bounds = [self.constant(np.array(bound, np.float32), "bound") for bound in (narrow.low, narrow.high)]
+        return self.add("Clip", self.add("Floor", parts, out=f"{out}/floor"), *bounds, out=out)
 
     def pad(self, value: str, sides: Sequence[int], *fill: str, out: str) -> str:
         """Adds padding before and behind each axis, of zeros or of a fill; the value itself where there is none."""

@@ -204,8 +204,7 @@ class _Real:
         graph, narrow, tensor = self.graph, branch.narrow, self.network.tensors[branch.source]
         assert narrow is not None
         parts = self.source(branch.source, np.array(2.0**-narrow.drop))
-        bounds = [graph.constant(np.array(bound, np.float32), "bound") for bound in (narrow.low, narrow.high)]
-        read = graph.add("Clip", graph.add("Floor", parts, out=self._name("floor")), *bounds, out=self._name("read"))
+        read = graph.narrow(parts, narrow, out=self._name("read"))
         unit = graph.constant(_float32(np.array(tensor.scale * 2.0**narrow.drop), branch.source), "scale")
         return graph.add("Mul", read, unit, out=self._name("narrow"))
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold.golden.number_format import NumberFormat
 from twofold.golden.plain import check_flag, check_integers
 
 
 @dataclass(frozen=True)
-class Narrow:
+class Narrow(NumberFormat):
     """``clip(floor(x * 2**-drop), low, high) * 2**drop``: `bits` bits of an activation, in the LSBs of all of them.
 
     What writes the activation adds half of ``2**drop`` to it, and floor is rounding.
@@ -36,16 +37,6 @@ class Narrow:
             raise ValueError(
                 f"Narrow read must drop 0 or more bits and have 2 or more, not {self.drop!r} and {self.bits!r}"
             )
-
-    @property
-    def low(self) -> int:
-        """Least number, in its own LSBs."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Largest number, in its own LSBs."""
-        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def half(self) -> int:

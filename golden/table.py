@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold.golden.number_format import NumberFormat
+
 #: Bits that the value before a table can have.
 TABLE_BITS = (2, 10)
 
 
 @dataclass(frozen=True, eq=False)
-class PointwiseTable:
+class PointwiseTable(NumberFormat):
     """``entries[value - low]``: what becomes of every value that requantisation can give.
 
     Parameters
@@ -48,16 +50,6 @@ class PointwiseTable:
                 f"Entries of a table must be int64 of shape ({1 << self.bits},), "
                 f"not {self.entries.dtype} of {self.entries.shape}"
             )
-
-    @property
-    def low(self) -> int:
-        """Least value."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Largest value."""
-        return (1 << (self.bits - self.signed)) - 1
 
     def look_up(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """The entries of values within the format, of any shape and of a type that holds them exactly."""

@@ -3,11 +3,12 @@
 import sys
 from dataclasses import dataclass
 
+from twofold.golden.number_format import NumberFormat
 from twofold.golden.plain import check_flag, check_integers, check_name, is_number
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(NumberFormat):
     """Shape and number format of an activation tensor.
 
     Parameters
@@ -35,16 +36,6 @@ class Tensor:
             raise ValueError(f"Activation bits must be 2 to 8, not {self.bits!r}")
         if not (is_number(self.scale) and 0 < self.scale <= sys.float_info.max):
             raise ValueError(f"Scale must be positive and finite, not {self.scale!r}")
-
-    @property
-    def low(self) -> int:
-        """Least integer the format holds."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Largest integer the format holds."""
-        return (1 << (self.bits - self.signed)) - 1
 
 
 @dataclass(frozen=True)

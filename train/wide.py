@@ -60,9 +60,9 @@ def _skips(layer: QuantLayer) -> tuple[Skip, ...]:
 def _may_read(layer: QuantLayer, name: str) -> bool:
     """Whether a layer reads a raised tensor exactly: the bits that are not dropped, or a constant that a bias takes."""
     if isinstance(layer, AddLayer):
-        return not layer.copies and all(skip.padding in ((0, 0), (0, 0, 0, 0)) for skip in layer.skips)
+        return not layer.copies and not any(any(skip.padding) for skip in layer.skips)
     if isinstance(layer, ConvLayer):
-        plain = all(skip.padding in ((0, 0), (0, 0, 0, 0)) for skip in layer.skips if skip.source == name)
+        plain = not any(any(skip.padding) for skip in layer.skips if skip.source == name)
         convolves = any(read.source == name for read in layer.reads)
         return plain and not (convolves and len(layer.reads) > 1)
     return isinstance(layer, AverageLayer) and all(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from twofold.golden.number_format import NumberFormat
 from twofold.train.data.augment import UNCHANGED, Augment
 
 #: Images that are read at once where only their range is wanted.
@@ -14,7 +15,7 @@ READ = 256
 
 
 @dataclass(frozen=True)
-class InputFormat:
+class InputFormat(NumberFormat):
     """What a network is fed with.
 
     Parameters
@@ -44,16 +45,6 @@ class InputFormat:
         if len(self.shape) == 3:
             return self.shape[0], self.shape[1], self.shape[2]
         return self.shape[0], 1, self.shape[1] if len(self.shape) == 2 else 1
-
-    @property
-    def low(self) -> int:
-        """Least integer."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Largest integer."""
-        return (1 << (self.bits - self.signed)) - 1
 
     @classmethod
     def from_data(cls, images: "Tensor | Images", bits: int = 8) -> "InputFormat":

@@ -146,12 +146,16 @@ class ActivationQuantizer(nn.Module):
         if not self.enabled:
             return x
         high = self.high
+        scale, share = self.trained_scale(x, high)
+        return round_clipped(x, scale, self.low, high, share=share)
+
+    def trained_scale(self, x: Tensor, high: int) -> tuple[Tensor, float]:
+        """The scale as gradients reach what is trained of it, and the factor of these."""
         share = self.share(x, high)
         if self.stream is None or not self.stream.base.requires_grad:
-            return round_clipped(x, self.scale, self.low, high, share=share)
+            return self.scale, share
         # As many numbers share the base as all tensors have together.
-        share /= float(np.sqrt(self.stream.count))
-        return round_clipped(x, self.stream.base * 2.0**self.octave, self.low, high, share=share)
+        return self.stream.base * 2.0**self.octave, share / float(np.sqrt(self.stream.count))
 
     @staticmethod
     def share(x: Tensor, high: int) -> float:
@@ -173,13 +177,13 @@ class ActivationQuantizer(nn.Module):
         if self.fixed:
             return
         x = x.detach() if self.limit is None else x.detach().clamp(max=self.limit)
-        high = (1 << (self.bits - self.signed)) - 1
-        largest = max(float(x.max()) / high, float(x.min()) / self.low if self.signed else 0.0)
+        part, low, high = self.format_at(1.0)
+        largest = max(float(x.max()) / high, float(x.min()) / low if self.signed else 0.0)
         if largest <= 0:  # the range of 0 to 1, so that the constants of what reads these zeros are fine enough
-            self.scale.fill_(1 / high)
+            self.scale.fill_(1 / high / part)
             return
         if self.calibration == "max":
-            self.scale.fill_(largest)
+            self.scale.fill_(largest / part)
             return
         flat = sample(x).double()
         # Of many functions only the middle counts, however far the values reach.
@@ -187,9 +191,9 @@ class ActivationQuantizer(nn.Module):
         wanted, best = through(flat), (np.inf, largest)
         for clip in np.linspace(least, 1.0, 91):
             scale = largest * float(clip)
-            found = through((flat / scale).round_().clamp_(self.low, high).mul_(scale))
+            found = through((flat / scale).round_().clamp_(low, high).mul_(scale))
             best = min(best, (float((found - wanted).square_().sum()), scale))
-        self.scale.fill_(best[1])
+        self.scale.fill_(best[1] / part)
 
     @torch.no_grad()
     def set_bits(self, least: int) -> bool:

@@ -1,6 +1,5 @@
 """Activations of a residual stream: more bits where residuals add them than where convolutions read them."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +49,8 @@ class StreamActivation(ActivationQuantizer):
     @property
     def lift(self) -> int:
         """What is added to an activation, in its LSBs, so that leaving bits out rounds."""
-        return 0 if self.narrow is None else self.narrow.half
+        narrow = self.narrow
+        return 0 if narrow is None else narrow.half
 
     @property
     def high(self) -> int:
@@ -70,16 +70,11 @@ class StreamActivation(ActivationQuantizer):
         narrow = self.narrow
         if not self.enabled or narrow is None:
             return x
-        factor = float(1 << narrow.drop)
-        scale: Tensor = self.scale
-        share = self.share(x, narrow.high)
-        if self.stream is not None and self.stream.base.requires_grad:
-            share /= float(np.sqrt(self.stream.count))
-            scale = self.stream.base * 2.0**self.octave
+        scale, share = self.trained_scale(x, narrow.high)
         if narrow.drop:
             # Integers of the stream are never as near to a half as this.
             x = x + scale.detach() / 2
-        return round_clipped(x, scale * factor, narrow.low, narrow.high, share=share)
+        return round_clipped(x, scale * float(1 << narrow.drop), narrow.low, narrow.high, share=share)
 
     def format_at(self, scale: float) -> tuple[float, int, int]:
         """Of what convolutions read."""
@@ -91,20 +86,23 @@ class StreamActivation(ActivationQuantizer):
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
         """The scale for what is read; then the bits above, so that the stream has the least squared error."""
-        kept, self.bits = self.bits, self.read_bits
         super().calibrate(x)
-        self.bits = kept
-        if self.read_bits == kept:
+        if self.narrow is None:
             return
         values = sample(x.detach() if self.limit is None else x.detach().clamp(max=self.limit))
-        wide, errors = float(self.scale), []
-        for above in range(min(MOST_ABOVE, kept - self.read_bits) + 1):
-            self.drop.fill_(kept - self.read_bits - above)
-            self.scale.fill_(wide / (1 << int(self.drop)))
-            rounded = round_clipped(values, self.scale, self.low, self.high)
-            errors.append((float((rounded - values).square().sum()), above))
-        self.drop.fill_(kept - self.read_bits - min(errors)[1])
-        self.scale.fill_(wide / (1 << int(self.drop)))
+        read_scale, most = self.format_at(float(self.scale))[0], self.bits - self.read_bits
+        errors = [(self._error(values, read_scale, most - above), above) for above in range(min(MOST_ABOVE, most) + 1)]
+        self._set(read_scale, most - min(errors)[1])
+
+    def _set(self, read_scale: float, drop: int) -> None:
+        self.drop.fill_(drop)
+        self.scale.fill_(read_scale / (1 << drop))
+
+    def _error(self, values: Tensor, read_scale: float, drop: int) -> float:
+        """Squared error of the stream, of which convolutions leave out so many bits."""
+        self._set(read_scale, drop)
+        rounded = round_clipped(values, self.scale, self.low, self.high)
+        return float((rounded - values).square().sum())
 
     @torch.no_grad()
     def set_bits(self, least: int) -> bool:
