@@ -5,13 +5,13 @@ defaults and a scale a channel, Brevitas as its own example of post-training, fi
 the recipes named, fake-quantized, scales exact for the build. Brevitas has an environment of its own (`make bench`).
 """
 
+import copy
 import json
 import subprocess
 import sys
 import tempfile
 import warnings
-from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,14 @@ import torch
 from torch import nn
 
 from twofold.bench.qat_step import PEERS
-from twofold.bench.results.rows import WEIGHTS
-from twofold.bench.tools.console import run_benchmark, show_table
+from twofold.bench.tools.console import data_folder, run_benchmark, show_table
+from twofold.bench.tools.float_network import float_network
 from twofold.golden.config import load_config
 from twofold.support.commands import Parser
 from twofold.support.files import write_text
 from twofold.support.output import build_folder
 from twofold.train.data import DataSet, load_data
 from twofold.train.loop import accuracy
-from twofold.train.models import build_model, load_weights
 from twofold.train.pipelines import apply
 
 REPORT = build_folder("bench", "alternatives.json")
@@ -42,9 +41,7 @@ RECIPES = ("ptq_l2_w8a8", "ptq_l2_w4a8", "sq_w4a8", "sq_w3a8", "sq_w4a4")
 def network(folder: Path) -> tuple[nn.Module, DataSet]:
     """The float network and its data."""
     data = load_data("cifar10", folder / "cifar10")
-    model = build_model("resnet20", classes=data.classes, inputs=data.input.shape[0])
-    load_weights(model, folder / WEIGHTS["resnet20"])
-    return model.eval(), data
+    return float_network("resnet20", data, folder), data
 
 
 def onnxruntime_int8(model: nn.Module, data: DataSet) -> float:
@@ -83,7 +80,10 @@ def onnxruntime_int8(model: nn.Module, data: DataSet) -> float:
 
 
 def brevitas_ptq(model: nn.Module, data: DataSet, weight_bits: int, act_bits: int) -> float:
-    """Brevitas' own recipe for post-training: folding, equalization, its quantizers, calibration, bias correction."""
+    """Brevitas' own recipe for post-training: folding, equalization, its quantizers, calibration, bias correction.
+
+    The model is changed.
+    """
     from brevitas.graph.calibrate import (  # type: ignore[import-not-found]
         bias_correction_mode,
         calibration_mode,
@@ -129,18 +129,15 @@ def main(arguments: list[str] | None = None) -> int:
     if options.data is None:
         print("not run: it needs the data, --data FOLDER")
         return 0
-    if not options.data.is_dir():
-        raise ValueError(f"Argument --data must be a folder, not {str(options.data)!r}")
     torch.set_num_threads(1)
-    model, data = network(options.data)
+    model, data = network(data_folder(options.data))
     if options.brevitas:
-        found = {f"W{w}A{a}": brevitas_ptq(network(options.data)[0], data, w, a) for w, a in BITS}
-        print(json.dumps(found))
+        print(json.dumps({f"W{w}A{a}": brevitas_ptq(copy.deepcopy(model), data, w, a) for w, a in BITS}))
         return 0
-    rows: dict[str, float] = {"float": accuracy(model, data.test_x, data.test_y)}
-    for name, measured in _all(model, data, options).items():
-        print(f"== {name}", flush=True)
-        rows |= measured()
+    rows: dict[str, float] = {}
+    for name, one in _measured(model, data, options.data):
+        print(f"{name}: {100 * one:.2f} %", flush=True)
+        rows[name] = one
         write_text(REPORT, json.dumps(rows, indent=1) + "\n")
     show_table(
         "post-training, ResNet-20 on CIFAR-10",
@@ -151,20 +148,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _all(model: nn.Module, data: DataSet, options: Namespace) -> dict[str, Callable[[], dict[str, float]]]:
-    config = load_config("subset_16x16")
-    found: dict[str, Callable[[], dict[str, float]]] = {
-        "onnxruntime": lambda: {"onnxruntime, W8A8": onnxruntime_int8(model, data)}
-    }
+def _measured(model: nn.Module, data: DataSet, folder: Path) -> Iterator[tuple[str, float]]:
+    """What was measured, and its accuracy, one after the other."""
+    yield "float", accuracy(model, data.test_x, data.test_y)
+    yield "onnxruntime, W8A8", onnxruntime_int8(model, data)
     if PEERS.is_file():
-        found["Brevitas"] = lambda: _brevitas(options)
+        yield from _brevitas(folder).items()
     for recipe in RECIPES:
-        found[recipe] = lambda recipe=recipe: {recipe: apply(model, data, recipe, config).accuracy}  # type: ignore[misc]
-    return found
+        yield recipe, apply(model, data, recipe, load_config("subset_16x16")).accuracy
 
 
-def _brevitas(options: Namespace) -> dict[str, float]:
-    command = [str(PEERS), "-m", "twofold.bench.alternatives", "--brevitas", "--data", str(options.data)]
+def _brevitas(folder: Path) -> dict[str, float]:
+    command = [str(PEERS), "-m", "twofold.bench.alternatives", "--brevitas", "--data", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"Brevitas must run in {PEERS}, not end so: {done.stderr.strip().splitlines()[-1]}")

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from twofold.bench.claims import measure, table
 from twofold.bench.claims.groups import GROUPS
 from twofold.bench.claims.trials import Claim
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import data_folder, run_benchmark
 from twofold.bench.tools.entries import Entry
 from twofold.support.commands import Parser, complain, failed
 from twofold.support.files import write_text
@@ -36,8 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.write:
             table.publish(_all())
             return 0
-        if options.data is None or not options.data.is_dir():
-            raise ValueError(f"Argument --data must be a folder, not {str(options.data or '')!r}")
+        data_folder(options.data)
         torch.set_num_threads(options.threads)
         return _run(chosen, options)
     except (ValueError, OSError) as error:
@@ -59,7 +58,7 @@ def _run(groups: list[Claim], options: argparse.Namespace) -> int:
     seeds = sorted({seed for group in groups for seed in group.seeds})
     for seed, group in ((seed, group) for seed in seeds for group in groups if seed in group.seeds):
         for trial in group.trials:
-            name = f"{group.key}/{trial.name}/{seed}"
+            name = measure.row_name(group.key, trial.name, seed)
             if name in {measure.key(entry) for entry in _all()}:
                 continue
             print(f"== {name}", flush=True)

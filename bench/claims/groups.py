@@ -25,8 +25,6 @@ def _ablation() -> Claim:
     labels: dict[str, Any] = {"distill": 0.0, "temperature": 1.0}
     return Claim(
         "ablation",
-        "What matters in training",
-        "What each part of `lsq_w3a3_distilled` does",
         (
             trial("all of it"),
             Trial("3 bits in residuals, too", _DISTILLED, train=_WARM, residual={"bits": 0}),
@@ -59,15 +57,11 @@ def _stlq() -> list[Claim]:
     return [
         Claim(
             "stlq-ratio",
-            "STLQ: second words",
-            "Few second words recover what single log words lose [STLQ], section 4",
             tuple(trial(f"R = {round(100 * float(ratio))} %", ratio=float(ratio)) for ratio in ratios),
             config="log_16x16",
         ),
         Claim(
             "stlq-unit",
-            "STLQ: what shares a word count",
-            "Tiles lose little beside elements and filters at equal words [STLQ], section 3",
             (
                 trial("tiles of 16x16, R = 10 %"),
                 trial("filters, R = 10 %", unit="filter"),
@@ -79,8 +73,6 @@ def _stlq() -> list[Claim]:
         ),
         Claim(
             "stlq-v",
-            "STLQ: auxiliary values, scores, scales",
-            "Auxiliary values that fade out choose better than residuals alone [STLQ], section 3",
             (
                 trial("as in the recipe"),
                 trial("selection alone, no auxiliary values", auxiliary=False),
@@ -103,17 +95,14 @@ def _attention() -> list[Claim]:
         weight = {"quantizer": "attention", "strength": strength, "members": members(kind, 2, 4, 8), **more}
         return Trial(name, "attention_sawb_w2a8", weight=weight)
 
-    floats = [{"quantizer": "minmax", "bits": 2}, {"quantizer": "float"}]
     # Omega ends where 200 epochs of the published 1.02 an epoch bring it.
     growth = 1.02**20
     return [
         Claim(
             "attention-minmax",
-            "Attention: min-max",
-            "A mixture that cools down beats its quantizer alone, and Binary-Relax [DQA], section 4, table 1",
             (
                 Trial("min-max alone", "minmax_w2a8", train={"settle": 0.0}),
-                Trial("Binary-Relax with float", "relax_float_w2a8", weight={"growth": growth, "members": floats}),
+                Trial("Binary-Relax with float", "relax_float_w2a8", weight={"growth": growth}),
                 Trial("Binary-Relax with 4 and 8 bits", "relax_minmax_w2a8", weight={"growth": growth}),
                 mixture("attention, lambda 5", "minmax", 5.0),
                 mixture("attention, lambda 0.5", "minmax", 0.5),
@@ -123,8 +112,6 @@ def _attention() -> list[Claim]:
         ),
         Claim(
             "attention-sawb",
-            "Attention: SAWB",
-            "The same of SAWB [DQA], section 4, table 1",
             (
                 Trial("SAWB alone", "sawb_w2a8", train={"settle": 0.0}),
                 mixture("attention, lambda 1", "sawb", 1.0),
@@ -133,8 +120,6 @@ def _attention() -> list[Claim]:
         ),
         Claim(
             "attention-pact",
-            "Attention: PACT and SAWB",
-            "The same of weights by SAWB and activations by PACT [DQA], section 4, table 2",
             (
                 Trial("PACT and SAWB alone", "pact_sawb_w2a2", train={"settle": 0.0}),
                 Trial("attention", "attention_pact_sawb_w2a2"),
@@ -149,8 +134,6 @@ def _sigma() -> list[Claim]:
     return [
         Claim(
             "sigma-stages",
-            "Standard-deviation quantization: stages",
-            "Bits that fall in stages, steps kept when they do, and a second training [Sigma], sections 4.1 and 4.2",
             (
                 Trial("one training", "sigma_w3a3", train=once),
                 Trial("4 bits first", "sigma_w3a3", train={"again": False}),
@@ -161,8 +144,6 @@ def _sigma() -> list[Claim]:
         ),
         Claim(
             "sigma-gradient",
-            "Standard-deviation quantization: gradient scale",
-            "Small gradient scales of the clipping level prune less [Sigma], section 5.1; beside LSQ and PACT",
             (
                 Trial("scale 0.1 (the recipe)", "sigma_w3a3", train=once),
                 *(
@@ -192,14 +173,10 @@ def _po2() -> list[Claim]:
     return [
         Claim(
             "po2-msqe",
-            "Powers of two by least squared error",
-            "Each stabiliser helps [PO2]",
             rows("po2_msqe_w4a8"),
         ),
         Claim(
             "po2-gradient",
-            "Powers of two by gradient",
-            "Each stabiliser helps [PO2]",
             (
                 *rows("po2_gradient_w4a8"),
                 Trial("exponents rounded up", "po2_gradient_w4a8", {"rounding": "up"}),
@@ -218,8 +195,6 @@ def _subset() -> list[Claim]:
         groups.append(
             Claim(
                 f"subset-w{weight}a{activation}",
-                f"Subset quantization, W{weight}A{activation}",
-                "A chosen subset beats uniform weights, and option 5 the others [SubsetQ], table 1",
                 (*options, Trial("uniform, the same reconstruction", base, uniform)),
             )
         )

@@ -12,14 +12,13 @@ from rich.progress import Progress
 
 from twofold.bench.claims.trials import Claim, Trial
 from twofold.bench.results.measure import commit
-from twofold.bench.results.rows import WEIGHTS
 from twofold.bench.tools.entries import Entry
+from twofold.bench.tools.float_network import float_network
 from twofold.golden.config import load_config
 from twofold.support.output import build_folder
 from twofold.train.data import DataSet, load_data
 from twofold.train.data.base import PixelImages
 from twofold.train.loop import predict
-from twofold.train.models import build_model, load_weights
 from twofold.train.pipelines import apply
 
 FOLDER = build_folder("claims")
@@ -27,9 +26,14 @@ FOLDER = build_folder("claims")
 HELD_OUT, DRAW = 5000, 1234
 
 
+def row_name(group: str, trial: str, seed: int) -> str:
+    """Name of a row, and of its entry."""
+    return f"{group}/{trial}/{seed}"
+
+
 def key(entry: Entry) -> str:
     """What tells an entry from others."""
-    return f"{entry['group']}/{entry['name']}/{entry['seed']}"
+    return row_name(entry["group"], entry["name"], entry["seed"])
 
 
 def load(folder: Path) -> dict[str, DataSet]:
@@ -61,9 +65,7 @@ def measure(
         Has the float network's weights.
     """
     start = time.process_time()
-    model = build_model(group.network, classes=data.classes, inputs=data.input.shape[0])
-    load_weights(model, folder / WEIGHTS[group.network])
-    model.eval()
+    model = float_network(group.network, data, folder)
     found = apply(model, data, trial.recipe(group.steps, seed), load_config(group.config), progress=progress)
     seconds = time.process_time() - start
     right = (predict(found.model, data.test_x).argmax(1) == data.test_y).numpy()

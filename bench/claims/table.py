@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from twofold.bench.claims.groups import GROUPS
-from twofold.bench.claims.measure import key
+from twofold.bench.claims.measure import key, row_name
 from twofold.bench.claims.trials import Claim, Trial
 from twofold.bench.tools.entries import Entry, read_entries
 from twofold.support.files import write_text
@@ -24,7 +24,7 @@ def read(file: Path) -> list[Entry]:
 def put(entries: list[Entry], new: Entry) -> list[Entry]:
     """The entries with the new one, in the order of groups and trials; those that no group has are gone."""
     found = {key(entry): entry for entry in [*entries, new]}
-    order = [f"{g.key}/{trial.name}/{seed}" for g in GROUPS for trial in g.trials for seed in g.seeds]
+    order = [row_name(g.key, trial.name, seed) for g in GROUPS for trial in g.trials for seed in g.seeds]
     return [found[name] for name in order if name in found]
 
 

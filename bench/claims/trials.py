@@ -12,7 +12,6 @@ from twofold.train.recipe import Recipe, parse_recipe
 
 #: Every training has so many epochs, whatever its steps: schedules that count epochs are then the same part of it.
 EPOCHS = 10
-NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Claim:
-    """Trials that are compared with each other: one claim.
+    """Trials that are compared with each other: one claim, which the page states.
 
     Parameters
     ----------
     key
         Its name on the command line and in the page.
-    title, claim
-        Heading; what the paper says, with its source.
     trials
         The first is the baseline of the paired comparison.
     steps
@@ -90,8 +87,6 @@ class Claim:
     """
 
     key: str
-    title: str
-    claim: str
     trials: tuple[Trial, ...]
     steps: int = 200
     config: str = "subset_16x16"

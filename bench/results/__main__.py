@@ -8,7 +8,7 @@ import torch
 
 from twofold.bench.results import measure, table
 from twofold.bench.results.rows import FOLDER, ROWS, Row, find_row
-from twofold.bench.tools.console import run_benchmark
+from twofold.bench.tools.console import data_folder, run_benchmark
 from twofold.support.commands import Parser, complain, failed
 
 REPORT = FOLDER / "report.json"
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.write:
             table.publish(table.read(table.SOURCE))
             return 0
-        if options.data is None or not options.data.is_dir():
-            raise ValueError(f"Argument --data must be a folder, not {str(options.data or '')!r}")
+        data_folder(options.data)
         torch.set_num_threads(options.threads)
         rows = [find_row(options.row)] if options.row else list(ROWS)
         if options.add is not None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,19 @@ from twofold.support.console import run_command
 def run_benchmark(main: Callable[[], int]) -> int:
     """Runs a benchmark as a command; its exit code, or 2 after one line on stderr for what it refuses."""
     return run_command(lambda: _caught(main))
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder that an argument --data gives.
+
+    Raises
+    ------
+    ValueError
+        If it gives none.
+    """
+    if given is None or not given.is_dir():
+        raise ValueError(f"Argument --data must be a folder, not {str(given or '')!r}")
+    return given
 
 
 def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

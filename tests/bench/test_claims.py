@@ -10,6 +10,7 @@ import twofold.bench.claims.__main__ as program
 from twofold.bench.claims import measure, table
 from twofold.bench.claims.groups import GROUPS
 from twofold.bench.claims.trials import Claim, Trial
+from twofold.bench.results.rows import WEIGHTS
 from twofold.train.data import InputFormat, load_data
 from twofold.train.data.base import PixelImages
 from twofold.train.models import build_model
@@ -81,9 +82,7 @@ def entry(name, accuracy, **more):
 
 
 def test_a_table(monkeypatch):
-    group = Claim(
-        "g", "Title", "claim", (Trial("a", "lsq_w3a3"), Trial("b", "lsq_w3a3"), Trial("c", "lsq_w3a3")), seeds=(0, 1)
-    )
+    group = Claim("g", (Trial("a", "lsq_w3a3"), Trial("b", "lsq_w3a3"), Trial("c", "lsq_w3a3")), seeds=(0, 1))
     entries = [entry("a", 0.5), entry("a", 0.6, seed=1), entry("b", 0.6, gained=30, lost=20)]
     assert table.table(group, entries).splitlines()[2:] == [
         "| a | 55.00 ± 7.07 |  |  | 2026-01-02, abc, seeds 0, 1 |",
@@ -114,15 +113,13 @@ def made_up(tmp_path, monkeypatch):
     )
     torch.manual_seed(4)
     save_file(build_model("demo", classes=10, inputs=1).state_dict(), tmp_path / "demo.safetensors")
-    monkeypatch.setitem(measure.WEIGHTS, "demo", "demo.safetensors")
+    monkeypatch.setitem(WEIGHTS, "demo", "demo.safetensors")
     monkeypatch.setattr(measure, "FOLDER", tmp_path / "out")
     monkeypatch.setattr(measure, "HELD_OUT", 32)
     monkeypatch.setattr(measure, "load_data", lambda *arguments: data)
     monkeypatch.setattr(program, "REPORT", tmp_path / "out" / "report.json")
     group = Claim(
         "mine",
-        "Mine",
-        "claim",
         (Trial("two", "lsq_w2a2"), Trial("three", "lsq_w3a3")),
         steps=10,
         config="subset_8x8",
